@@ -1,0 +1,15 @@
+//! Two-party private inference, from the ring up, without an operating system.
+//!
+//! Layers, each using only those above it: [`ring`], [`shape`] and [`error`]; [`packing`], [`bits`] and [`prg`]; [`model`], the
+//! integer network; [`plan`], the same network seen from outside; the `gate`s and [`opening`]s; [`dealer`] and [`party`]; [`wire`].
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod error;
+pub mod gate;
+pub mod model;
+pub mod ring;
+pub mod shape;
