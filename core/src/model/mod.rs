@@ -5,10 +5,12 @@
 //! All values are integers; a real number is `scale · integer`, and scales are secret: they exist only as folded into weights,
 //! biases and coefficients (and, for reports of the model's owner, in [`Layer::output_scale`]).
 //!
-//! Everything is borrowed from the blob's bytes; see [`blob`] for the envelope and [`validate`] for what is checked.
+//! Everything is borrowed from the blob's bytes; see [`blob`] for the envelope and [`Model::validate`] for what is checked.
 
 pub mod blob;
 mod validate;
+
+pub use validate::{InvalidModel, MAX_WIRES, Read, SumRing, wire_bits_of};
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
