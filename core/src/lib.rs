@@ -8,8 +8,12 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod bits;
 pub mod error;
 pub mod gate;
 pub mod model;
+pub mod opening;
+pub mod packing;
+pub mod prg;
 pub mod ring;
 pub mod shape;

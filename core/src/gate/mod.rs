@@ -1,5 +1,8 @@
 //! The gates: one file each, its algebra in the header, then `deal` (the dealer's side), `evaluate` (a party's, local, on slices)
 //! and `reference` (plaintext integers, bit for bit what the parties compute given the same coins).
 
+pub mod comparison;
+pub mod linear;
 pub mod polynomial;
+pub mod relu;
 pub mod truncation;

@@ -1,8 +1,109 @@
-//! Polynomial activation of degree 2 or 1 (AutoReP, Eq. 3, 4, 13) with secret coefficients a channel.
+//! Polynomial activation of degree 2 or 1 with secret coefficients a channel (AutoReP, Eq. 3, 4, 13). No message.
+//!
+//! On the opened C of [`crate::opening`], with m = 1 − msb(C) and R_m = R + 2^(n−2) − m·M, M = msb(R)·2^n, the truncated value is
+//! y = C − R_m, so p(y) = c2·y² + c1·y + c0 is
+//!
+//! ```text
+//! [p] = [c2]·C² + [β_m]·C + [γ_m]   mod 2^L,   β_m = c1 − 2·c2·R_m,   γ_m = c2·R_m² − c1·R_m + c0 + mask
+//! ```
+//!
+//! C is public and uniform; m is a function of C alone. The dealer supplies β_0, β_1, γ_0, γ_1 for every element, also where a pair
+//! is equal: leaving one out would show msb(R). First-order replacement is c2 = 0; SNL's identity is c2 = c0 = 0, c1 = 1.
+
+use crate::opening::{lifted_mask, wrap_choice};
+use crate::ring::Word;
+
+/// Correlated words an element: β_0, β_1, γ_0, γ_1.
+pub const WORDS: usize = 4;
 
 /// c2·y² + c1·y + c0 over the integers, before opening 2 cuts the coefficients' fraction bits.
 #[must_use]
 #[inline]
 pub const fn reference(y: i64, c2: i64, c1: i64, c0: i64) -> i64 {
     c2.wrapping_mul(y).wrapping_add(c1).wrapping_mul(y).wrapping_add(c0)
+}
+
+/// What the dealer knows of a polynomial element.
+#[derive(Clone, Copy)]
+pub struct Secret {
+    /// R, in Z_n.
+    pub mask: u64,
+    /// The channel's coefficients.
+    pub c2: i64,
+    /// See `c2`.
+    pub c1: i64,
+    /// See `c2`.
+    pub c0: i64,
+    /// The mask of opening 2 with its rounding constant; zero where a pool follows and its window is masked instead.
+    pub next_mask: u64,
+}
+
+/// The four words of every element, in full.
+///
+/// # Shapes
+/// `secrets`: N; `out`: 4·N, all β_0 first. Not reduced.
+pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
+    let count = secrets.len();
+    for (i, s) in secrets.iter().enumerate() {
+        for m in 0..2_u64 {
+            let lifted = lifted_mask(s.mask, m, opened_bits) as i64;
+            let beta = s.c1.wrapping_sub(s.c2.wrapping_mul(2).wrapping_mul(lifted));
+            let gamma = reference(lifted.wrapping_neg(), s.c2, s.c1, s.c0).wrapping_add(s.next_mask as i64);
+            for (offset, value) in [(m as usize, beta), (2 + m as usize, gamma)] {
+                if let Some(slot) = out.get_mut(offset * count + i) {
+                    *slot = value as u64;
+                }
+            }
+        }
+    }
+}
+
+/// A party's share of p(y) and the mask, modulo the word.
+///
+/// # Shapes
+/// `opened`, `c2` (this party's share, element by element) and `out`: N; `words`: 4·N as [`deal`] orders them.
+#[inline]
+pub fn evaluate<W: Word>(opened_bits: u8, opened: &[u16], c2: &[W], words: &[W], out: &mut [W]) {
+    let count = out.len();
+    let Some((beta_0, rest)) = words.split_at_checked(count) else { return };
+    let Some((beta_1, rest)) = rest.split_at_checked(count) else { return };
+    let Some((gamma_0, gamma_1)) = rest.split_at_checked(count) else { return };
+    let betas = beta_0.iter().zip(beta_1);
+    let gammas = gamma_0.iter().zip(gamma_1);
+    for ((((slot, &c), &c2), (&beta_0, &beta_1)), (&gamma_0, &gamma_1)) in out.iter_mut().zip(opened).zip(c2).zip(betas).zip(gammas) {
+        let one = W::mask_from_bit(wrap_choice(c, opened_bits));
+        let choose = |zero: W, other: W| zero.add(other.sub(zero).and(one));
+        let c = W::from_u64(u64::from(c));
+        *slot = c2.mul(c).add(choose(beta_0, beta_1)).mul(c).add(choose(gamma_0, gamma_1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opening;
+    use crate::ring::{low_mask, signed};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn shares_add_up_to_the_reference(
+            opened_bits in 2_u8..=16, ring_bits in 17_u8..=64, y in any::<i64>(), edge in 0_u8..4, mask in any::<u64>(),
+            c2 in -5000_i64..5000, c1 in -100_000_i64..100_000, c0 in any::<i32>(), next in any::<u64>(), shares in any::<[u64; 5]>(),
+        ) {
+            let bound = 1_i64 << (opened_bits - 2);
+            let y = match edge { 0 => -bound, 1 => bound - 1, _ => y.rem_euclid(2 * bound) - bound };
+            let mask = mask & low_mask(opened_bits);
+            let c = opening::reference_open(y, mask, opened_bits);
+            let mut words = [0; 4];
+            deal(opened_bits, &[Secret { mask, c2, c1, c0: i64::from(c0), next_mask: next }], &mut words);
+            let one: [u64; 4] = core::array::from_fn(|i| words[i].wrapping_sub(shares[i]));
+            let (mut a, mut b) = ([0], [0]);
+            evaluate(opened_bits, &[c], &[shares[4]], &shares[..4], &mut a);
+            evaluate(opened_bits, &[c], &[(c2 as u64).wrapping_sub(shares[4])], &one, &mut b);
+            let sum = a[0].wrapping_add(b[0]).wrapping_sub(next);
+            let expected = reference(y, c2, c1, i64::from(c0));
+            prop_assert_eq!(signed(sum, ring_bits), signed(expected as u64, ring_bits));
+        }
+    }
 }
