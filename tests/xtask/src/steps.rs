@@ -1,0 +1,134 @@
+//! The steps of `cargo xtask test`, in their order: cheap ones first.
+//!
+//! All of them build in the dev profile (which is optimised), so that clippy, the tests and the docs share what they can.
+
+use std::process::Command;
+
+use crate::setup::{Need, is_on_path};
+
+/// The cargo that runs this program.
+pub(crate) const CARGO: &str = env!("CARGO");
+
+/// Microcontrollers that the core must build for: Cortex-M4F and M7, Cortex-M33, and RISC-V.
+const BARE_TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imac-unknown-none-elf"];
+/// Where the NEON kernels are tested, under emulation.
+const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// One check.
+pub(crate) struct Step {
+    /// Name, for `--only`.
+    pub(crate) name: &'static str,
+    /// What it checks, in a line.
+    pub(crate) what: &'static str,
+    /// What must be there before it runs.
+    pub(crate) needs: &'static [Need],
+    /// Its commands, run in order until one fails.
+    pub(crate) commands: fn() -> Vec<Command>,
+    /// Must a test run in it? Then none at all is a failure.
+    pub(crate) runs_tests: bool,
+}
+
+/// Every step.
+pub(crate) const ALL: &[Step] = &[
+    Step {
+        name: "fmt",
+        what: "the sources are formatted",
+        needs: &[Need::Component("rustfmt")],
+        commands: || vec![cargo(&["fmt", "--all", "--check"])],
+        runs_tests: false,
+    },
+    Step {
+        name: "clippy",
+        what: "no lint fires, in any target of the workspace",
+        needs: &[Need::Component("clippy")],
+        commands: || vec![cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])],
+        runs_tests: false,
+    },
+    Step {
+        name: "no_std",
+        what: "the core builds for microcontrollers, with and without defmt",
+        needs: &[Need::Target(BARE_TARGETS[0]), Need::Target(BARE_TARGETS[1]), Need::Target(BARE_TARGETS[2])],
+        commands: no_std,
+        runs_tests: false,
+    },
+    Step {
+        name: "test",
+        what: "unit tests, integration tests and the command line",
+        needs: &[],
+        commands: || vec![cargo(&["build", "--workspace", "--bins"]), test()],
+        runs_tests: true,
+    },
+    Step {
+        name: "doctest",
+        what: "the examples in the documentation",
+        needs: &[],
+        commands: || vec![cargo(&["test", "--workspace", "--doc", "--no-fail-fast"])],
+        runs_tests: false,
+    },
+    Step {
+        name: "doc",
+        what: "the documentation builds without a warning",
+        needs: &[],
+        commands: || vec![with(cargo(&["doc", "--workspace", "--no-deps"]), "RUSTDOCFLAGS", "-D warnings")],
+        runs_tests: false,
+    },
+    Step {
+        name: "neon",
+        what: "the arithmetic and the NEON kernels on emulated 64-bit Arm",
+        needs: &[
+            Need::Target(ARM_TARGET),
+            Need::Program { name: "qemu-aarch64", packages: &["qemu-user"] },
+            Need::Program { name: "aarch64-linux-gnu-gcc", packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"] },
+        ],
+        commands: || vec![neon()],
+        runs_tests: true,
+    },
+    Step {
+        // Advisories are left out: their database comes from the network and changes without the repository changing.
+        name: "deny",
+        what: "licences and sources of the dependencies",
+        needs: &[Need::CargoDeny],
+        commands: || vec![cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"])],
+        runs_tests: false,
+    },
+];
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(CARGO);
+    command.args(arguments);
+    command
+}
+
+fn with(mut command: Command, variable: &str, value: &str) -> Command {
+    command.env(variable, value);
+    command
+}
+
+fn no_std() -> Vec<Command> {
+    let build = |target| cargo(&["build", "--package", "halfnet-core", "--lib", "--target", target]);
+    let mut commands = Vec::new();
+    for target in BARE_TARGETS {
+        commands.push(build(target));
+        let mut with_logs = build(target);
+        with_logs.args(["--features", "defmt"]);
+        commands.push(with_logs);
+    }
+    commands
+}
+
+/// All tests but those in documentation, by nextest where it is installed: it runs the tests of all binaries side by side.
+fn test() -> Command {
+    if is_on_path("cargo-nextest") {
+        cargo(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])
+    } else {
+        cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"])
+    }
+}
+
+fn neon() -> Command {
+    let mut command =
+        cargo(&["test", "--package", "halfnet-core", "--package", "halfnet-host", "--lib", "--target", ARM_TARGET, "--no-fail-fast"]);
+    command.args(["--", "ring::", "kernel"]);
+    let command = with(command, "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    with(command, "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64 -L /usr/aarch64-linux-gnu")
+}
