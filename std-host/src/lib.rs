@@ -1,1 +1,8 @@
-//! stub
+//! Everything of Halfnet that needs an operating system.
+//!
+//! [`data`] reads data sets and pictures; [`float`] holds a trained network in floating point, [`import`] turns it into the integer
+//! model, and [`simulate`] runs that model in the clear.
+#![deny(unsafe_code)]
+
+pub mod data;
+pub mod float;

@@ -1,0 +1,72 @@
+//! Tensors by name out of a safetensors file, each taken once, so that nothing is left over unseen.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+
+use super::FloatError;
+
+/// The tensors of a file that were not taken yet.
+#[derive(Debug)]
+pub struct Tensors {
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Tensors {
+    /// Reads a file. The prefix `module.` of parallel training and batch counters are dropped.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no safetensors file.
+    pub fn read(path: &Path) -> Result<Self, FloatError> {
+        let bytes = std::fs::read(path).map_err(|source| FloatError::Read { path: path.to_owned(), source })?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|source| FloatError::Format { path: path.to_owned(), source })?;
+        let tensors = file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).map(|(name, view)| {
+            let name = name.strip_prefix("module.").unwrap_or(name);
+            (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        });
+        Ok(Self { tensors: tensors.collect() })
+    }
+
+    /// Is there a tensor of this name?
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The shape of a tensor.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn shape(&self, name: &str) -> Result<&[usize], FloatError> {
+        self.tensors.get(name).map(|(_, shape, _)| shape.as_slice()).ok_or_else(|| FloatError::MissingTensor(name.to_owned()))
+    }
+
+    /// Takes a tensor that must have exactly this shape.
+    ///
+    /// # Errors
+    /// It is missing, of another shape or type, or not finite.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FloatError> {
+        let (dtype, found, bytes) = self.tensors.remove(name).ok_or_else(|| FloatError::MissingTensor(name.to_owned()))?;
+        if found != shape {
+            return Err(FloatError::Shape { name: name.to_owned(), found, expected: format!("{shape:?}") });
+        }
+        if dtype != Dtype::F32 {
+            return Err(FloatError::Type { name: name.to_owned(), found: format!("{dtype:?}") });
+        }
+        let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(FloatError::NotFinite(name.to_owned())) }
+    }
+
+    /// Checks that every tensor was taken.
+    ///
+    /// # Errors
+    /// Some were not: the architecture is another than it seemed.
+    pub fn finish(self) -> Result<(), FloatError> {
+        if self.tensors.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+        Err(FloatError::Unused(names.join(", ")))
+    }
+}
