@@ -1,8 +1,10 @@
 //! Everything of Halfnet that needs an operating system.
 //!
 //! [`data`] reads data sets and pictures; [`float`] holds a trained network in floating point, [`import`] turns it into the integer
-//! model, and [`simulate`] runs that model in the clear.
+//! model, and [`simulate`] runs that model in the clear. [`kernel`] computes a party's convolutions.
 #![deny(unsafe_code)]
 
 pub mod data;
 pub mod float;
+#[allow(unsafe_code, reason = "vector instructions; every block says why it is sound")]
+pub mod kernel;
