@@ -39,7 +39,7 @@ fn check<W: Enumerated>(kernel: &Kernel, geometry: &Convolution, scratch: &mut P
 proptest! {
     #[test]
     fn convolution_is_its_definition(
-        list in prop::collection::vec((geometries(), any::<u64>(), 0.0..1.0, 0.0..1.0, 1_usize..50), 1..4),
+        list in prop::collection::vec((geometries(), any::<u64>(), 0.0..1.0_f64, 0.0..1.0_f64, 1_usize..50), 1..4),
     ) {
         for kernel in Kernels::available() {
             // One scratch for layer after layer, as in a network: nothing of the last may remain.
