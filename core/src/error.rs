@@ -36,4 +36,13 @@ pub enum ModelError {
     /// A text field is not what it must be.
     #[error("the header's names or normalisation are malformed")]
     Header,
+    /// A role or mode that the protocol forbids.
+    #[error("this mode forbids this client: with two servers (t) the client is a third, and P1 is never the client")]
+    Role,
+    /// The release asks for more than the last layer allows.
+    #[error("logits may be released with at most min(16, ring bits - 2) bits of the last layer")]
+    ReleaseBits,
+    /// A party's memory budget is too small for this model.
+    #[error("the memory budget is too small for this model: the plan's wires alone need more")]
+    Memory,
 }

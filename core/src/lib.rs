@@ -9,11 +9,15 @@
 extern crate std;
 
 pub mod bits;
+pub mod dealer;
 pub mod error;
 pub mod gate;
 pub mod model;
 pub mod opening;
 pub mod packing;
+pub mod party;
+pub mod plan;
 pub mod prg;
 pub mod ring;
 pub mod shape;
+pub mod wire;

@@ -183,6 +183,27 @@ macro_rules! with_words {
     };
 }
 
+/// Runs code with a type bound to the word of a [`WordKind`].
+#[macro_export]
+macro_rules! with_kind {
+    ($kind:expr, $word:ident => $body:expr) => {
+        match $kind {
+            $crate::ring::WordKind::U16 => {
+                type $word = u16;
+                $body
+            }
+            $crate::ring::WordKind::U32 => {
+                type $word = u32;
+                $body
+            }
+            $crate::ring::WordKind::U64 => {
+                type $word = u64;
+                $body
+            }
+        }
+    };
+}
+
 impl Words<'_> {
     /// Number of elements.
     #[must_use]

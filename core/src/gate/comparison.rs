@@ -107,11 +107,18 @@ impl Layout {
         (5 * self.nodes(level)).saturating_sub(2)
     }
 
-    /// Words of state that a party keeps for 64 comparisons: (lt, eq) of every chunk and its own opened planes.
+    /// Words of state that a party keeps for 64 comparisons: (lt, eq) of every chunk, its own opened planes, and its share of
+    /// C_k ⊕ R_k ⊕ ρ at the end.
     #[must_use]
     pub const fn state_words(&self) -> usize {
         let opened = self.opened_planes(0);
-        2 * (if self.chunks() == 0 { 1 } else { self.chunks() }) + if opened == 0 { 1 } else { opened }
+        self.own_planes() + (if opened == 0 { 1 } else { opened }) + 1
+    }
+
+    /// Where a party's own opened planes begin in the state.
+    #[must_use]
+    pub const fn own_planes(&self) -> usize {
+        2 * (if self.chunks() == 0 { 1 } else { self.chunks() })
     }
 }
 
@@ -181,7 +188,7 @@ pub fn deal_tree(layout: Layout, level: usize, uniform: &[u64], out: &mut [u64])
     }
 }
 
-/// A party's (lt, eq) of every chunk.
+/// A party's (lt, eq) of every chunk, and its share of C_k ⊕ R_k ⊕ ρ.
 ///
 /// # Shapes
 /// `opened`: bit planes of C; `leaves`: this party's [`Layout::leaf_planes`]; `state`: [`Layout::state_words`].
@@ -213,6 +220,11 @@ pub fn evaluate_leaves(layout: Layout, holds_public: bool, opened: &[u64], leave
             *slot = products[0];
         }
     }
+    let public = u64::from(holds_public).wrapping_neg();
+    let top = opened.get(usize::from(layout.bits)).copied().unwrap_or(0) & public;
+    if let (Some(slot), Some(flipped)) = (state.last_mut(), rest.first()) {
+        *slot = top ^ flipped;
+    }
 }
 
 /// This party's masked operands of one level, into the end of the state.
@@ -220,7 +232,7 @@ pub fn evaluate_leaves(layout: Layout, holds_public: bool, opened: &[u64], leave
 /// # Shapes
 /// `masks`: this party's [`Layout::tree_planes`]. Returns [`Layout::opened_planes`] to be sent.
 pub fn open_tree<'s>(layout: Layout, level: usize, masks: &[u64], state: &'s mut [u64]) -> &'s [u64] {
-    let Some((entries, opened)) = state.split_at_mut_checked(2 * layout.chunks().max(1)) else { return &[] };
+    let Some((entries, opened)) = state.split_at_mut_checked(layout.own_planes()) else { return &[] };
     let at = |i: usize| entries.get(i).copied().unwrap_or(0);
     let mut masks = masks.iter().copied();
     let mut next = || masks.next().unwrap_or(0);
@@ -245,7 +257,7 @@ pub fn open_tree<'s>(layout: Layout, level: usize, masks: &[u64], state: &'s mut
 
 /// Joins the entries of one level from the peer's opened planes and this party's own, which [`open_tree`] left in the state.
 pub fn join_tree(layout: Layout, level: usize, holds_public: bool, masks: &[u64], peer: &[u64], state: &mut [u64]) {
-    let Some((entries, own)) = state.split_at_mut_checked(2 * layout.chunks().max(1)) else { return };
+    let Some((entries, own)) = state.split_at_mut_checked(layout.own_planes()) else { return };
     let public = u64::from(holds_public).wrapping_neg();
     let mut masks = masks.iter().copied();
     let mut next = || masks.next().unwrap_or(0);
@@ -278,12 +290,58 @@ pub fn join_tree(layout: Layout, level: usize, holds_public: bool, masks: &[u64]
     }
 }
 
-/// This party's share of t = s ⊕ ρ from the joined state, C's plane k and its share of R_k ⊕ ρ.
-#[must_use]
-pub fn open_sign(layout: Layout, holds_public: bool, opened_top: u64, flipped_top: u64, state: &[u64]) -> u64 {
-    let public = u64::from(holds_public).wrapping_neg();
+/// This party's share of t = s ⊕ ρ from the joined state, whose last word is its share of C_k ⊕ R_k ⊕ ρ; left where a level's own planes are.
+pub fn open_sign(layout: Layout, state: &mut [u64]) {
     let less = if layout.bits == 0 { 0 } else { state.first().copied().unwrap_or(0) };
-    less ^ flipped_top ^ (opened_top & public)
+    let top = state.last().copied().unwrap_or(0);
+    if let Some(slot) = state.get_mut(layout.own_planes()) {
+        *slot = less ^ top;
+    }
+}
+
+/// Writes this party's own opened planes of `lanes` comparisons, word by word; the last word's planes are cut to whole bytes.
+///
+/// # Shapes
+/// `records`: [`Layout::state_words`] for every 64 comparisons.
+pub fn write_planes(layout: Layout, planes: usize, lanes: usize, records: &[u64], out: &mut [u8]) {
+    let mut rest = out;
+    for (word, record) in records.chunks_exact(layout.state_words()).take(lanes.div_ceil(64)).enumerate() {
+        let bytes = (lanes - 64 * word).min(64).div_ceil(8);
+        let own = record.get(layout.own_planes()..).unwrap_or(&[]);
+        for plane in own.iter().take(planes) {
+            let Some((head, tail)) = core::mem::take(&mut rest).split_at_mut_checked(bytes) else { return };
+            for (slot, byte) in head.iter_mut().zip(plane.to_le_bytes()) {
+                *slot = byte;
+            }
+            rest = tail;
+        }
+    }
+}
+
+/// Reads planes as [`write_planes`] writes them.
+#[derive(Clone, Debug)]
+pub struct PlaneReader<'a> {
+    bytes: &'a [u8],
+    lanes: usize,
+}
+
+impl<'a> PlaneReader<'a> {
+    /// Planes of `lanes` comparisons.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8], lanes: usize) -> Self {
+        Self { bytes, lanes }
+    }
+
+    /// The next word's planes.
+    pub fn take(&mut self, planes: &mut [u64]) {
+        let bytes = self.lanes.min(64).div_ceil(8);
+        for plane in planes {
+            let (head, tail) = self.bytes.split_at_checked(bytes).unwrap_or((self.bytes, &[]));
+            *plane = head.iter().enumerate().fold(0, |word, (i, &byte)| word | u64::from(byte) << (8 * i));
+            self.bytes = tail;
+        }
+        self.lanes = self.lanes.saturating_sub(64);
+    }
 }
 
 #[cfg(test)]
@@ -315,7 +373,6 @@ mod tests {
                 signs |= u64::from(reference(y)) << lane;
             }
             let flip = random();
-            let k = usize::from(layout.bits);
             let mut split = |planes: &[u64]| -> (std::vec::Vec<u64>, std::vec::Vec<u64>) {
                 planes.iter().map(|p| { let share = random(); (share, share ^ p) }).unzip()
             };
@@ -336,8 +393,11 @@ mod tests {
                 join_tree(layout, level, false, &masks_0, &sent_1, &mut states[0]);
                 join_tree(layout, level, true, &masks_1, &sent_0, &mut states[1]);
             }
-            let t = open_sign(layout, false, c_planes[k], *leaves_0.last().unwrap(), &states[0])
-                ^ open_sign(layout, true, c_planes[k], *leaves_1.last().unwrap(), &states[1]);
+            let mut t = 0;
+            for state in &mut states {
+                open_sign(layout, state);
+                t ^= state[layout.own_planes()];
+            }
             prop_assert_eq!(t ^ flip, signs);
         }
     }

@@ -32,39 +32,53 @@ pub fn convolve_channel<I: Word, O: Word>(
     positions: Range<usize>,
     out: &mut [O],
 ) {
+    let kernel = (usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width)).max(1);
+    for (in_channel, weights) in weights.chunks_exact(kernel).enumerate().take(geometry.group_channels()) {
+        let weight = |i: usize| weights.get(i).copied().unwrap_or_default();
+        convolve_plane(geometry, input, channel, in_channel, weight, positions.clone(), out);
+    }
+}
+
+/// One input channel's part of [`convolve_channel`]: `in_channel` counts within the output channel's group, `weight` gives the
+/// kernel_height · kernel_width weights.
+pub fn convolve_plane<I: Word, O: Word>(
+    geometry: &Convolution,
+    input: &[I],
+    channel: usize,
+    in_channel: usize,
+    weight: impl Fn(usize) -> O,
+    positions: Range<usize>,
+    out: &mut [O],
+) {
     let shape = geometry.input;
     let (height, width) = (usize::from(shape.height), usize::from(shape.width));
     let out_width = usize::from(geometry.output().width).max(1);
-    let (stride, padding) = (usize::from(geometry.stride), usize::from(geometry.padding));
-    let group_channels = geometry.group_channels();
+    let (stride, padding) = (usize::from(geometry.stride).max(1), usize::from(geometry.padding));
     let group = channel / (usize::from(geometry.out_channels) / usize::from(geometry.groups).max(1)).max(1);
-    let (kernel_height, kernel_width) = (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width));
-    let kernel = (kernel_height * kernel_width).max(1);
-    for (in_channel, weights) in weights.chunks_exact(kernel).enumerate().take(group_channels) {
-        let Some(plane) = input.get((group * group_channels + in_channel) * height * width..).and_then(|p| p.get(..height * width)) else {
-            return;
-        };
-        for (offset, &weight) in weights.iter().enumerate() {
-            let (kernel_row, kernel_column) = (offset / kernel_width, offset % kernel_width);
-            // Output columns whose input column is inside: column·stride + kernel_column − padding in 0..width.
-            let first_column = padding.saturating_sub(kernel_column).div_ceil(stride);
-            let end_column = (width + padding).saturating_sub(kernel_column).div_ceil(stride).min(out_width);
-            let mut at = positions.start;
-            while at < positions.end {
-                let (row, column) = (at / out_width, at % out_width);
-                let end = (at - column + out_width).min(positions.end);
-                let columns = column.max(first_column)..(end - (at - column)).min(end_column);
-                let input_row = (row * stride + kernel_row).wrapping_sub(padding);
-                if input_row < height && columns.start < columns.end {
-                    let start = input_row * width + columns.start * stride + kernel_column - padding;
-                    let slots = out.get_mut(at - column + columns.start - positions.start..).unwrap_or(&mut []);
-                    let values = plane.get(start..).unwrap_or(&[]).iter().step_by(stride.max(1));
-                    for (slot, value) in slots.iter_mut().take(columns.len()).zip(values) {
-                        *slot = slot.add(O::from_u64(value.to_u64()).mul(weight));
-                    }
+    let (kernel_height, kernel_width) = (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width).max(1));
+    let first = (group * geometry.group_channels() + in_channel) * height * width;
+    let Some(plane) = input.get(first..).and_then(|p| p.get(..height * width)) else { return };
+    for offset in 0..kernel_height * kernel_width {
+        let weight = weight(offset);
+        let (kernel_row, kernel_column) = (offset / kernel_width, offset % kernel_width);
+        // Output columns whose input column is inside: column·stride + kernel_column − padding in 0..width.
+        let first_column = padding.saturating_sub(kernel_column).div_ceil(stride);
+        let end_column = (width + padding).saturating_sub(kernel_column).div_ceil(stride).min(out_width);
+        let mut at = positions.start;
+        while at < positions.end {
+            let (row, column) = (at / out_width, at % out_width);
+            let end = (at - column + out_width).min(positions.end);
+            let columns = column.max(first_column)..(end - (at - column)).min(end_column);
+            let input_row = (row * stride + kernel_row).wrapping_sub(padding);
+            if input_row < height && columns.start < columns.end {
+                let start = input_row * width + columns.start * stride + kernel_column - padding;
+                let slots = out.get_mut(at - column + columns.start - positions.start..).unwrap_or(&mut []);
+                let values = plane.get(start..).unwrap_or(&[]).iter().step_by(stride);
+                for (slot, value) in slots.iter_mut().take(columns.len()).zip(values) {
+                    *slot = slot.add(O::from_u64(value.to_u64()).mul(weight));
                 }
-                at = end;
             }
+            at = end;
         }
     }
 }

@@ -1,0 +1,737 @@
+//! The dealer: walks the plan and makes P1's corrections for one inference, section by section, into any sink.
+//!
+//! It knows the model, P0's seed and randomness of its own, is never online, and is run by neither party's operator. Masks (r, ρ, tree
+//! masks, inner A) are the dealer's own randomness; P0's shares of everything are PRG output, P1's are value − P0's share.
+
+use core::ops::Range;
+
+use crate::bits::{LANES, bits_from, transpose};
+use crate::gate::{argmax, comparison, linear, polynomial, relu};
+use crate::model::{Integers, Layer, Linear, Model, Step};
+use crate::opening::{self, Exchange};
+use crate::packing::Packer;
+use crate::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use crate::party::memory::{Selected, region, region_mut, window_as};
+use crate::party::seed::{self, SeedHalf};
+use crate::plan::cost::{self, tournament_select_words};
+use crate::plan::layer::{tournament_round, tournament_rounds};
+use crate::plan::{Client, LayerPlan, LinearPlan, Mode, Plan, Release, Section, StepPlan, Work};
+use crate::prg::{Key, Stream};
+use crate::ring::{Word, WordKind, WordsMut, low_mask};
+use crate::wire::message::{Agreement, Identifier};
+use crate::{wire::frame::NO_LAYER, with_kind, with_words};
+
+/// Takes a bundle's bytes in order.
+pub trait Sink {
+    /// # Errors
+    /// They could not be kept.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), MaterialError>;
+}
+
+/// What the dealer's randomness of one inference follows from; a simulator that is given it can predict every coin.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    inference: Key,
+    own: Key,
+}
+
+/// Kinds of the dealer's own streams.
+#[derive(Clone, Copy, Debug)]
+enum Own {
+    /// A of the input, for a third client.
+    Input,
+    /// The mask of opening 1, by element.
+    Open,
+    /// The mask of opening 2, by element of the output wire.
+    Next,
+    /// ρ, a word for 64 comparisons.
+    Flip,
+    Tree(u8),
+    TournamentMask(u8),
+    TournamentFlip(u8),
+    TournamentChoice(u8),
+    TournamentTree(u8, u8),
+}
+
+impl Own {
+    const fn kind(self) -> u64 {
+        match self {
+            Self::Input => 1,
+            Self::Open => 2,
+            Self::Next => 3,
+            Self::Flip => 4,
+            Self::Tree(level) => 16 + level as u64,
+            Self::TournamentMask(round) => 256 + 16 * round as u64,
+            Self::TournamentFlip(round) => 257 + 16 * round as u64,
+            Self::TournamentChoice(round) => 258 + 16 * round as u64,
+            Self::TournamentTree(round, level) => 260 + 16 * round as u64 + level as u64,
+        }
+    }
+}
+
+impl Secrets {
+    /// The secrets of inference `counter`.
+    #[must_use]
+    pub fn new(dealer_seed: &Key, party_seed: &Key, agreement: &Agreement, deal: &Identifier, counter: u64) -> Self {
+        let parts: [&[u8]; 5] = [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
+        Self {
+            inference: seed::inference_key(party_seed, agreement, deal, counter),
+            own: dealer_seed.derive("halfnet 1 inference of the dealer", &parts),
+        }
+    }
+
+    fn stream(&self, layer: u16, own: Own) -> Stream {
+        Stream::new(&seed::layer_key(&self.own, layer), own.kind())
+    }
+
+    /// P0's half of this inference.
+    #[must_use]
+    pub fn seed_half(&self) -> SeedHalf {
+        SeedHalf::new(self.inference.clone())
+    }
+
+    /// A of the input wire for elements `first ..`, modulo 2^64.
+    ///
+    /// # Errors
+    /// The stream ended.
+    pub fn input_mask(&self, plan: &Plan<'_>, first: usize, out: &mut [u64]) -> Result<(), MaterialError> {
+        match plan.header.options.client {
+            Client::SeedParty => self.seed_half().words(Section::Sum, Position { words: first as u64, bytes: 0 }, 64, out),
+            Client::Third => Ok(self.stream(NO_LAYER, Own::Input).fill_words(first as u64, out)?),
+        }
+    }
+
+    /// The masks of a layer's opening 1 for elements `first ..`.
+    ///
+    /// # Errors
+    /// The stream ended.
+    pub fn open_masks(
+        &self,
+        layer: &LayerPlan<'_>,
+        work: &Work,
+        exchange: Exchange,
+        first: usize,
+        out: &mut [opening::Mask],
+    ) -> Result<(), MaterialError> {
+        masks(&mut self.stream(layer.index, Own::Open), work.opened_bits, work.shift, exchange, first, out)
+    }
+
+    /// The masks of a layer's opening 2 for elements (or windows) `first ..` of its output, each cutting `shift` bits.
+    ///
+    /// # Errors
+    /// The stream ended.
+    pub fn next_masks(
+        &self,
+        layer: &LayerPlan<'_>,
+        shift: u8,
+        exchange: Exchange,
+        first: usize,
+        out: &mut [opening::Mask],
+    ) -> Result<(), MaterialError> {
+        masks(&mut self.stream(layer.index, Own::Next), layer.output.bits, shift, exchange, first, out)
+    }
+}
+
+fn masks(
+    stream: &mut Stream,
+    bits: u8,
+    shift: u8,
+    exchange: Exchange,
+    first: usize,
+    out: &mut [opening::Mask],
+) -> Result<(), MaterialError> {
+    let mut words = [0_u64; LANES];
+    let mut at = first as u64;
+    for part in out.chunks_mut(LANES) {
+        let words = words.get_mut(..part.len()).unwrap_or(&mut []);
+        stream.fill_words(at, words)?;
+        for (slot, word) in part.iter_mut().zip(words.iter()) {
+            *slot = opening::mask(exchange, *word, bits, shift);
+        }
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
+const NO_MASK: opening::Mask = opening::Mask { added: 0, high: 0, coin: 0 };
+/// Planes of a leaf or level, at most.
+const MAX_PLANES: usize = 800;
+
+/// Makes the bundle of one inference.
+///
+/// `model` is the whole model, `weights` multiplies by its full weights, `arena` holds [`arena_words`] words.
+///
+/// # Errors
+/// The plan is not of this model, the arena is too short, or sink or streams failed.
+pub fn deal<M: ModelHalf>(
+    plan: &Plan<'_>,
+    model: &Model<'_>,
+    secrets: &Secrets,
+    weights: &mut M,
+    arena: &mut [u64],
+    sink: &mut impl Sink,
+) -> Result<(), MaterialError> {
+    let (wires, window) = arena.split_at_mut_checked(plan.header.wire_words[1] as usize).ok_or(MaterialError::Weights)?;
+    let mut walk = Walk { plan, secrets, half: secrets.seed_half(), weights, wires, window, sink };
+    walk.input()?;
+    let mut layers = model.layers.iter();
+    for layer in plan.layers() {
+        walk.layer(&layer, layers.next().ok_or(MaterialError::Weights)?)?;
+    }
+    Ok(())
+}
+
+/// Words of the arena that [`deal`] needs.
+#[must_use]
+pub fn arena_words(plan: &Plan<'_>) -> usize {
+    plan.header.wire_words[1] as usize + plan.header.window_words[1] as usize
+}
+
+struct Walk<'w, 'p, M, S> {
+    plan: &'w Plan<'p>,
+    secrets: &'w Secrets,
+    half: SeedHalf,
+    weights: &'w mut M,
+    wires: &'w mut [u64],
+    window: &'w mut [u64],
+    sink: &'w mut S,
+}
+
+impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
+    fn exchange(&self) -> Exchange {
+        self.plan.header.options.mode.exchange()
+    }
+
+    fn is_held(&self) -> bool {
+        self.plan.header.options.mode == Mode::Held
+    }
+
+    /// Corrections of one chunk: value − P0's word, packed by itself.
+    fn put(&mut self, section: Section, position: &mut Position, bits: u8, values: &mut [u64], shared: bool) -> Result<(), MaterialError> {
+        if shared {
+            let mut words = [0_u64; 7 * LANES];
+            let words = words.get_mut(..values.len()).ok_or(MaterialError::Bundle)?;
+            // P0 reads words of the ring's own size.
+            with_kind!(WordKind::for_bits(bits), W => {
+                let mut own = [W::default(); 7 * LANES];
+                let own = own.get_mut(..values.len()).ok_or(MaterialError::Bundle)?;
+                self.half.words(section, *position, bits, own)?;
+                for (slot, word) in words.iter_mut().zip(own) {
+                    *slot = word.to_u64();
+                }
+            });
+            for (value, word) in values.iter_mut().zip(words) {
+                *value = value.wrapping_sub(*word);
+            }
+        }
+        let mut bytes = [0; 7 * LANES * 8];
+        let mut packer = Packer::new(&mut bytes);
+        packer.extend(values, bits);
+        let length = packer.finish();
+        position.words += values.len() as u64;
+        position.bytes += length as u64;
+        self.sink.write(bytes.get(..length).unwrap_or(&[]))
+    }
+
+    fn put_planes(&mut self, section: Section, word: usize, planes: &mut [u64]) -> Result<(), MaterialError> {
+        let mut own = [0_u64; MAX_PLANES];
+        let own = own.get_mut(..planes.len()).ok_or(MaterialError::Bundle)?;
+        self.half.words(section, Position { words: (word * planes.len()) as u64, bytes: 0 }, 64, own)?;
+        for (plane, own) in planes.iter_mut().zip(own) {
+            *plane ^= *own;
+            self.sink.write(&plane.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn input(&mut self) -> Result<(), MaterialError> {
+        let wire = self.plan.header.input;
+        let elements = wire.elements as usize;
+        let mut position = Position::default();
+        for first in (0..elements).step_by(LANES) {
+            let mut mask = [0_u64; LANES];
+            let mask = mask.get_mut(..(elements - first).min(LANES)).unwrap_or(&mut []);
+            self.secrets.input_mask(self.plan, first, mask)?;
+            let mut kept = region_mut(self.wires, &wire);
+            for (offset, value) in mask.iter_mut().enumerate() {
+                *value &= low_mask(wire.bits);
+                kept.set(first + offset, *value);
+            }
+            if self.plan.header.options.client == Client::Third {
+                // P0 reads A's share as 64-bit words.
+                let mut own = [0_u64; LANES];
+                let own = own.get_mut(..mask.len()).unwrap_or(&mut []);
+                self.half.words(Section::Sum, position, wire.bits, own)?;
+                for (value, own) in mask.iter_mut().zip(own.iter()) {
+                    *value = value.wrapping_sub(*own);
+                }
+                self.put(Section::Sum, &mut position, wire.bits, mask, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A ⊗ Y + bias for elements `range`, into the window.
+    fn sum(&mut self, layer: &LayerPlan<'_>, bias: &Integers<'_>, range: Range<usize>) -> Result<(), MaterialError> {
+        let plane = layer.sum.plane().max(1);
+        with_kind!(layer.work(&self.plan.header.options).word, W => {
+            let sums: &mut [W] = bytemuck::cast_slice_mut(self.window);
+            let sums = sums.get_mut(..range.len()).ok_or(MaterialError::Weights)?;
+            for (slot, index) in sums.iter_mut().zip(range.clone()) {
+                *slot = W::from_i64(bias.get(index / plane));
+            }
+            for (index, term) in layer.terms.iter().enumerate() {
+                let id = TermId { layer: layer.index, term: index as u8 };
+                let input = region(self.wires, &term.source);
+                match &term.linear {
+                    LinearPlan::Convolution(geometry) => self.weights.convolve(id, geometry, input, range.clone(), wrap(sums))?,
+                    LinearPlan::JoinShift { geometry, shift } => {
+                        with_words!(Words, input, input => linear::join_shift(geometry, *shift, input, range.clone(), sums));
+                    }
+                    LinearPlan::JoinScaled { geometry } => {
+                        let tile = linear::join_tile(geometry, &range);
+                        if tile.is_empty() {
+                            continue;
+                        }
+                        let first = usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start - range.start;
+                        let part = sums.get_mut(first..first + tile.len()).ok_or(MaterialError::Weights)?;
+                        self.weights.convolve(id, &linear::join_convolution(geometry), input, tile, wrap(part))?;
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn summed(&self, layer: &LayerPlan<'_>, offset: usize) -> u64 {
+        with_kind!(layer.work(&self.plan.header.options).word, W => {
+            window_as::<W>(self.window, offset + 1).get(offset).map_or(0, |v| v.to_u64())
+        })
+    }
+
+    fn layer(&mut self, layer: &LayerPlan<'_>, secret: &Layer<'_>) -> Result<(), MaterialError> {
+        let options = self.plan.header.options;
+        let work = layer.work(&options);
+        self.half.begin_layer(layer.index, &mut core::iter::empty());
+        for (index, term) in layer.terms.iter().enumerate() {
+            let geometry = match term.linear {
+                LinearPlan::Convolution(geometry) => geometry,
+                LinearPlan::JoinScaled { geometry } => linear::join_convolution(&geometry),
+                LinearPlan::JoinShift { .. } => continue,
+            };
+            let id = TermId { layer: layer.index, term: index as u8 };
+            self.weights.prepare(id, &geometry, region(self.wires, &term.source))?;
+        }
+        if layer.pool().is_some() {
+            with_words!(WordsMut, region_mut(self.wires, &layer.pooled[1]), windows => windows.fill(0));
+        }
+        self.sums(layer, &work, secret)?;
+        match (layer.step, secret.step) {
+            (StepPlan::Activate { .. }, Step::Activate(activation)) => {
+                if let Some(coefficients) = activation.polynomial {
+                    self.polynomials(layer, &work, &coefficients)?;
+                }
+                if (0..layer.groups()).any(|g| layer.group_relus(g) > 0) {
+                    self.comparisons(layer, &work)?;
+                    self.relus(layer, &work)?;
+                }
+                if layer.pool().is_some() {
+                    self.windows(layer, &work)?;
+                }
+            }
+            (StepPlan::Rescale { pool, .. }, Step::Rescale { .. }) => {
+                if pool.is_some() {
+                    self.windows(layer, &work)?;
+                }
+            }
+            (StepPlan::Release { .. }, Step::Release { .. }) => match options.release {
+                Release::Logits { .. } => {
+                    let mut position = Position::default();
+                    for first in (0..layer.elements()).step_by(LANES) {
+                        let mut masks = [NO_MASK; LANES];
+                        let masks = masks.get_mut(..(layer.elements() - first).min(LANES)).unwrap_or(&mut []);
+                        self.secrets.open_masks(layer, &work, self.exchange(), first, masks)?;
+                        let mut values = [0; LANES];
+                        let values = values.get_mut(..masks.len()).unwrap_or(&mut []);
+                        for (value, mask) in values.iter_mut().zip(masks) {
+                            *value = mask.high;
+                        }
+                        self.put(Section::Output, &mut position, work.opened_bits, values, true)?;
+                    }
+                }
+                Release::Label => self.tournament(layer, &work)?,
+            },
+            _ => return Err(MaterialError::Weights),
+        }
+        Ok(())
+    }
+
+    /// U of every element, or, before a pool, A ⊗ Y + bias into the windows.
+    fn sums(&mut self, layer: &LayerPlan<'_>, work: &Work, secret: &Layer<'_>) -> Result<(), MaterialError> {
+        let options = self.plan.header.options;
+        let exchange = self.exchange();
+        let label = matches!((layer.step, options.release), (StepPlan::Release { .. }, Release::Label));
+        let rescale = matches!(layer.step, StepPlan::Rescale { .. });
+        let shared = !self.is_held() || label;
+        let offset = if matches!(layer.step, StepPlan::Activate { .. }) { 1_u64 << (work.ring_bits - 2) } else { 0 };
+        let mut position = Position::default();
+        for group in 0..layer.groups() {
+            for tile in 0..layer.group_tiles(group) {
+                let range = layer.tile_range(group, tile);
+                self.sum(layer, &secret.bias, range.clone())?;
+                if let (true, Some(pool)) = (rescale, layer.pool()) {
+                    for index in range.clone() {
+                        let sum = self.summed(layer, index - range.start);
+                        crate::party::add_to_windows(self.wires, &layer.pooled[1], &pool, layer.sum, index, sum);
+                    }
+                    continue;
+                }
+                for first in range.clone().step_by(LANES) {
+                    let count = (range.end - first).min(LANES);
+                    let mut masks = [NO_MASK; LANES];
+                    let masks = masks.get_mut(..count).unwrap_or(&mut []);
+                    if rescale {
+                        self.secrets.next_masks(layer, work.shift, exchange, first, masks)?;
+                    } else if !label {
+                        self.secrets.open_masks(layer, work, exchange, first, masks)?;
+                    }
+                    let mut values = [0; LANES];
+                    let values = values.get_mut(..count).unwrap_or(&mut []);
+                    for (i, (value, mask)) in values.iter_mut().zip(masks.iter()).enumerate() {
+                        *value = self.summed(layer, first + i - range.start).wrapping_add(offset).wrapping_add(mask.added);
+                    }
+                    if rescale {
+                        let mut output = region_mut(self.wires, &layer.output);
+                        for (i, mask) in masks.iter().enumerate() {
+                            output.set(first + i, mask.high.wrapping_neg() & low_mask(work.wire_bits));
+                        }
+                    }
+                    self.put_sum(work, &mut position, values, shared)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// P0's share of a sum is a word of the sum's own word, which may be wider than its ring.
+    fn put_sum(&mut self, work: &Work, position: &mut Position, values: &mut [u64], shared: bool) -> Result<(), MaterialError> {
+        if shared {
+            with_kind!(work.word, W => {
+                let mut own = [W::default(); LANES];
+                let own = own.get_mut(..values.len()).ok_or(MaterialError::Bundle)?;
+                self.half.words(Section::Sum, *position, work.ring_bits, own)?;
+                for (value, word) in values.iter_mut().zip(own) {
+                    *value = value.wrapping_sub(word.to_u64());
+                }
+            });
+        }
+        self.put(Section::Sum, position, work.ring_bits, values, false)
+    }
+
+    fn polynomials(
+        &mut self,
+        layer: &LayerPlan<'_>,
+        work: &Work,
+        coefficients: &crate::model::Polynomial<'_>,
+    ) -> Result<(), MaterialError> {
+        let plane = layer.sum.plane().max(1);
+        let pooled = layer.pool().is_some();
+        let bits = work.wire_bits + work.frac_bits;
+        let mut position = Position::default();
+        for group in 0..layer.groups() {
+            for tile in 0..layer.group_tiles(group) {
+                for chunk in Selected::new(layer.relu(), false, layer.tile_range(group, tile)) {
+                    let mut secrets = [polynomial::Secret { mask: 0, c2: 0, c1: 0, c0: 0, next_mask: 0 }; LANES];
+                    let count = chunk.indices().len();
+                    for (slot, &index) in secrets.iter_mut().zip(chunk.indices()) {
+                        let (mask, next) = self.element_masks(layer, work, index as usize, work.frac_bits, pooled)?;
+                        let channel = index as usize / plane;
+                        *slot = polynomial::Secret {
+                            mask,
+                            c2: coefficients.c2.get(channel),
+                            c1: coefficients.c1.get(channel),
+                            c0: coefficients.c0.get(channel),
+                            next_mask: next,
+                        };
+                    }
+                    let mut words = [0_u64; polynomial::WORDS * LANES];
+                    let words = words.get_mut(..polynomial::WORDS * count).unwrap_or(&mut []);
+                    polynomial::deal(work.opened_bits, secrets.get(..count).unwrap_or(&[]), words);
+                    self.put(Section::Polynomial, &mut position, bits, words, true)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// R of an element and, where no pool follows, the mask of its opening 2, whose A is kept.
+    fn element_masks(
+        &mut self,
+        layer: &LayerPlan<'_>,
+        work: &Work,
+        index: usize,
+        shift: u8,
+        pooled: bool,
+    ) -> Result<(u64, u64), MaterialError> {
+        let (mut open, mut next) = ([NO_MASK], [NO_MASK]);
+        self.secrets.open_masks(layer, work, self.exchange(), index, &mut open)?;
+        if !pooled {
+            self.secrets.next_masks(layer, shift, self.exchange(), index, &mut next)?;
+            region_mut(self.wires, &layer.output).set(index, next[0].high.wrapping_neg() & low_mask(work.wire_bits));
+        }
+        Ok((open[0].high, next[0].added))
+    }
+
+    fn comparisons(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
+        let layout = work.layout;
+        let mut flips = self.secrets.stream(layer.index, Own::Flip);
+        let mut word = 0;
+        for group in 0..layer.groups() {
+            for chunk in Selected::new(layer.relu(), true, layer.group_range(group)) {
+                let mut highs = [0_u16; LANES];
+                for (slot, &index) in highs.iter_mut().zip(chunk.indices()) {
+                    let mut mask = [NO_MASK];
+                    self.secrets.open_masks(layer, work, self.exchange(), index as usize, &mut mask)?;
+                    *slot = mask[0].high as u16;
+                }
+                let mut planes = [0; 16];
+                transpose(&highs, &mut planes);
+                let mut flip = [0_u64];
+                flips.fill_words(word as u64, &mut flip)?;
+                let mut leaves = [0; MAX_PLANES];
+                let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
+                comparison::deal_leaves(layout, &planes, flip[0], leaves);
+                self.put_planes(Section::Leaf, word, leaves)?;
+                word += 1;
+            }
+        }
+        for level in 0..layout.levels() {
+            let mut own = self.secrets.stream(layer.index, Own::Tree(level as u8));
+            for word in 0..word {
+                let mut uniform = [0; MAX_PLANES];
+                let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
+                own.fill_words((word * uniform.len()) as u64, uniform)?;
+                let mut planes = [0; MAX_PLANES];
+                let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
+                comparison::deal_tree(layout, level, uniform, planes);
+                self.put_planes(Section::Tree(level as u8), word, planes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn relus(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
+        let pooled = layer.pool().is_some();
+        let kinds = if pooled { relu::WORDS_POOLED } else { relu::WORDS };
+        let mut flips = self.secrets.stream(layer.index, Own::Flip);
+        let mut position = Position::default();
+        let mut base = 0;
+        for group in 0..layer.groups() {
+            let mut rank = 0;
+            for tile in 0..layer.group_tiles(group) {
+                for chunk in Selected::new(layer.relu(), true, layer.tile_range(group, tile)) {
+                    let count = chunk.indices().len();
+                    let mut flip = [0_u64; 2];
+                    flips.fill_words((base + rank / LANES) as u64, &mut flip)?;
+                    let flip = bits_from(&flip, rank % LANES);
+                    rank += count;
+                    let mut secrets = [relu::Secret { mask: 0, flip: 0, next_mask: 0 }; LANES];
+                    for (i, (slot, &index)) in secrets.iter_mut().zip(chunk.indices()).enumerate() {
+                        let (mask, next) = self.element_masks(layer, work, index as usize, 0, pooled)?;
+                        *slot = relu::Secret { mask, flip: flip >> i & 1, next_mask: next };
+                    }
+                    let mut words = [0_u64; relu::WORDS * LANES];
+                    let words = words.get_mut(..kinds * count).unwrap_or(&mut []);
+                    relu::deal(work.opened_bits, secrets.get(..count).unwrap_or(&[]), words);
+                    self.put(Section::Relu, &mut position, work.wire_bits, words, true)?;
+                }
+            }
+            base += layer.group_relus(group).div_ceil(LANES);
+        }
+        Ok(())
+    }
+
+    fn windows(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
+        let rescale = matches!(layer.step, StepPlan::Rescale { .. });
+        // In H the windows of a linear sum are P1's alone.
+        let shared = !(rescale && self.is_held());
+        for first in (0..layer.windows()).step_by(LANES) {
+            let count = (layer.windows() - first).min(LANES);
+            let mut own = [0_u64; LANES];
+            let own = own.get_mut(..count).unwrap_or(&mut []);
+            if shared {
+                self.half.mixed_words(Section::Window, Position { words: first as u64, bytes: 0 }, &[], own)?;
+            }
+            let mut bytes = [0; LANES * 8];
+            let mut packer = Packer::new(&mut bytes);
+            for (i, own) in own.iter().enumerate() {
+                let window = first + i;
+                let bits = layer.window_bits(work, window);
+                let mut mask = [NO_MASK];
+                self.secrets.next_masks(layer, bits - work.wire_bits, self.exchange(), window, &mut mask)?;
+                region_mut(self.wires, &layer.output).set(window, mask[0].high.wrapping_neg() & low_mask(work.wire_bits));
+                let sum = if rescale { region(self.wires, &layer.pooled[1]).get(window) } else { 0 };
+                packer.extend(&[sum.wrapping_add(mask[0].added).wrapping_sub(*own)], bits);
+            }
+            let length = packer.finish();
+            self.sink.write(bytes.get(..length).unwrap_or(&[]))?;
+        }
+        Ok(())
+    }
+
+    fn tournament(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
+        let layout = work.layout;
+        let bits = work.ring_bits;
+        for round in 0..tournament_rounds(layer.elements()) {
+            let (pairs, _) = tournament_round(layer.elements(), round);
+            let own = |secrets: &Secrets, kind: Own, first: usize, out: &mut [u64]| -> Result<(), MaterialError> {
+                Ok(secrets.stream(layer.index, kind).fill_words(first as u64, out)?)
+            };
+            let mut position = Position::default();
+            for first in (0..pairs).step_by(LANES) {
+                let mut masks = [0; LANES];
+                let masks = masks.get_mut(..(pairs - first).min(LANES)).unwrap_or(&mut []);
+                own(self.secrets, Own::TournamentMask(round), first, masks)?;
+                for mask in masks.iter_mut() {
+                    *mask = (*mask & low_mask(bits)).wrapping_add(1 << (bits - 2));
+                }
+                self.put64(Section::TournamentMask(round), &mut position, bits, masks)?;
+            }
+            for word in 0..pairs.div_ceil(LANES) {
+                let lanes = (pairs - word * LANES).min(LANES);
+                let mut masks = [0; LANES];
+                let masks = masks.get_mut(..lanes).unwrap_or(&mut []);
+                own(self.secrets, Own::TournamentMask(round), word * LANES, masks)?;
+                let mut planes = [0_u64; 64];
+                for (lane, mask) in masks.iter().enumerate() {
+                    for (bit, plane) in planes.iter_mut().enumerate().take(usize::from(bits)) {
+                        *plane |= (mask >> bit & 1) << lane;
+                    }
+                }
+                let mut flip = [0];
+                own(self.secrets, Own::TournamentFlip(round), word, &mut flip)?;
+                let mut leaves = [0; MAX_PLANES];
+                let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
+                comparison::deal_leaves(layout, &planes, flip[0], leaves);
+                self.put_planes(Section::TournamentLeaf(round), word, leaves)?;
+            }
+            for level in 0..layout.levels() {
+                for word in 0..pairs.div_ceil(LANES) {
+                    let mut uniform = [0; MAX_PLANES];
+                    let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
+                    own(self.secrets, Own::TournamentTree(round, level as u8), word * uniform.len(), uniform)?;
+                    let mut planes = [0; MAX_PLANES];
+                    let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
+                    comparison::deal_tree(layout, level, uniform, planes);
+                    self.put_planes(Section::TournamentTree(round, level as u8), word, planes)?;
+                }
+            }
+            let kinds = tournament_select_words(round);
+            let mut position = Position::default();
+            for first in (0..pairs).step_by(LANES) {
+                let count = (pairs - first).min(LANES);
+                let (mut masks, mut choices, mut flip) = ([0; LANES], [0; LANES], [0]);
+                own(self.secrets, Own::TournamentMask(round), first, masks.get_mut(..count).unwrap_or(&mut []))?;
+                own(self.secrets, Own::TournamentChoice(round), first, choices.get_mut(..count).unwrap_or(&mut []))?;
+                own(self.secrets, Own::TournamentFlip(round), first / LANES, &mut flip)?;
+                let mut words = [0; 7 * LANES];
+                let words = words.get_mut(..kinds * count).unwrap_or(&mut []);
+                for (i, (mask, choice)) in masks.iter().zip(&choices).take(count).enumerate() {
+                    for (kind, word) in argmax::deal(bits, *mask, flip[0] >> i & 1, *choice).into_iter().enumerate().take(kinds) {
+                        if let Some(slot) = words.get_mut(kind * count + i) {
+                            *slot = word;
+                        }
+                    }
+                }
+                self.put64(Section::TournamentSelect(round), &mut position, bits, words)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Walk::put`] where P0 reads 64-bit words whatever the ring.
+    fn put64(&mut self, section: Section, position: &mut Position, bits: u8, values: &mut [u64]) -> Result<(), MaterialError> {
+        let mut own = [0_u64; 7 * LANES];
+        let own = own.get_mut(..values.len()).ok_or(MaterialError::Bundle)?;
+        self.half.words(section, *position, bits, own)?;
+        for (value, own) in values.iter_mut().zip(own.iter()) {
+            *value = value.wrapping_sub(*own);
+        }
+        self.put(section, position, bits, values, false)
+    }
+}
+
+/// P1's share of one tensor of the model, or in H the tensor itself, as it stands in P1's material.
+///
+/// Shared tensors are words of the layer's sum (64-bit words for c2), little-endian; held ones are as wide as in the model.
+///
+/// # Errors
+/// A sink or stream failed.
+pub fn split_tensor(
+    mode: Mode,
+    word: WordKind,
+    model_key: &Key,
+    kind: u64,
+    tensor: &Integers<'_>,
+    sink: &mut impl Sink,
+) -> Result<(), MaterialError> {
+    if mode == Mode::Held {
+        return sink.write(tensor.bytes);
+    }
+    let mut stream = Stream::new(model_key, kind);
+    for first in (0..tensor.len()).step_by(LANES) {
+        let count = (tensor.len() - first).min(LANES);
+        with_kind!(word, W => {
+            let mut words = [W::default(); LANES];
+            let words = words.get_mut(..count).unwrap_or(&mut []);
+            stream.fill_words(first as u64, words)?;
+            for (i, word) in words.iter_mut().enumerate() {
+                *word = W::from_i64(tensor.get(first + i)).sub(*word);
+                sink.write(word.to_u64().to_le_bytes().get(..W::BYTES).unwrap_or(&[]))?;
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The tensors of a model in the order of P1's material: every layer's terms with weights, then its c2.
+pub fn tensors<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (TermId, Integers<'m>)> + 'm {
+    model.layers.iter().enumerate().flat_map(|(layer, secret)| {
+        let layer = layer as u16;
+        let terms = secret.terms.iter().enumerate().filter_map(move |(term, t)| {
+            let id = TermId { layer, term: term as u8 };
+            match t.linear {
+                Linear::Convolution { weights, .. } => Some((id, weights)),
+                Linear::JoinScaled { factors, .. } => Some((id, factors)),
+                Linear::JoinShift { .. } => None,
+            }
+        });
+        let quadratic = match &secret.step {
+            Step::Activate(a) => a.polynomial.map(|p| p.c2).filter(|c2| !c2.is_empty()),
+            _ => None,
+        };
+        terms.chain(quadratic.map(|c2| (TermId { layer, term: seed::QUADRATIC }, c2)))
+    })
+}
+
+/// A model's own tensors, as [`crate::party::bundle::Tensors`]: the dealer's and the reference's weights.
+#[derive(Clone, Copy, Debug)]
+pub struct FullWeights<'m, 'a>(pub &'m Model<'a>);
+
+impl crate::party::bundle::Tensors for FullWeights<'_, '_> {
+    fn tensor(&self, id: TermId) -> Option<Integers<'_>> {
+        tensors(self.0).find(|(found, _)| *found == id).map(|(_, tensor)| tensor)
+    }
+}
+
+fn wrap<W: Word>(words: &mut [W]) -> WordsMut<'_> {
+    crate::party::wrap(words)
+}
+
+/// Bytes of a bundle without its header.
+#[must_use]
+pub fn bundle_bytes(plan: &Plan<'_>) -> u64 {
+    let options = &plan.header.options;
+    let layers: u64 = plan.layers().map(|layer| cost::sections(&layer, options).map(|(_, bytes)| bytes).sum::<u64>()).sum();
+    cost::input_section_bytes(&plan.header) + layers
+}

@@ -1,0 +1,149 @@
+//! P0's half: everything from 32 bytes.
+
+use core::ops::Range;
+
+use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use crate::gate::linear;
+use crate::plan::Section;
+use crate::prg::{Key, Stream};
+use crate::ring::{Word, Words, WordsMut};
+use crate::shape::Convolution;
+use crate::wire::message::{Agreement, Identifier};
+use crate::{wire::frame::NO_LAYER, with_words};
+
+/// The key of one inference: every share of P0's in it follows from it.
+#[must_use]
+pub fn inference_key(seed: &Key, agreement: &Agreement, deal: &Identifier, counter: u64) -> Key {
+    let parts: [&[u8]; 5] = [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
+    seed.derive("halfnet 1 inference of the seed party", &parts)
+}
+
+/// The key of P0's weight shares: one for all inferences of a provisioning.
+#[must_use]
+pub fn model_key(seed: &Key, pairing: &Identifier, provisioning: &Identifier) -> Key {
+    seed.derive("halfnet 1 model of the seed party", &[pairing, provisioning])
+}
+
+/// The key of one layer under the key of an inference.
+#[must_use]
+pub fn layer_key(inference: &Key, layer: u16) -> Key {
+    inference.derive("halfnet 1 layer", &[&layer.to_le_bytes()])
+}
+
+/// The number of a tensor's stream under the model key: a term's weights, or (`term` = 255) a layer's c2.
+#[must_use]
+pub const fn tensor_kind(layer: u16, term: u8) -> u64 {
+    (layer as u64) << 8 | term as u64
+}
+
+/// The term number of a layer's c2.
+pub const QUADRATIC: u8 = u8::MAX;
+
+/// P0's correlations: streams of the inference's key.
+#[derive(Debug)]
+pub struct SeedHalf {
+    inference: Key,
+    layer: Key,
+    stream: Option<(Section, Stream)>,
+}
+
+impl SeedHalf {
+    /// The half of one inference.
+    #[must_use]
+    pub fn new(inference: Key) -> Self {
+        let layer = layer_key(&inference, NO_LAYER);
+        Self { inference, layer, stream: None }
+    }
+
+    fn stream(&mut self, section: Section) -> &mut Stream {
+        if self.stream.as_ref().is_none_or(|(kept, _)| *kept != section) {
+            self.stream = None;
+        }
+        let key = &self.layer;
+        &mut self.stream.get_or_insert_with(|| (section, Stream::new(key, section.kind()))).1
+    }
+}
+
+impl Half for SeedHalf {
+    fn begin_layer(&mut self, layer: u16, _sections: &mut dyn Iterator<Item = (Section, u64)>) {
+        self.layer = layer_key(&self.inference, layer);
+        self.stream = None;
+    }
+
+    fn words<W: Word>(&mut self, section: Section, position: Position, _bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
+        Ok(self.stream(section).fill_words(position.words, out)?)
+    }
+
+    fn mixed_words(&mut self, section: Section, position: Position, _bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
+        Ok(self.stream(section).fill_words(position.words, out)?)
+    }
+}
+
+/// P0's weight shares, regenerated channel by channel into memory that the caller lends.
+#[derive(Debug)]
+pub struct SeedModel<'m> {
+    key: Key,
+    channel: &'m mut [u64],
+}
+
+impl<'m> SeedModel<'m> {
+    /// `channel` holds the weights of one output channel: at least fan-in · word bytes / 8 words.
+    #[must_use]
+    pub fn new(key: Key, channel: &'m mut [u64]) -> Self {
+        Self { key, channel }
+    }
+}
+
+impl ModelHalf for SeedModel<'_> {
+    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+        Ok(())
+    }
+
+    fn convolve(
+        &mut self,
+        id: TermId,
+        geometry: &Convolution,
+        input: Words<'_>,
+        tile: Range<usize>,
+        out: WordsMut<'_>,
+    ) -> Result<(), MaterialError> {
+        let mut stream = Stream::new(&self.key, tensor_kind(id.layer, id.term));
+        let (plane, fan_in) = (geometry.output().plane().max(1), geometry.fan_in());
+        with_words!(WordsMut, out, out => {
+            let mut rest = out;
+            for channel in tile.start / plane..tile.end.div_ceil(plane) {
+                let weights = bytemuck::cast_slice_mut(self.channel).get_mut(..fan_in).ok_or(MaterialError::Weights)?;
+                stream.fill_words((channel * fan_in) as u64, weights)?;
+                let positions = linear::positions(&tile, channel, plane);
+                let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(MaterialError::Weights)?;
+                rest = after;
+                with_words!(Words, input, input => linear::convolve_channel(geometry, input, weights, channel, positions, part));
+            }
+        });
+        Ok(())
+    }
+
+    fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
+        let mut word = [0_u64];
+        Stream::new(&self.key, tensor_kind(layer, QUADRATIC)).fill_words(u64::from(channel), &mut word)?;
+        Ok(word[0])
+    }
+}
+
+/// P0's model in H: none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoModel;
+
+impl ModelHalf for NoModel {
+    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+        Ok(())
+    }
+
+    fn convolve(&mut self, _: TermId, _: &Convolution, _: Words<'_>, _: Range<usize>, _: WordsMut<'_>) -> Result<(), MaterialError> {
+        Ok(())
+    }
+
+    fn quadratic(&mut self, _layer: u16, _channel: u16) -> Result<u64, MaterialError> {
+        Ok(0)
+    }
+}

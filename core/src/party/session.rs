@@ -1,0 +1,759 @@
+//! One inference: the walk over the plan, the same for both roles.
+//!
+//! Each direction is a fixed sequence of frames; the walk keeps one position in what it sends and one in what it receives, and both must
+//! end before the next group of tiles begins. `docs/PROTOCOL.md`, "Order on the wire", says what each step is.
+//!
+//! Call [`Session::poll_transmit`] until it gives nothing, hand over frames while [`Session::can_receive`], until
+//! [`Session::is_finished`].
+
+use super::exchange::{add_to_windows, store_run};
+use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use super::memory::{region, region_mut, window_as};
+use super::tournament::Tournament;
+use super::{ErrorKind, SessionError};
+use crate::bits::LANES;
+use crate::gate::linear;
+use crate::packing::{Packer, Unpacker, packed_len};
+use crate::plan::layer::MAX_STEPS;
+use crate::plan::{Client, LayerPlan, Layers, LinearPlan, Mode, Plan, Release, Role, Section, Step, StepPlan, Work, cost};
+use crate::ring::{Word, low_mask, signed};
+use crate::wire::frame::{HEADER, Header};
+use crate::wire::message::{self, Code, INPUT_HASH};
+use crate::{with_kind, with_words};
+
+/// The picture of P0 as the client, in integers of the input wire.
+pub trait Input {
+    /// Fills `out` with elements `first ..`.
+    fn read(&mut self, first: usize, out: &mut [i32]);
+}
+
+impl Input for &[i32] {
+    fn read(&mut self, first: usize, out: &mut [i32]) {
+        for (slot, value) in out.iter_mut().zip(self.get(first..).unwrap_or(&[])) {
+            *slot = *value;
+        }
+    }
+}
+
+/// What a session is made of.
+pub struct Parts<'p, 'm, H, M> {
+    /// The plan.
+    pub plan: Plan<'p>,
+    /// Whose session.
+    pub role: Role,
+    /// Correlations.
+    pub half: H,
+    /// Weights.
+    pub model: M,
+    /// [`Plan::arena_words`] words, all zero or left from an earlier session.
+    pub arena: &'m mut [u64],
+}
+
+/// Where the walk stands in one direction: (index in the group's steps, tile).
+type Place = (usize, usize);
+
+pub(super) struct Group<'p> {
+    pub(super) layer: LayerPlan<'p>,
+    pub(super) work: Work,
+    pub(super) group: usize,
+    pub(super) steps: heapless::Vec<Step, MAX_STEPS>,
+    pub(super) sent: Place,
+    pub(super) received: Place,
+    /// Tiles of which C is known.
+    pub(super) opened: usize,
+    /// P0 in H: the tile whose C is in the window and whose polynomials are still to be sent.
+    pub(super) pending: Option<usize>,
+    /// Level of the comparison tree whose operands are masked and kept; the number of levels when t's share is.
+    pub(super) level: Option<usize>,
+    /// t is known.
+    pub(super) signed: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Positions {
+    pub(super) sum: Position,
+    pub(super) polynomial: Position,
+    pub(super) relu: Position,
+    /// Words of 64 comparisons in the groups before.
+    pub(super) comparisons: u64,
+    /// ReLUs of this group in the tiles before the next to be selected.
+    pub(super) selected: usize,
+    /// ReLUs of this group whose C was copied aside.
+    pub(super) kept: usize,
+    /// The masks of the 64 windows in progress, and the packed bytes behind them.
+    pub(super) windows: Option<[u64; LANES]>,
+    pub(super) window_bytes: u64,
+}
+
+impl Position {
+    pub(super) fn advance(&mut self, count: usize, words: usize, bits: u8) {
+        self.words += (count * words) as u64;
+        self.bytes += packed_len(count * words, bits) as u64;
+    }
+}
+
+enum Phase {
+    Input,
+    InputHash { sent: bool, received: bool },
+    Layers,
+    Finished,
+}
+
+/// One party's inference.
+pub struct Session<'p, 'm, H, M> {
+    pub(super) plan: Plan<'p>,
+    pub(super) role: Role,
+    pub(super) half: H,
+    pub(super) model: M,
+    pub(super) wires: &'m mut [u64],
+    pub(super) window: &'m mut [u64],
+    pub(super) state: &'m mut [u64],
+    phase: Phase,
+    /// Tiles of the input that have passed.
+    input_tiles: usize,
+    input_hash: Option<[u8; INPUT_HASH]>,
+    layers: Layers<'p>,
+    group: Option<Group<'p>>,
+    pub(super) positions: Positions,
+    pub(super) tournament: Tournament,
+    pub(super) output_ready: bool,
+    rounds: u32,
+}
+
+impl<H, M> core::fmt::Debug for Session<'_, '_, H, M> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session").field("role", &self.role).field("at", &self.at()).finish_non_exhaustive()
+    }
+}
+
+impl<H, M> Session<'_, '_, H, M> {
+    /// Layer and step of the walk.
+    #[must_use]
+    pub fn at(&self) -> Option<(u16, Step)> {
+        let group = self.group.as_ref()?;
+        let index = group.sent.0.min(group.received.0).min(group.steps.len().saturating_sub(1));
+        Some((group.layer.index, *group.steps.get(index)?))
+    }
+}
+
+impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
+    /// A session whose counter both parties have burned and acknowledged.
+    ///
+    /// # Errors
+    /// The arena is shorter than [`Plan::arena_words`].
+    pub fn new(parts: Parts<'p, 'm, H, M>) -> Result<Self, SessionError> {
+        let Parts { plan, role, half, model, arena } = parts;
+        let memory = SessionError { at: None, kind: ErrorKind::Memory };
+        let r = role.index();
+        let (wires, rest) = arena.split_at_mut_checked(plan.header.wire_words[r] as usize).ok_or(memory)?;
+        let (window, rest) = rest.split_at_mut_checked(plan.header.window_words[r] as usize).ok_or(memory)?;
+        let (state, _) = rest.split_at_mut_checked(plan.header.state_words[r] as usize).ok_or(memory)?;
+        let layers = plan.layers();
+        Ok(Self {
+            plan,
+            role,
+            half,
+            model,
+            wires,
+            window,
+            state,
+            phase: Phase::Input,
+            input_tiles: 0,
+            input_hash: None,
+            layers,
+            group: None,
+            positions: Positions::default(),
+            tournament: Tournament::default(),
+            output_ready: false,
+            // The acknowledgements.
+            rounds: 1,
+        })
+    }
+
+    /// Exchanges so far between the parties, the acknowledgements included.
+    #[must_use]
+    pub const fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// Nothing is left to send or receive.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished)
+    }
+
+    /// The plan.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan<'p> {
+        &self.plan
+    }
+
+    fn error(&self, kind: impl Into<ErrorKind>) -> SessionError {
+        SessionError { at: self.at(), kind: kind.into() }
+    }
+
+    pub(super) const fn mode(&self) -> Mode {
+        self.plan.header.options.mode
+    }
+
+    pub(super) fn is_seed(&self) -> bool {
+        self.role == Role::Seed
+    }
+
+    /// P0 in H: no wires, no linear work.
+    pub(super) fn is_blind(&self) -> bool {
+        !self.plan.keeps_wires(self.role)
+    }
+
+    // ---- Input ------------------------------------------------------------------------------------------------------------------
+
+    /// This party's share of A, for a third client: packed words of the input wire's bits.
+    ///
+    /// # Errors
+    /// The client is P0, `out` is too short, or the material failed.
+    pub fn mask_share(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
+        let input = self.plan.header.input;
+        if self.plan.header.options.client != Client::Third || out.len() < packed_len(input.elements as usize, input.bits) {
+            return Err(self.error(ErrorKind::Misuse));
+        }
+        let mut packer = Packer::new(out);
+        let mut position = Position::default();
+        let mut chunk = [0_u64; LANES];
+        for first in (0..input.elements as usize).step_by(LANES) {
+            let part = chunk.get_mut(..(input.elements as usize - first).min(LANES)).unwrap_or(&mut []);
+            let count = part.len();
+            if let Err(e) = input_words(&mut self.half, position, input.bits, part) {
+                return Err(self.error(e));
+            }
+            packer.extend(part, input.bits);
+            position.advance(count, 1, input.bits);
+        }
+        Ok(packer.finish())
+    }
+
+    /// The masked input E from a third client: packed words of the input wire's bits. The same bytes go to both parties.
+    ///
+    /// # Errors
+    /// Not now, or of the wrong length.
+    pub fn provide_masked(&mut self, packed: &[u8]) -> Result<(), SessionError> {
+        let input = self.plan.header.input;
+        if !matches!(self.phase, Phase::Input) || self.plan.header.options.client != Client::Third {
+            return Err(self.error(ErrorKind::Misuse));
+        }
+        let expected = packed_len(input.elements as usize, input.bits);
+        if packed.len() != expected {
+            return Err(self.error(ErrorKind::Length { expected: expected as u32, found: packed.len() as u32 }));
+        }
+        if !self.is_blind() {
+            let mut unpacker = Unpacker::new(packed);
+            with_words!(WordsMut, region_mut(self.wires, &input), wire => unpacker.take(input.bits, wire));
+        }
+        if self.mode() == Mode::Held {
+            return self.next_group();
+        }
+        self.input_hash =
+            Some(*blake3::Hasher::new_derive_key("halfnet 1 masked input").update(self.plan.hash()).update(packed).finalize().as_bytes());
+        self.phase = Phase::InputHash { sent: false, received: false };
+        self.rounds += 1;
+        Ok(())
+    }
+
+    /// P0 in H with a third client, which sends E to P1 alone: nothing to wait for. Call after [`Session::mask_share`].
+    ///
+    /// # Errors
+    /// Any other party or mode.
+    pub fn begin_without_input(&mut self) -> Result<(), SessionError> {
+        let blind = self.is_blind() && self.plan.header.options.client == Client::Third;
+        if blind && matches!(self.phase, Phase::Input) { self.next_group() } else { Err(self.error(ErrorKind::Misuse)) }
+    }
+
+    fn input_range(&self, tile: usize) -> core::ops::Range<usize> {
+        let (elements, size) = (self.plan.header.input.elements as usize, self.plan.header.input_tile as usize);
+        let first = tile * size;
+        first.min(elements)..(first + size).min(elements)
+    }
+
+    /// P0 as the client: the next tile of E = X − A, as a frame for P1; `None` when all of E has left.
+    ///
+    /// # Errors
+    /// Not the client, `out` is too short, or the material failed.
+    pub fn transmit_input(&mut self, input: &mut impl Input, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        if !self.is_seed() || self.plan.header.options.client != Client::SeedParty {
+            return Err(self.error(ErrorKind::Misuse));
+        }
+        if !matches!(self.phase, Phase::Input) {
+            return Ok(None);
+        }
+        let wire = self.plan.header.input;
+        let range = self.input_range(self.input_tiles);
+        let length = packed_len(range.len(), wire.bits);
+        let payload = frame_payload(out, length, self.at())?;
+        let mut packer = Packer::new(payload);
+        for first in range.clone().step_by(LANES) {
+            let count = (range.end - first).min(LANES);
+            let (mut pixels, mut masked) = ([0_i32; LANES], [0_u64; LANES]);
+            let masked = masked.get_mut(..count).unwrap_or(&mut []);
+            input.read(first, pixels.get_mut(..count).unwrap_or(&mut []));
+            let position = Position { words: first as u64, bytes: 0 };
+            input_words(&mut self.half, position, wire.bits, masked).map_err(|e| SessionError { at: None, kind: e.into() })?;
+            for (slot, &pixel) in masked.iter_mut().zip(&pixels) {
+                *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(wire.bits);
+            }
+            packer.extend(masked, wire.bits);
+            if self.plan.keeps_wires(self.role) {
+                let mut kept = region_mut(self.wires, &wire);
+                for (offset, value) in masked.iter().enumerate() {
+                    kept.set(first + offset, *value);
+                }
+            }
+        }
+        let _ = packer.finish();
+        let header = message::header(Code::Input, self.input_tiles as u16, length as u32);
+        write_header(out, &header);
+        self.input_tiles += 1;
+        if self.input_range(self.input_tiles).is_empty() {
+            self.rounds += 1;
+            self.next_group()?;
+        }
+        Ok(Some(HEADER + length))
+    }
+
+    fn receive_input(&mut self, header: &Header, payload: &[u8]) -> Result<(), SessionError> {
+        let wire = self.plan.header.input;
+        let range = self.input_range(self.input_tiles);
+        let expected = message::header(Code::Input, self.input_tiles as u16, packed_len(range.len(), wire.bits) as u32);
+        self.check(header, &expected)?;
+        let mut unpacker = Unpacker::new(payload);
+        with_words!(WordsMut, region_mut(self.wires, &wire), kept => {
+            unpacker.take(wire.bits, kept.get_mut(range).unwrap_or(&mut []));
+        });
+        self.input_tiles += 1;
+        if self.input_range(self.input_tiles).is_empty() {
+            self.rounds += 1;
+            self.next_group()?;
+        }
+        Ok(())
+    }
+
+    /// This party's words of the output for a third client, packed; call when the session is finished.
+    ///
+    /// # Errors
+    /// Not finished, or `out` is too short.
+    pub fn output_share(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+        let (words, bits) = output_shape(&self.plan);
+        if !self.is_finished() || self.plan.header.options.client != Client::Third || out.len() < packed_len(words, bits) {
+            return Err(self.error(ErrorKind::Misuse));
+        }
+        let mut packer = Packer::new(out);
+        packer.extend(self.state.get(..words).unwrap_or(&[]), bits);
+        Ok(packer.finish())
+    }
+
+    /// The answer, for P0 as the client: the label as one number, or the released logits, one after another.
+    pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
+        let (words, bits) = output_shape(&self.plan);
+        let mine = self.is_finished() && self.is_seed() && self.plan.header.options.client == Client::SeedParty;
+        let label = self.plan.header.options.release == Release::Label;
+        self.state.iter().take(if mine { words } else { 0 }).map(move |&word| if label { word as i64 } else { signed(word, bits) })
+    }
+
+    // ---- The walk ---------------------------------------------------------------------------------------------------------------
+
+    fn check(&self, found: &Header, expected: &Header) -> Result<(), SessionError> {
+        if (found.layer, found.step, found.tile) != (expected.layer, expected.step, expected.tile) {
+            return Err(self.error(ErrorKind::Unexpected { layer: found.layer, step: found.step, tile: found.tile }));
+        }
+        if found.length != expected.length {
+            return Err(self.error(ErrorKind::Length { expected: expected.length, found: found.length }));
+        }
+        Ok(())
+    }
+
+    /// Payload bytes of a frame of the current group.
+    fn payload(&self, group: &Group<'_>, step: Step, tile: usize, role: Role) -> usize {
+        group.layer.payload(&self.plan.header.options, &group.work, group.group, step, tile, role)
+    }
+
+    /// The next place at which `role` has a frame to send, from `place` on.
+    fn next_frame(&self, group: &Group<'_>, mut place: Place, role: Role) -> Place {
+        while let Some(&step) = group.steps.get(place.0) {
+            while place.1 < group.layer.step_tiles(group.group, step) {
+                if self.payload(group, step, place.1, role) > 0 {
+                    return place;
+                }
+                place.1 += 1;
+            }
+            place = (place.0 + 1, 0);
+        }
+        place
+    }
+
+    /// Begins the next group, or the next layer, or ends; does what needs no message.
+    fn next_group(&mut self) -> Result<(), SessionError> {
+        self.phase = Phase::Layers;
+        loop {
+            let next = self.group.take().map(|g| (g.layer, g.group + 1)).filter(|(layer, group)| *group < layer.groups());
+            let (layer, index) = match next {
+                Some((layer, group)) => {
+                    self.positions.comparisons += layer.group_relus(group - 1).div_ceil(LANES) as u64;
+                    (layer, group)
+                }
+                None => match self.layers.next() {
+                    Some(layer) => (layer, 0),
+                    None => {
+                        self.phase = Phase::Finished;
+                        return Ok(());
+                    }
+                },
+            };
+            self.positions.selected = 0;
+            self.positions.kept = 0;
+            let options = self.plan.header.options;
+            let mut group = Group {
+                work: layer.work(&options),
+                steps: layer.steps(&options, index),
+                group: index,
+                layer,
+                sent: (0, 0),
+                received: (0, 0),
+                opened: 0,
+                pending: None,
+                level: None,
+                signed: false,
+            };
+            if index == 0 {
+                self.begin_layer(&group)?;
+            }
+            group.sent = self.next_frame(&group, (0, 0), self.role);
+            group.received = self.next_frame(&group, (0, 0), self.role.peer());
+            self.count_rounds(&group);
+            let finished = group.sent.0 == group.steps.len() && group.received.0 == group.steps.len();
+            self.group = Some(group);
+            self.local_work()?;
+            if !finished {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Exchanges of a group: every step that moves anything, but for polynomials beside comparisons.
+    fn count_rounds(&mut self, group: &Group<'_>) {
+        for &step in &group.steps {
+            if step == Step::OpenPolynomial && group.layer.group_relus(group.group) > 0 {
+                continue;
+            }
+            let moves = (0..group.layer.step_tiles(group.group, step))
+                .any(|tile| [Role::Seed, Role::Bundle].iter().any(|&role| self.payload(group, step, tile, role) > 0));
+            self.rounds += u32::from(moves);
+        }
+    }
+
+    fn begin_layer(&mut self, group: &Group<'_>) -> Result<(), SessionError> {
+        let layer = &group.layer;
+        let options = self.plan.header.options;
+        self.half.begin_layer(layer.index, &mut cost::sections(layer, &options));
+        self.positions = Positions::default();
+        if !self.is_blind() {
+            for (index, term) in layer.terms.iter().enumerate() {
+                let id = TermId { layer: layer.index, term: index as u8 };
+                let geometry = match term.linear {
+                    LinearPlan::Convolution(geometry) => geometry,
+                    LinearPlan::JoinScaled { geometry } => linear::join_convolution(&geometry),
+                    LinearPlan::JoinShift { .. } => continue,
+                };
+                let prepared = self.model.prepare(id, &geometry, region(self.wires, &term.source));
+                prepared.map_err(|e| SessionError { at: None, kind: e.into() })?;
+            }
+        }
+        if layer.pool().is_some() {
+            let pooled = layer.pooled[self.role.index()];
+            with_words!(WordsMut, region_mut(self.wires, &pooled), windows => windows.fill(0));
+        }
+        Ok(())
+    }
+
+    /// What a group needs of no message: linear sums that flow into a pool or stay with P1, and the last layer's.
+    fn local_work(&mut self) -> Result<(), SessionError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let done = self.local_work_of(&group);
+        self.group = Some(group);
+        done.map_err(|kind| self.error(kind))
+    }
+
+    fn local_work_of(&mut self, group: &Group<'p>) -> Result<(), ErrorKind> {
+        let (layer, work) = (&group.layer, &group.work);
+        match layer.step {
+            StepPlan::Rescale { pool: Some(pool), .. } => {
+                if !self.is_blind() {
+                    for tile in 0..layer.group_tiles(group.group) {
+                        let range = layer.tile_range(group.group, tile);
+                        self.sum(group, range.clone(), false)?;
+                        let pooled = layer.pooled[self.role.index()];
+                        with_kind!(work.word, W => {
+                            let sums = window_as::<W>(self.window, range.len());
+                            for (index, sum) in range.zip(sums) {
+                                add_to_windows(self.wires, &pooled, &pool, layer.sum, index, sum.to_u64());
+                            }
+                        });
+                    }
+                }
+                if self.mode() == Mode::Held && self.role == Role::Bundle && group.group + 1 == layer.groups() {
+                    for tile in 0..layer.step_tiles(group.group, Step::OpenPool) {
+                        self.pool_values(group, tile, |_| 0)?;
+                    }
+                }
+            }
+            StepPlan::Rescale { pool: None, .. } if self.mode() == Mode::Held && self.role == Role::Bundle => {
+                for tile in 0..layer.group_tiles(group.group) {
+                    let range = layer.tile_range(group.group, tile);
+                    self.sum(group, range.clone(), true)?;
+                    with_kind!(work.word, W => {
+                        let sums: &mut [W] = bytemuck::cast_slice_mut(self.window);
+                        let sums = sums.get_mut(..range.len()).unwrap_or(&mut []);
+                        for sum in sums.iter_mut() {
+                            *sum = sum.reduce(work.ring_bits).shr(work.shift);
+                        }
+                        store_run(region_mut(self.wires, &layer.output), range, sums);
+                    });
+                }
+            }
+            StepPlan::Release { .. } => match self.plan.header.options.release {
+                Release::Label => {
+                    // Both parties keep an additive share of the logits, P0 in H a word of its stream.
+                    self.sum(group, 0..layer.elements(), true)?;
+                    self.tournament.begin(layer.elements(), work, self.role == Role::Bundle, self.state, |index| {
+                        with_kind!(work.word, W => window_as::<W>(self.window, layer.elements()).get(index).map_or(0, |v| v.to_u64()))
+                    });
+                    if self.tournament.is_finished() {
+                        self.output_ready = true;
+                    } else {
+                        self.tournament.open(work, &mut self.half, self.state)?;
+                    }
+                }
+                Release::Logits { .. } => {
+                    let seed_word = self.is_seed() && self.mode() != Mode::TwoServers;
+                    let waits = self.role == Role::Bundle && self.mode() == Mode::Shared;
+                    if !seed_word && !waits {
+                        self.sum(group, 0..layer.elements(), true)?;
+                        self.output_words(group, |_| 0)?;
+                    } else if seed_word {
+                        self.output_words(group, |_| 0)?;
+                    }
+                }
+            },
+            StepPlan::Activate { .. } | StepPlan::Rescale { pool: None, .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Moves on from a group whose frames have all passed.
+    fn finish_group(&mut self) -> Result<(), SessionError> {
+        let done = self.group.as_ref().is_some_and(|g| g.sent.0 == g.steps.len() && g.received.0 == g.steps.len());
+        if done { self.next_group() } else { Ok(()) }
+    }
+
+    /// The next frame to send, if one is ready; `out` holds [`crate::plan::PlanHeader::longest_frame`] bytes.
+    ///
+    /// # Errors
+    /// `out` is too short or the material failed.
+    #[must_use = "a frame that is not sent stops the inference"]
+    pub fn poll_transmit(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        if let (Phase::InputHash { sent: false, received }, Some(hash)) = (&self.phase, self.input_hash) {
+            let received = *received;
+            frame_payload(out, INPUT_HASH, None)?.copy_from_slice(&hash);
+            write_header(out, &message::header(Code::InputHash, 0, INPUT_HASH as u32));
+            self.phase = Phase::InputHash { sent: true, received };
+            if received {
+                self.next_group()?;
+            }
+            return Ok(Some(HEADER + INPUT_HASH));
+        }
+        let Some(mut group) = self.group.take() else { return Ok(None) };
+        let result = self.transmit_frame(&mut group, out);
+        self.group = Some(group);
+        let length = result.map_err(|e| SessionError { at: e.at.or(self.at()), ..e })?;
+        if length.is_some() {
+            self.finish_group()?;
+        }
+        Ok(length)
+    }
+
+    fn transmit_frame(&mut self, group: &mut Group<'p>, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        let (index, tile) = group.sent;
+        let Some(&step) = group.steps.get(index) else { return Ok(None) };
+        if !self.may_send(group, step, tile) {
+            return Ok(None);
+        }
+        let length = self.payload(group, step, tile, self.role);
+        let payload = frame_payload(out, length, None)?;
+        self.transmit_step(group, step, tile, payload).map_err(|kind| SessionError { at: Some((group.layer.index, step)), kind })?;
+        write_header(out, &Header { layer: group.layer.index, step: step.code(), tile: tile as u16, length: length as u32 });
+        group.sent = self.next_frame(group, (index, tile + 1), self.role);
+        Ok(Some(HEADER + length))
+    }
+
+    fn may_send(&self, group: &Group<'_>, step: Step, tile: usize) -> bool {
+        let index = group.sent.0;
+        let received = group.received > (index, tile);
+        let answers = self.role == Role::Bundle && self.mode() == Mode::Shared;
+        match step {
+            Step::Open | Step::OpenLinear => !answers || received,
+            Step::OpenPolynomial => match (self.mode(), self.role) {
+                (Mode::Shared, Role::Bundle) => received,
+                (Mode::Held, Role::Seed) => group.pending == Some(tile),
+                _ => group.opened > tile,
+            },
+            Step::Tree(level) => group.level == Some(usize::from(level)),
+            Step::Sign => group.level == Some(group.work.layout.levels()),
+            Step::OpenRelu => group.signed && (!answers || received),
+            Step::OpenPool => {
+                let rescale = matches!(group.layer.step, StepPlan::Rescale { .. });
+                (rescale || self.accumulated(group)) && (!answers || received)
+            }
+            Step::Release => true,
+            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => self.tournament.is_ready(step),
+            Step::Output => self.output_ready,
+        }
+    }
+
+    /// Every element of the last group has flowed into its windows.
+    fn accumulated(&self, group: &Group<'_>) -> bool {
+        group.opened == group.layer.group_tiles(group.group) && (group.layer.group_relus(group.group) == 0 || group.signed)
+    }
+
+    /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first.
+    #[must_use]
+    pub fn can_receive(&self) -> bool {
+        let Some(group) = &self.group else { return !matches!(self.phase, Phase::Finished) };
+        let Some(&step) = group.steps.get(group.received.0) else { return true };
+        match step {
+            // This party's own share of the tile is computed when it is sent.
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear if self.mode() == Mode::TwoServers => {
+                group.sent > group.received
+            }
+            // This party's own planes are kept until they have been sent.
+            Step::Tree(_) | Step::Sign | Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {
+                group.sent > group.received
+            }
+            // The window holds a tile whose polynomials are still to be sent.
+            _ => group.pending.is_none(),
+        }
+    }
+
+    /// Takes one frame, header and payload.
+    ///
+    /// # Errors
+    /// The peer misbehaved, the caller did not heed [`Session::can_receive`], or the material failed. The inference is then over.
+    pub fn handle_frame(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        let Some((head, payload)) = bytes.split_first_chunk::<HEADER>() else {
+            return Err(self.error(ErrorKind::Length { expected: HEADER as u32, found: bytes.len() as u32 }));
+        };
+        let header = Header::decode(head);
+        if header.length as usize != payload.len() {
+            return Err(self.error(ErrorKind::Length { expected: header.length, found: payload.len() as u32 }));
+        }
+        match &self.phase {
+            Phase::Input if self.role == Role::Bundle && self.plan.header.options.client == Client::SeedParty => {
+                self.receive_input(&header, payload)
+            }
+            Phase::InputHash { sent, received: false } => {
+                let sent = *sent;
+                self.check(&header, &message::header(Code::InputHash, 0, INPUT_HASH as u32))?;
+                if self.input_hash.as_ref().is_none_or(|own| own[..] != *payload) {
+                    return Err(self.error(ErrorKind::InputDiffers));
+                }
+                self.phase = Phase::InputHash { sent, received: true };
+                if sent { self.next_group() } else { Ok(()) }
+            }
+            Phase::Layers => {
+                if !self.can_receive() {
+                    return Err(self.error(ErrorKind::Misuse));
+                }
+                let Some(mut group) = self.group.take() else { return Err(self.error(ErrorKind::Misuse)) };
+                let result = self.receive_frame(&mut group, &header, payload);
+                self.group = Some(group);
+                result?;
+                self.finish_group()
+            }
+            _ => Err(self.error(ErrorKind::Unexpected { layer: header.layer, step: header.step, tile: header.tile })),
+        }
+    }
+
+    fn receive_frame(&mut self, group: &mut Group<'p>, header: &Header, payload: &[u8]) -> Result<(), SessionError> {
+        let (index, tile) = group.received;
+        let unexpected = ErrorKind::Unexpected { layer: header.layer, step: header.step, tile: header.tile };
+        let Some(&step) = group.steps.get(index) else {
+            return Err(SessionError { at: group.steps.last().map(|&s| (group.layer.index, s)), kind: unexpected });
+        };
+        let at = Some((group.layer.index, step));
+        let length = self.payload(group, step, tile, self.role.peer()) as u32;
+        let expected = Header { layer: group.layer.index, step: step.code(), tile: tile as u16, length };
+        self.check(header, &expected).map_err(|e| SessionError { at, ..e })?;
+        // A frame may come before this party could have caused it only if the peer skips a step.
+        if !self.may_receive(group, step) {
+            return Err(SessionError { at, kind: unexpected });
+        }
+        self.receive_step(group, step, tile, payload).map_err(|kind| SessionError { at, kind })?;
+        group.received = self.next_frame(group, (index, tile + 1), self.role.peer());
+        self.received_step(group, step, index).map_err(|kind| SessionError { at, kind })
+    }
+
+    /// An answer comes after what it answers, a tree level after the one before.
+    fn may_receive(&self, group: &Group<'_>, step: Step) -> bool {
+        let answered = self.is_seed() && self.mode() == Mode::Shared;
+        match step {
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear if answered => {
+                group.sent > group.received
+            }
+            Step::OpenPolynomial => group.opened > group.received.1,
+            Step::Tree(level) => group.level == Some(usize::from(level)),
+            Step::Sign => group.level == Some(group.work.layout.levels()),
+            Step::OpenRelu => group.signed,
+            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => self.tournament.is_ready(step),
+            _ => true,
+        }
+    }
+}
+
+/// This party's words of A.
+fn input_words<H: Half>(half: &mut H, position: Position, bits: u8, out: &mut [u64]) -> Result<(), MaterialError> {
+    half.words(Section::Sum, position, bits, out)?;
+    for word in out {
+        *word &= low_mask(bits);
+    }
+    Ok(())
+}
+
+/// The payload's place in a frame buffer.
+pub(super) fn frame_payload(out: &mut [u8], length: usize, at: Option<(u16, Step)>) -> Result<&mut [u8], SessionError> {
+    out.get_mut(HEADER..HEADER + length).ok_or(SessionError { at, kind: ErrorKind::Memory })
+}
+
+fn write_header(out: &mut [u8], header: &Header) {
+    if let Some(slot) = out.first_chunk_mut::<HEADER>() {
+        *slot = header.encode();
+    }
+}
+
+/// Words that each party gives to the client, and their bits.
+#[must_use]
+pub fn output_shape(plan: &Plan<'_>) -> (usize, u8) {
+    let options = &plan.header.options;
+    plan.layers().last().map_or((0, 1), |layer| (layer.output_words(options), layer.work(options).opened_bits))
+}
+
+/// The answer from both parties' output words, for a third client: the label, or the released logits in order.
+pub fn combine_outputs<'a>(plan: &Plan<'_>, shares: [&'a [u8]; 2]) -> impl Iterator<Item = i64> + use<'a> {
+    let (words, bits) = output_shape(plan);
+    let label = plan.header.options.release == Release::Label;
+    let mut unpackers = shares.map(Unpacker::new);
+    (0..words).map(move |_| {
+        let mut sum = 0_u64;
+        for unpacker in &mut unpackers {
+            let mut word = [0_u64];
+            unpacker.take(bits, &mut word);
+            sum = sum.wrapping_add(word[0]);
+        }
+        if label { (sum & low_mask(bits)) as i64 } else { signed(sum, bits) }
+    })
+}
