@@ -5,6 +5,8 @@
 //! that names the command to type; a skipped step is no failure, but it is listed as skipped.
 
 mod count;
+#[cfg(test)]
+mod documents;
 mod run;
 mod setup;
 mod steps;
