@@ -621,10 +621,12 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         group.opened == group.layer.group_tiles(group.group) && (group.layer.group_relus(group.group) == 0 || group.signed)
     }
 
-    /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first.
+    /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first, or [`Session::provide_masked`]: a peer that
+    /// got a third client's E earlier has already sent its hash.
     #[must_use]
     pub fn can_receive(&self) -> bool {
-        let Some(group) = &self.group else { return !matches!(self.phase, Phase::Finished) };
+        let waits_for_client = matches!(self.phase, Phase::Input) && self.plan.header.options.client == Client::Third;
+        let Some(group) = &self.group else { return !waits_for_client && !matches!(self.phase, Phase::Finished) };
         let Some(&step) = group.steps.get(group.received.0) else { return true };
         match step {
             // This party's own share of the tile is computed when it is sent.

@@ -1,0 +1,50 @@
+//! When a session takes a frame, seen from its driver.
+
+use halfnet_core::dealer::FullWeights;
+use halfnet_core::model::{Header, Integers, Layer, Linear, Model, Normalisation, Step, Term};
+use halfnet_core::party::bundle::{BundleHalf, PortableModel};
+use halfnet_core::party::session::{Parts, Session};
+use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile};
+use halfnet_core::shape::{Convolution, Shape};
+use heapless::Vec;
+
+/// One fully connected layer, 4 inputs, 3 classes.
+fn model() -> Model<'static> {
+    let input = Shape::new(1, 2, 2);
+    let geometry = Convolution { input, out_channels: 3, kernel_height: 2, kernel_width: 2, stride: 1, padding: 0, groups: 1 };
+    let linear = Linear::Convolution { geometry, weights: Integers { bits: 8, bytes: &[1; 12] } };
+    let layer = Layer {
+        terms: Vec::from_iter([Term { source: 0, linear }]),
+        bias: Integers { bits: 8, bytes: &[0; 3] },
+        step: Step::Release { ring_bits: 16 },
+        output_scale: &[],
+    };
+    let normalisation = Vec::from_iter([Normalisation { gain: 1 << 16, offset: 0 }]);
+    let header = Header { name: "small", data_set: "synthetic", input, normalisation, classes: 3, class_names: "" };
+    Model { header, layers: Vec::from_iter([layer]) }
+}
+
+/// The peer may have its E first: its hash must wait in the link until this party has E too.
+#[test]
+fn the_hash_of_a_third_clients_input_waits_for_the_input() {
+    let model = model();
+    model.validate().unwrap();
+    let (mode, client, release) = (Mode::TwoServers, Client::Third, Release::Logits { bits: 8 });
+    let options = Options { mode, client, release, chunk_bits: 4, memory: compile::ample() };
+    let mut bytes = [0; 1024];
+    let length = compile::compile(&model, &options, &mut bytes).unwrap();
+    let plan = Plan::decode(&bytes[..length]).unwrap();
+    let mut arena = vec![0; plan.arena_words(Role::Bundle)];
+    let bundle: &[u8] = &[0; 256];
+    let parts = Parts {
+        plan: plan.clone(),
+        role: Role::Bundle,
+        half: BundleHalf::new(bundle, 0),
+        model: PortableModel(FullWeights(&model)),
+        arena: &mut arena,
+    };
+    let mut session = Session::new(parts).unwrap();
+    assert!(!session.can_receive());
+    session.provide_masked(&[0; 8]).unwrap();
+    assert!(session.can_receive());
+}
