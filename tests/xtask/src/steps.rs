@@ -117,11 +117,12 @@ fn no_std() -> Vec<Command> {
 }
 
 /// All tests but those in documentation, by nextest where it is installed: it runs the tests of all binaries side by side.
+/// Benches are left out: they are programs that measure, not tests.
 fn test() -> Command {
     if is_on_path("cargo-nextest") {
-        cargo(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
     } else {
-        cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"])
+        cargo(&["test", "--workspace", "--tests", "--no-fail-fast"])
     }
 }
 
