@@ -101,6 +101,16 @@ impl Secrets {
         }
     }
 
+    /// ρ of a layer's comparisons, word `word` of 64 and the one after it.
+    ///
+    /// # Errors
+    /// The stream ended.
+    pub fn flips(&self, layer: u16, word: usize) -> Result<[u64; 2], MaterialError> {
+        let mut flips = [0; 2];
+        self.stream(layer, Own::Flip).fill_words(word as u64, &mut flips)?;
+        Ok(flips)
+    }
+
     /// The masks of a layer's opening 1 for elements `first ..`.
     ///
     /// # Errors
@@ -356,7 +366,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                         for (value, mask) in values.iter_mut().zip(masks) {
                             *value = mask.high;
                         }
-                        self.put(Section::Output, &mut position, work.opened_bits, values, true)?;
+                        self.put64(Section::Output, &mut position, work.opened_bits, values)?;
                     }
                 }
                 Release::Label => self.tournament(layer, &work)?,

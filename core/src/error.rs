@@ -40,7 +40,7 @@ pub enum ModelError {
     #[error("this mode forbids this client: with two servers (t) the client is a third, and P1 is never the client")]
     Role,
     /// The release asks for more than the last layer allows.
-    #[error("logits may be released with at most min(16, ring bits - 2) bits of the last layer")]
+    #[error("logits may be released with 2 to min(16, ring bits - 2) bits of the last layer, never exactly")]
     ReleaseBits,
     /// A party's memory budget is too small for this model.
     #[error("the memory budget is too small for this model: the plan's wires alone need more")]

@@ -4,6 +4,7 @@
 //! model, and [`simulate`] runs that model in the clear. [`kernel`] computes a party's convolutions.
 #![deny(unsafe_code)]
 
+pub mod coins;
 pub mod data;
 pub mod float;
 #[allow(unsafe_code, reason = "vector instructions; every block says why it is sound")]

@@ -30,6 +30,12 @@ pub enum Opening {
 pub trait Coins {
     /// Fills `out` with coins in 0 .. 2^shift for elements `first ..` of an opening of layer `layer`.
     fn fill(&mut self, layer: usize, opening: Opening, shift: u8, first: usize, out: &mut [u64]);
+
+    /// The values of a wire, as soon as they are known and before any layer reads them; wire 0 is the input.
+    fn wire(&mut self, _wire: usize, _values: &[i64]) {}
+
+    /// The truncated values y of a whole activation layer, before the coins of its second opening are asked for.
+    fn truncated(&mut self, _layer: usize, _values: &[i64]) {}
 }
 
 /// Coins that always round to the nearest integer: the deterministic reference.

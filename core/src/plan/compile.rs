@@ -25,8 +25,9 @@ pub const SMALLEST_TILE: usize = 64;
 /// [`ModelError::TooLarge`]).
 pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<usize, ModelError> {
     check_options(options)?;
+    // Logits lie in −2^(b−3) .. 2^(b−3), which n = 1 would not hold: its range ends at 0.
     if let (Release::Logits { bits }, Some(Step::Release { ring_bits })) = (options.release, model.layers.last().map(|l| l.step))
-        && (bits == 0 || bits > 16.min(ring_bits.saturating_sub(2)))
+        && !(2..=16.min(ring_bits.saturating_sub(2))).contains(&bits)
     {
         return Err(ModelError::ReleaseBits);
     }

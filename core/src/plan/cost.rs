@@ -73,7 +73,7 @@ pub struct Cost {
     pub bytes_sent: [u64; 2],
     /// Exchanges between P0 and P1 after the burn, acknowledgements and hash of E included.
     pub rounds: u32,
-    /// Longest chain of dependent messages after the burn, the client's included.
+    /// Longest chain of dependent messages after the burn, the client's included; of a whole plan only.
     pub flights: u32,
     /// Bytes of P1's bundle, without its header.
     pub bundle_bytes: u64,
@@ -208,12 +208,121 @@ pub fn layer_cost(layer: &LayerPlan<'_>, options: &Options) -> Cost {
                 continue;
             }
             cost.rounds += 1;
-            let answered = options.mode == Mode::Shared
-                && matches!(step, Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear);
-            cost.flights += if answered { 2 } else { 1 };
         }
     }
     cost
+}
+
+/// The longest chain of dependent messages, followed step by step.
+///
+/// A message is delivered in some flight; what depends on it is delivered in the next, and a direction keeps its order.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// Flight after which each party can begin the next group.
+    base: [u32; 2],
+    /// Flight of each party's last message.
+    sent: [u32; 2],
+    /// Flight in which each party took the last message.
+    taken: [u32; 2],
+}
+
+impl Clock {
+    /// One step: who sends, and the flight that each sender's message depends on, `None` where it answers the other's.
+    fn step(&mut self, sends: [bool; 2], depends: [Option<u32>; 2]) -> [u32; 2] {
+        let mut arrives = [0; 2];
+        // An answer comes second.
+        let order = if depends[0].is_none() { [1, 0] } else { [0, 1] };
+        for r in order {
+            if sends[r] {
+                let after = depends[r].unwrap_or(arrives[r]);
+                self.sent[r] = self.sent[r].max(after + 1);
+                arrives[1 - r] = self.sent[r];
+            }
+        }
+        for r in 0..2 {
+            if sends[1 - r] {
+                // A party takes a message of a mutual step after it has sent its own.
+                let own = if sends[r] && depends[r].is_some() { self.sent[r] - 1 } else { 0 };
+                self.taken[r] = self.taken[r].max(arrives[r]).max(own);
+                arrives[r] = self.taken[r];
+            }
+        }
+        arrives
+    }
+
+    fn group(&mut self, layer: &LayerPlan<'_>, options: &Options, work: &super::Work, group: usize) {
+        let shared = options.mode == Mode::Shared;
+        let answers = |flight: u32| if shared { None } else { Some(flight) };
+        // Flights after which each party knows C, the level before, t.
+        let (mut opened, mut level, mut signed) = (self.base, self.base, self.base);
+        for step in layer.steps(options, group) {
+            let sends = [Role::Seed, Role::Bundle]
+                .map(|role| (0..layer.step_tiles(group, step)).any(|tile| layer.payload(options, work, group, step, tile, role) > 0));
+            if sends == [false, false] {
+                continue;
+            }
+            let depends = match step {
+                Step::Open | Step::OpenLinear | Step::Release => [Some(self.base[0]), answers(self.base[1])],
+                Step::OpenPolynomial => [Some(opened[0]), answers(opened[1])],
+                Step::Tree(_)
+                | Step::Sign
+                | Step::TournamentTree(..)
+                | Step::TournamentSign(_)
+                | Step::TournamentOpen(_)
+                | Step::Output => [Some(level[0]), Some(level[1])],
+                Step::OpenRelu | Step::OpenPool => [Some(signed[0]), answers(signed[1])],
+            };
+            let arrives = self.step(sends, depends);
+            for r in 0..2 {
+                if !sends[1 - r] {
+                    continue;
+                }
+                match step {
+                    Step::Open => (opened[r], level[r], signed[r]) = (arrives[r], arrives[r], arrives[r]),
+                    Step::Tree(_) | Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) | Step::Release => {
+                        level[r] = arrives[r];
+                    }
+                    Step::Sign => signed[r] = arrives[r],
+                    _ => {}
+                }
+            }
+        }
+        for r in 0..2 {
+            self.base[r] = self.base[r].max(self.taken[r]).max(self.sent[r].saturating_sub(1));
+        }
+    }
+}
+
+/// The longest chain of dependent messages of an inference, the acknowledgements and the client's messages included.
+#[must_use]
+pub fn flights(plan: &Plan<'_>) -> u32 {
+    let options = &plan.header.options;
+    let mut clock = Clock { base: [1; 2], sent: [1; 2], taken: [1; 2] };
+    match options.client {
+        // P0 goes on while its input travels.
+        Client::SeedParty => {
+            let arrives = clock.step([true, false], [Some(1), Some(1)]);
+            clock.base = [1, arrives[1]];
+        }
+        // Shares of A to the client, E from it.
+        Client::Third => {
+            clock = Clock { base: [3; 2], sent: [3; 2], taken: [3; 2] };
+            if options.mode == Mode::Held {
+                clock.base[0] = 2;
+            } else {
+                clock.step([true, true], [Some(3), Some(3)]);
+                clock.base = clock.taken;
+            }
+        }
+    }
+    for layer in plan.layers() {
+        let work = layer.work(options);
+        for group in 0..layer.groups() {
+            clock.group(&layer, options, &work, group);
+        }
+    }
+    let last = clock.taken[0].max(clock.taken[1]).max(clock.base[0]).max(clock.base[1]);
+    last + u32::from(options.client == Client::Third)
 }
 
 /// What comes before the first layer and after the last: acknowledgements, the input, the hash of E, the client's words.
@@ -222,7 +331,7 @@ pub fn frame_cost(header: &PlanHeader<'_>, output_words: usize, opened_bits: u8)
     let options = &header.options;
     let mut cost = Cost { bundle_bytes: input_section_bytes(header), ..Cost::default() };
     let ack = (frame::HEADER + message::ACKNOWLEDGE) as u64;
-    cost.add(&Cost { bytes_sent: [ack, ack], rounds: 1, flights: 1, bundle_bytes: 0 });
+    cost.add(&Cost { bytes_sent: [ack, ack], rounds: 1, ..Cost::default() });
     match options.client {
         Client::SeedParty => {
             let tile = (header.input_tile as usize).max(1);
@@ -231,16 +340,16 @@ pub fn frame_cost(header: &PlanHeader<'_>, output_words: usize, opened_bits: u8)
             for first in (0..elements).step_by(tile) {
                 bytes += (frame::HEADER + packed_len((elements - first).min(tile), header.input.bits)) as u64;
             }
-            cost.add(&Cost { bytes_sent: [bytes, 0], rounds: 1, flights: 1, bundle_bytes: 0 });
+            cost.add(&Cost { bytes_sent: [bytes, 0], rounds: 1, ..Cost::default() });
         }
         Client::Third => {
             // Each party's acknowledgement with its share of A, and its words of the output, to the client.
             let mask = (frame::HEADER + message::MASK + packed_len(header.input.elements as usize, header.input.bits)) as u64;
             let output = (frame::HEADER + packed_len(output_words, opened_bits)) as u64;
-            cost.add(&Cost { bytes_sent: [mask + output, mask + output], rounds: 0, flights: 3, bundle_bytes: 0 });
+            cost.add(&Cost { bytes_sent: [mask + output, mask + output], ..Cost::default() });
             if options.mode != Mode::Held {
                 let hash = (frame::HEADER + message::INPUT_HASH) as u64;
-                cost.add(&Cost { bytes_sent: [hash, hash], rounds: 1, flights: 1, bundle_bytes: 0 });
+                cost.add(&Cost { bytes_sent: [hash, hash], rounds: 1, ..Cost::default() });
             }
         }
     }
@@ -260,5 +369,6 @@ pub fn plan_cost(plan: &Plan<'_>) -> Cost {
         }
     }
     cost.add(&frame_cost(&plan.header, output.0, output.1));
+    cost.flights = flights(plan);
     cost
 }

@@ -468,7 +468,7 @@ impl<'a> LayerPlan<'a> {
             StepPlan::Release { ring_bits } => {
                 (4..=32).contains(&ring_bits)
                     && match plan.header.options.release {
-                        Release::Logits { bits } => bits >= 1 && bits <= 16.min(ring_bits - 2),
+                        Release::Logits { bits } => bits >= 2 && bits <= 16.min(ring_bits - 2),
                         Release::Label => tournament_rounds(self.elements()) as usize <= MAX_TOURNAMENT,
                     }
             }
@@ -501,7 +501,7 @@ impl<'a> LayerPlan<'a> {
             return Err(ModelError::Shape);
         }
         if matches!(self.step, StepPlan::Activate { .. })
-            && (self.opened.elements as usize != self.elements() || self.opened.bits < work.opened_bits)
+            && (self.opened.elements as usize != self.elements() || 8 * self.opened.word().bytes() < usize::from(work.opened_bits))
         {
             return Err(ModelError::Shape);
         }
