@@ -22,7 +22,7 @@ pub(super) fn accumulate<W: Word>(weights: &PackedWeights, input: &PackedInput, 
         let (channel, position) = (next / plane, next % plane);
         let count = (width - position % width).min(tile.end - next).min(BLOCK);
         let group = channel / layout.group_outputs;
-        let start = group * layout.group_planes * layout.plane + layout.position(position);
+        let start = group * layout.group_planes * layout.plane + position / width * layout.row_step + position % width * layout.column_step;
         let weights_of_channel = &all_weights[channel * layout.steps..][..layout.steps];
         let mut sums = [W::default(); BLOCK];
         for (&weight, &offset) in weights_of_channel.iter().zip(&weights.main) {

@@ -5,9 +5,6 @@
 //! position is the element at `offset[s] + place(position)`: convolution of any geometry is then one loop over steps, and small
 //! planes are as good as large ones, because lanes run over channels.
 //!
-//! Rows of a plane are split by phase: column x lies at `(x mod stride) · phase_width + x / stride`, so that neighbouring output
-//! positions are neighbours in memory whatever the stride.
-//!
 //! # Formats
 //! * [`Format::Words`]: a step is one product of two words.
 //! * [`Format::Pairs`] (16-bit rings): a step is the sum of two 16-bit products, of input channels 2c and 2c + 1, in 32 bits
@@ -18,7 +15,9 @@
 //!   sum the brackets, the sum is shifted left by 16 once, then *low* steps are added: 1½ instructions a product where `vpmulld`
 //!   and `vpaddd` take 3 operations, and exact for any ring of up to 32 bits. A weight is kept once, in 4 bytes: of an even channel
 //!   as w0 | w1 << 16, of an odd one as w1 | w0 << 16, so that a low step takes the low half of one and the high half of the other.
-//! * [`Format::Direct`]: for groups of a few channels (depthwise): words, weights as they came, lanes run over positions.
+//! * [`Format::Direct`]: for groups of a few channels (depthwise): words, weights as they came, lanes run over positions. So that
+//!   neighbouring output positions are neighbours in memory whatever the stride, rows are split into *phases*: column x lies at
+//!   `(x mod stride) · phase_width + x / stride`. The other formats have one phase.
 
 use halfnet_core::ring::{Word, WordKind, Words};
 use halfnet_core::shape::{Convolution, Shape};
@@ -96,8 +95,14 @@ pub(super) struct Layout {
     pub(super) format: Format,
     /// Output channels of a panel; 1 for [`Format::Direct`].
     pub(super) lanes: usize,
+    /// Phases of a row.
+    phases: usize,
     /// Columns of a padded row in one phase.
     phase_width: usize,
+    /// Elements of a plane from an output position's input to the next column's.
+    pub(super) column_step: usize,
+    /// Elements of a plane from an output position's input to the next row's.
+    pub(super) row_step: usize,
     /// Elements of a padded row.
     pub(super) pitch: usize,
     /// Elements of a padded plane.
@@ -126,8 +131,9 @@ impl Layout {
         let (format, lanes) = if group_outputs * 4 <= lanes { (Format::Direct, 1) } else { (format, lanes) };
         let stride = usize::from(geometry.stride);
         let (padded_height, padded_width) = padded(geometry);
-        let phase_width = padded_width.div_ceil(stride);
-        let pitch = phase_width * stride;
+        let phases = if format == Format::Direct { stride } else { 1 };
+        let phase_width = padded_width.div_ceil(phases);
+        let pitch = phase_width * phases;
         let plane = pitch * padded_height;
         let channels = geometry.group_channels();
         let pairs = channels.div_ceil(2);
@@ -146,7 +152,10 @@ impl Layout {
             word,
             format,
             lanes,
+            phases,
             phase_width,
+            column_step: stride / phases,
+            row_step: stride * pitch,
             pitch,
             plane,
             group_planes,
@@ -176,14 +185,7 @@ impl Layout {
 
     /// Element, within a plane, of the padded input at `row` and `column`.
     const fn place(&self, row: usize, column: usize) -> usize {
-        let stride = self.geometry.stride as usize;
-        row * self.pitch + column % stride * self.phase_width + column / stride
-    }
-
-    /// Element, within a plane, of the first tap of output position `position` (row-major).
-    pub(super) const fn position(&self, position: usize) -> usize {
-        let width = self.output.width as usize;
-        position / width * (self.geometry.stride as usize * self.pitch) + position % width
+        row * self.pitch + column % self.phases * self.phase_width + column / self.phases
     }
 
     /// Weights within panels: calls `visit` with the index of each of an output channel's weights and its step (of the even
@@ -411,8 +413,13 @@ fn join<W: Word>(even: W, odd: W) -> u32 {
 fn fill_plane<W: Word, T: bytemuck::Pod>(layout: &Layout, plane: &mut [T], even: &[W], odd: &[W], element: impl Fn(W, W) -> T) {
     let (padding, width) = (usize::from(layout.geometry.padding), usize::from(layout.geometry.input.width));
     let height = usize::from(layout.geometry.input.height);
-    let stride = usize::from(layout.geometry.stride);
+    let phases = layout.phases;
+    let (stride, taps) = (usize::from(layout.geometry.stride), usize::from(layout.geometry.kernel_height));
     for (row, line) in plane.chunks_exact_mut(layout.pitch).enumerate() {
+        if row % stride >= taps {
+            // Between the rows that a narrow kernel reads.
+            continue;
+        }
         let inside = row.wrapping_sub(padding);
         if inside >= height || even.is_empty() {
             line.fill(T::zeroed());
@@ -420,28 +427,28 @@ fn fill_plane<W: Word, T: bytemuck::Pod>(layout: &Layout, plane: &mut [T], even:
         }
         let even = &even[inside * width..][..width];
         let odd = odd.get(inside * width..(inside + 1) * width);
-        for phase in 0..stride {
-            // Columns phase, phase + stride, ... of the padded row; the first inside the picture is `first`.
+        for phase in 0..phases {
+            // Columns phase, phase + phases, ... of the padded row; the first inside the picture is `first`.
             let line = &mut line[phase * layout.phase_width..][..layout.phase_width];
-            let first = padding.saturating_sub(phase).div_ceil(stride).min(layout.phase_width);
-            let column = (first * stride + phase).saturating_sub(padding).min(width);
-            let count = (width - column).div_ceil(stride).min(layout.phase_width - first);
+            let first = padding.saturating_sub(phase).div_ceil(phases).min(layout.phase_width);
+            let column = (first * phases + phase).saturating_sub(padding).min(width);
+            let count = (width - column).div_ceil(phases).min(layout.phase_width - first);
             let (before, rest) = line.split_at_mut(first);
             let (middle, after) = rest.split_at_mut(count);
             before.fill(T::zeroed());
             after.fill(T::zeroed());
-            match (stride, odd) {
+            match (phases, odd) {
                 (1, Some(odd)) => {
                     let pairs = even[column..].iter().zip(&odd[column..]);
                     middle.iter_mut().zip(pairs).for_each(|(to, (&even, &odd))| *to = element(even, odd));
                 }
                 (1, None) => middle.iter_mut().zip(&even[column..]).for_each(|(to, &even)| *to = element(even, W::default())),
                 (_, Some(odd)) => {
-                    let pairs = even[column..].iter().step_by(stride).zip(odd[column..].iter().step_by(stride));
+                    let pairs = even[column..].iter().step_by(phases).zip(odd[column..].iter().step_by(phases));
                     middle.iter_mut().zip(pairs).for_each(|(to, (&even, &odd))| *to = element(even, odd));
                 }
                 (_, None) => {
-                    let inputs = even[column..].iter().step_by(stride);
+                    let inputs = even[column..].iter().step_by(phases);
                     middle.iter_mut().zip(inputs).for_each(|(to, &even)| *to = element(even, W::default()));
                 }
             }

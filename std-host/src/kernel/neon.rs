@@ -6,7 +6,7 @@ use core::ops::Range;
 use halfnet_core::ring::WordsMut;
 
 use super::layout::{Format, PackedInput, PackedWeights};
-use super::panels::{self, Lanes, Single};
+use super::panels::{self, Lanes, Single, store_transposed};
 use super::portable::Array;
 use super::{Formats, Kernel, direct};
 
@@ -20,15 +20,17 @@ pub(super) const KERNEL: Kernel = Kernel {
 
 /// Eight words of 16 bits.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct Short(uint16x8_t);
 
 /// Eight words of 32 bits.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct Pair(uint32x4_t, uint32x4_t);
 
 impl Lanes for Short {
     const LANES: usize = 8;
-    const ROWS: usize = 12;
+    const ROWS: [usize; 2] = [12, 8];
     type Element = u16;
     type Sum = u16;
     type Operand = uint16x8_t;
@@ -54,15 +56,17 @@ impl Lanes for Short {
         unsafe { Self(vmlaq_u16(self.0, a, b)) }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut u16) {
-        // SAFETY: the trait's contract.
-        unsafe { vst1q_u16(to, self.0) }
+    unsafe fn store_channels<const R: usize>(rows: [Self; R], to: *mut u16) {
+        // SAFETY: the trait's contract; the vectors lie in memory lane after lane.
+        unsafe { store_transposed::<u16, R>(rows.as_ptr().cast(), 8, 0, to) }
     }
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const u16) {}
 }
 
 impl Lanes for Pair {
     const LANES: usize = 8;
-    const ROWS: usize = 6;
+    const ROWS: [usize; 2] = [8, 6];
     type Element = u32;
     type Sum = u32;
     type Operand = (uint32x4_t, uint32x4_t);
@@ -89,13 +93,12 @@ impl Lanes for Pair {
         unsafe { Self(vmlaq_u32(self.0, a.0, b.0), vmlaq_u32(self.1, a.1, b.1)) }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut u32) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            vst1q_u32(to, self.0);
-            vst1q_u32(to.add(4), self.1);
-        }
+    unsafe fn store_channels<const R: usize>(rows: [Self; R], to: *mut u32) {
+        // SAFETY: the trait's contract; the vectors lie in memory lane after lane.
+        unsafe { store_transposed::<u32, R>(rows.as_ptr().cast(), 8, 0, to) }
     }
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const u32) {}
 }
 
 /// # Safety

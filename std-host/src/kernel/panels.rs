@@ -6,18 +6,17 @@
 
 #![allow(clippy::needless_range_loop, reason = "indices of registers: loops of constant length that are unrolled")]
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use halfnet_core::ring::Word;
 
-use super::layout::{PackedInput, PackedWeights};
+use super::layout::{Layout, PackedInput, PackedWeights};
 
-/// Output positions of a block, at most.
-const MAX_ROWS: usize = 12;
 /// Panels of a block, at most.
 const MAX_PANELS: usize = 2;
-/// Lanes of a vector, at most.
-const MAX_LANES: usize = 16;
+/// Sums of a block, at most: 12 positions of one panel, or 8 of two.
+const MAX_SUMS: usize = 256;
 
 /// A vector of accumulators, one output channel a lane.
 ///
@@ -27,8 +26,9 @@ const MAX_LANES: usize = 16;
 pub(super) trait Lanes: Copy {
     /// Number of lanes.
     const LANES: usize;
-    /// Positions of a full block: as many as leave registers for two panels and an input.
-    const ROWS: usize;
+    /// Positions of a full block of one panel, and of two: as many as leave registers for weights and inputs, and enough
+    /// independent sums to hide an instruction's latency. One of 12, 8, 6 and 4.
+    const ROWS: [usize; MAX_PANELS];
     /// What a step reads, of a lane's weights and of the input.
     type Element: bytemuck::Pod;
     /// What a lane holds, at least as wide as the ring's word.
@@ -44,8 +44,10 @@ pub(super) trait Lanes: Copy {
     unsafe fn broadcast(from: *const Self::Element) -> Self::Operand;
     /// Adds the step's product.
     unsafe fn multiply_add(self, a: Self::Operand, b: Self::Operand) -> Self;
-    /// Writes [`Lanes::LANES`] sums.
-    unsafe fn store(self, to: *mut Self::Sum);
+    /// Writes the sums of neighbouring positions, channel by channel: lane l of row r to `to[l * R + r]`.
+    unsafe fn store_channels<const R: usize>(rows: [Self; R], to: *mut Self::Sum);
+    /// Asks for the cache line at `at`, which need not exist, to be brought near.
+    unsafe fn prefetch(at: *const Self::Element);
 }
 
 /// What the format `Digits` needs beside.
@@ -59,13 +61,27 @@ pub(super) trait DigitLanes: Lanes {
     unsafe fn low_digits(even: Self::Operand, odd: Self::Operand) -> Self::Operand;
 }
 
-/// Where a block reads: `panels` at step 0, `inputs` at offset 0.
-struct Block<E, const R: usize, const V: usize> {
+/// Where a block reads.
+pub(super) struct Block<E, const R: usize, const V: usize> {
+    /// Each panel at step 0.
     panels: [*const E; V],
+    /// Each position at offset 0 of the group's planes.
     inputs: [*const E; R],
+    /// What to prefetch at step 0, and elements from one step's to the next's.
+    ahead: (*const E, usize),
 }
 
 impl<E, const R: usize, const V: usize> Block<E, R, V> {
+    /// # Safety
+    /// Every input is still in its buffer.
+    #[inline(always)]
+    unsafe fn advance_inputs(&mut self, elements: usize) {
+        for r in 0..R {
+            // SAFETY: the caller's promise.
+            self.inputs[r] = unsafe { self.inputs[r].add(elements) };
+        }
+    }
+
     /// Adds one step for every offset, from the panels' start.
     ///
     /// # Safety
@@ -79,6 +95,7 @@ impl<E, const R: usize, const V: usize> Block<E, R, V> {
                 for v in 1..V {
                     weights[v] = L::load(self.panels[v].add(step * L::LANES));
                 }
+                L::prefetch(self.ahead.0.wrapping_add(step * self.ahead.1));
                 for r in 0..R {
                     let input = L::broadcast(self.inputs[r].add(offset as usize));
                     for v in 0..V {
@@ -133,12 +150,11 @@ pub(super) trait Scheme {
     type Lanes: Lanes;
 
     /// # Safety
-    /// As [`Lanes`]; `panels` are of `weights`, `inputs` are places of output positions in `input`'s planes.
+    /// As [`Lanes`]; `block` reads panels of `weights` and an input of the same layout.
     unsafe fn sum<const R: usize, const V: usize>(
         weights: &PackedWeights,
-        panels: [*const Element<Self>; V],
-        inputs: [*const Element<Self>; R],
         group: usize,
+        block: Block<Element<Self>, R, V>,
     ) -> [[Self::Lanes; V]; R];
 }
 
@@ -153,20 +169,18 @@ impl<L: Lanes> Scheme for Single<L> {
     #[inline(always)]
     unsafe fn sum<const R: usize, const V: usize>(
         weights: &PackedWeights,
-        panels: [*const L::Element; V],
-        inputs: [*const L::Element; R],
         group: usize,
+        mut block: Block<L::Element, R, V>,
     ) -> [[L; V]; R] {
-        let start = group * weights.layout.group_planes * weights.layout.plane;
         // SAFETY: the caller's promise; a group's planes lie one group's size after the last's.
         unsafe {
-            let block = Block { panels, inputs: inputs.map(|input| input.add(start)) };
+            block.advance_inputs(group * weights.layout.group_planes * weights.layout.plane);
             block.add_steps([[L::zero(); V]; R], &weights.main)
         }
     }
 }
 
-/// The format `Digits`.
+/// Two digits: the format `Digits`.
 pub(super) struct Digits<L>(L);
 
 impl<L: DigitLanes> Scheme for Digits<L> {
@@ -175,23 +189,22 @@ impl<L: DigitLanes> Scheme for Digits<L> {
     #[inline(always)]
     unsafe fn sum<const R: usize, const V: usize>(
         weights: &PackedWeights,
-        panels: [*const L::Element; V],
-        inputs: [*const L::Element; R],
         group: usize,
+        mut block: Block<L::Element, R, V>,
     ) -> [[L; V]; R] {
         let layout = &weights.layout;
         let main = group * layout.group_planes * layout.plane;
         let low = layout.low_base() + group * layout.group_low_planes * layout.plane;
         // SAFETY: the caller's promise; low planes follow all main planes and have the same positions.
         unsafe {
-            let block = Block { panels, inputs: inputs.map(|input| input.add(main)) };
+            block.advance_inputs(main);
             let mut sums: [[L; V]; R] = block.add_steps([[L::zero(); V]; R], &weights.main);
-            for row in &mut sums {
-                for sum in row {
-                    *sum = sum.shift_digit();
+            for r in 0..R {
+                for v in 0..V {
+                    sums[r][v] = sums[r][v].shift_digit();
                 }
             }
-            let block = Block { panels, inputs: inputs.map(|input| input.add(low)) };
+            block.advance_inputs(low - main);
             block.add_low_steps(sums, &weights.low)
         }
     }
@@ -261,24 +274,47 @@ struct Section<'a> {
     first_panel: usize,
 }
 
+/// Walks over output positions, from one to the next in its row or to the next row's first.
+struct Cursor {
+    row: usize,
+    column: usize,
+}
+
+impl Cursor {
+    /// Where the position's input is in a plane; then the next position.
+    #[inline(always)]
+    fn advance(&mut self, layout: &Layout) -> usize {
+        let place = self.row + self.column * layout.column_step;
+        self.column += 1;
+        if self.column == usize::from(layout.output.width) {
+            self.column = 0;
+            self.row += layout.row_step;
+        }
+        place
+    }
+}
+
 impl Section<'_> {
     /// # Safety
     /// As [`accumulate`]; `channels` lie in `V` panels of the group, beginning in the first.
     #[inline(always)]
     unsafe fn run<S: Scheme, W: Word, const V: usize>(&self, channels: Range<usize>, out: &mut [W]) {
+        let layout = &self.weights.layout;
+        let width = usize::from(layout.output.width);
         let mut position = self.positions.start;
+        let mut cursor = Cursor { row: position / width * layout.row_step, column: position % width };
         // SAFETY: the caller's promise; each block stays inside the positions.
         unsafe {
             while position < self.positions.end {
                 let left = self.positions.end - position;
-                let rows = block_rows(left, S::Lanes::ROWS);
+                let rows = block_rows(left, S::Lanes::ROWS[V - 1]);
                 match rows {
-                    12 => self.block::<S, W, 12, V>(position, &channels, out),
-                    8 => self.block::<S, W, 8, V>(position, &channels, out),
-                    6 => self.block::<S, W, 6, V>(position, &channels, out),
-                    4 => self.block::<S, W, 4, V>(position, &channels, out),
-                    2 => self.block::<S, W, 2, V>(position, &channels, out),
-                    _ => self.block::<S, W, 1, V>(position, &channels, out),
+                    12 => self.block::<S, W, 12, V>(position, &mut cursor, &channels, out),
+                    8 => self.block::<S, W, 8, V>(position, &mut cursor, &channels, out),
+                    6 => self.block::<S, W, 6, V>(position, &mut cursor, &channels, out),
+                    4 => self.block::<S, W, 4, V>(position, &mut cursor, &channels, out),
+                    2 => self.block::<S, W, 2, V>(position, &mut cursor, &channels, out),
+                    _ => self.block::<S, W, 1, V>(position, &mut cursor, &channels, out),
                 }
                 position += rows.min(left);
             }
@@ -290,8 +326,14 @@ impl Section<'_> {
     /// # Safety
     /// As [`Section::run`].
     #[inline(always)]
-    unsafe fn block<S: Scheme, W: Word, const R: usize, const V: usize>(&self, position: usize, channels: &Range<usize>, out: &mut [W]) {
-        if R > S::Lanes::ROWS {
+    unsafe fn block<S: Scheme, W: Word, const R: usize, const V: usize>(
+        &self,
+        position: usize,
+        cursor: &mut Cursor,
+        channels: &Range<usize>,
+        out: &mut [W],
+    ) {
+        if R > S::Lanes::ROWS[V - 1] {
             return;
         }
         let layout = &self.weights.layout;
@@ -300,32 +342,63 @@ impl Section<'_> {
         let all_panels = self.weights.panels.words::<Element<S>>();
         let panel_elements = layout.steps * lanes;
         let start = (self.group * layout.group_panels + self.first_panel) * panel_elements;
-        let mut panels = [all_panels.as_ptr(); V];
-        let mut inputs = [planes.as_ptr(); R];
-        let mut sums = [<S::Lanes as Lanes>::Sum::default(); MAX_ROWS * MAX_PANELS * MAX_LANES];
+        let count = R.min(self.positions.end - position);
+        // The weights come from far: each of a section's first blocks asks for a share of the next section's. Later ones ask for
+        // what is near already.
+        let nth = (position - self.positions.start) / R;
+        let ahead =
+            if nth < V { (all_panels.as_ptr().wrapping_add(start + (V + nth) * panel_elements), lanes) } else { (planes.as_ptr(), 0) };
+        let mut block: Block<_, R, V> = Block { panels: [all_panels.as_ptr(); V], inputs: [planes.as_ptr(); R], ahead };
+        let mut sums = [MaybeUninit::<<S::Lanes as Lanes>::Sum>::uninit(); MAX_SUMS];
         // SAFETY: the caller's promise: panels start inside the packed weights, positions inside a plane, and `sums` has room
         // for R·V vectors.
         unsafe {
-            for (v, panel) in panels.iter_mut().enumerate() {
+            for (v, panel) in block.panels.iter_mut().enumerate() {
                 *panel = panel.add(start + v * panel_elements);
             }
-            for (r, input) in inputs.iter_mut().enumerate() {
-                *input = input.add(layout.position((position + r).min(self.positions.end - 1)));
-            }
-            let block = S::sum::<R, V>(self.weights, panels, inputs, self.group);
-            for r in 0..R {
-                for v in 0..V {
-                    block[r][v].store(sums.as_mut_ptr().add((r * V + v) * lanes));
+            let mut place = 0;
+            for (r, input) in block.inputs.iter_mut().enumerate() {
+                if r < count {
+                    place = cursor.advance(layout);
                 }
+                *input = input.add(place);
+            }
+            let block = S::sum::<R, V>(self.weights, self.group, block);
+            for v in 0..V {
+                let mut rows = [block[0][v]; R];
+                for r in 1..R {
+                    rows[r] = block[r][v];
+                }
+                S::Lanes::store_channels(rows, sums.as_mut_ptr().add(v * lanes * R).cast());
             }
         }
         let plane = layout.output.plane();
         let first = self.group * layout.group_outputs + self.first_panel * lanes;
-        let count = R.min(self.positions.end - position);
         for channel in channels.clone() {
             let to = &mut out[channel * plane + position - self.tile..][..count];
-            let from = sums[channel - first..].iter().step_by(V * lanes);
-            to.iter_mut().zip(from).for_each(|(to, &sum)| *to = to.add(W::from_u64(sum.to_u64())));
+            // SAFETY: the channel's lane is one of those stored above.
+            let from = unsafe { &*sums.as_ptr().add((channel - first) * R).cast::<[<S::Lanes as Lanes>::Sum; R]>() };
+            if let Some(to) = to.first_chunk_mut::<R>() {
+                for r in 0..R {
+                    to[r] = to[r].add(W::from_u64(from[r].to_u64()));
+                }
+            } else {
+                to.iter_mut().zip(from).for_each(|(to, &sum)| *to = to.add(W::from_u64(sum.to_u64())));
+            }
+        }
+    }
+}
+
+/// [`Lanes::store_channels`] from rows in memory, one sum after the other: for rows `done..`.
+///
+/// # Safety
+/// `rows` holds `R` rows of `lanes` sums, `to` has room for as many.
+#[inline(always)]
+pub(super) unsafe fn store_transposed<T: Copy, const R: usize>(rows: *const T, lanes: usize, done: usize, to: *mut T) {
+    for r in done..R {
+        for lane in 0..lanes {
+            // SAFETY: the caller's promise.
+            unsafe { to.add(lane * R + r).write(rows.add(r * lanes + lane).read()) };
         }
     }
 }

@@ -5,7 +5,7 @@ use core::ops::Range;
 use halfnet_core::ring::{Word, WordsMut};
 
 use super::layout::{Format, PackedInput, PackedWeights};
-use super::panels::{Lanes, Single};
+use super::panels::{Lanes, Single, store_transposed};
 use super::{Formats, Kernel, direct, panels};
 
 pub(super) const KERNEL: Kernel = Kernel {
@@ -22,7 +22,7 @@ pub(super) struct Array<W>([W; 8]);
 
 impl<W: Word> Lanes for Array<W> {
     const LANES: usize = 8;
-    const ROWS: usize = 6;
+    const ROWS: [usize; 2] = [6, 6];
     type Element = W;
     type Sum = W;
     type Operand = [W; 8];
@@ -53,10 +53,13 @@ impl<W: Word> Lanes for Array<W> {
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut W) {
-        // SAFETY: the caller lends room for eight sums.
-        unsafe { to.cast::<[W; 8]>().write_unaligned(self.0) }
+    unsafe fn store_channels<const R: usize>(rows: [Self; R], to: *mut W) {
+        // SAFETY: the caller lends room for R vectors of eight sums.
+        unsafe { store_transposed::<W, R>(rows.as_ptr().cast(), 8, 0, to) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const W) {}
 }
 
 /// # Safety

@@ -10,14 +10,14 @@ use core::ops::Range;
 use halfnet_core::ring::{Words, WordsMut};
 
 use super::layout::{Format, Layout, PackedInput, PackedWeights};
-use super::panels::{self, DigitLanes, Digits, Lanes, Single};
+use super::panels::{self, DigitLanes, Digits, Lanes, Single, store_transposed};
 use super::{Formats, Kernel, KernelError, direct};
 
 /// Defines a register type's [`Lanes`].
 macro_rules! lanes {
     (
-        $(#[$doc:meta])* $name:ident($register:ty): $count:literal lanes of $element:ty, $rows:literal rows,
-        zero $zero:ident, load $load:ident, broadcast $broadcast:expr, multiply_add $multiply_add:expr, store $store:ident
+        $(#[$doc:meta])* $name:ident($register:ty): $count:literal lanes of $element:ty, $rows:tt rows,
+        zero $zero:ident, load $load:ident, broadcast $broadcast:expr, multiply_add $multiply_add:expr, channels $channels:ident
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ macro_rules! lanes {
         // SAFETY of the blocks below: the trait's contract, which is the intrinsics' own.
         impl Lanes for $name {
             const LANES: usize = $count;
-            const ROWS: usize = $rows;
+            const ROWS: [usize; 2] = $rows;
             type Element = $element;
             type Sum = $element;
             type Operand = $register;
@@ -52,9 +52,18 @@ macro_rules! lanes {
                 unsafe { Self($multiply_add(self.0, a, b)) }
             }
             #[inline(always)]
-            unsafe fn store(self, to: *mut $element) {
+            unsafe fn store_channels<const R: usize>(rows: [Self; R], to: *mut $element) {
+                let mut registers = [rows[0].0; R];
+                for r in 1..R {
+                    registers[r] = rows[r].0;
+                }
                 // SAFETY: as above.
-                unsafe { $store(to.cast(), self.0) }
+                unsafe { $channels(registers, to) }
+            }
+            #[inline(always)]
+            unsafe fn prefetch(at: *const $element) {
+                // SAFETY: a hint; it never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
         }
     };
@@ -62,56 +71,126 @@ macro_rules! lanes {
 
 lanes! {
     /// Pairs in one instruction.
-    Vnni512(__m512i): 16 lanes of u32, 12 rows,
+    Vnni512(__m512i): 16 lanes of u32, [12, 8] rows,
     zero _mm512_setzero_si512, load _mm512_loadu_si512, broadcast _mm512_set1_epi32, multiply_add _mm512_dpwssd_epi32,
-    store _mm512_storeu_si512
+    channels store_channels_512
 }
 lanes! {
     /// Pairs in two instructions.
-    Pairs512(__m512i): 16 lanes of u32, 12 rows,
+    Pairs512(__m512i): 16 lanes of u32, [12, 8] rows,
     zero _mm512_setzero_si512, load _mm512_loadu_si512, broadcast _mm512_set1_epi32,
     multiply_add |sum, a, b| _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)),
-    store _mm512_storeu_si512
+    channels store_channels_512
 }
 lanes! {
     /// Words of 32 bits.
-    Words512(__m512i): 16 lanes of u32, 12 rows,
+    Words512(__m512i): 16 lanes of u32, [12, 8] rows,
     zero _mm512_setzero_si512, load _mm512_loadu_si512, broadcast _mm512_set1_epi32,
     multiply_add |sum, a, b| _mm512_add_epi32(sum, _mm512_mullo_epi32(a, b)),
-    store _mm512_storeu_si512
+    channels store_channels_512
 }
 lanes! {
     /// Words of 64 bits.
-    Long512(__m512i): 8 lanes of u64, 12 rows,
+    Long512(__m512i): 8 lanes of u64, [12, 8] rows,
     zero _mm512_setzero_si512, load _mm512_loadu_si512, broadcast _mm512_set1_epi64,
     multiply_add |sum, a, b| _mm512_add_epi64(sum, _mm512_mullo_epi64(a, b)),
-    store _mm512_storeu_si512
+    channels store_longs
 }
 lanes! {
     /// Pairs in one instruction.
-    Vnni256(__m256i): 8 lanes of u32, 6 rows,
+    Vnni256(__m256i): 8 lanes of u32, [6, 6] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi32, multiply_add _mm256_dpwssd_avx_epi32,
-    store _mm256_storeu_si256
+    channels store_channels_256
 }
 lanes! {
     /// Pairs in two instructions.
-    Pairs256(__m256i): 8 lanes of u32, 6 rows,
+    Pairs256(__m256i): 8 lanes of u32, [6, 6] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi32,
     multiply_add |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)),
-    store _mm256_storeu_si256
+    channels store_channels_256
 }
 lanes! {
     /// Words of 32 bits.
-    Words256(__m256i): 8 lanes of u32, 6 rows,
+    Words256(__m256i): 8 lanes of u32, [6, 6] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi32,
     multiply_add |sum, a, b| _mm256_add_epi32(sum, _mm256_mullo_epi32(a, b)),
-    store _mm256_storeu_si256
+    channels store_channels_256
 }
 lanes! {
     /// Words of 64 bits, from products of their halves.
-    Long256(__m256i): 4 lanes of u64, 4 rows,
+    Long256(__m256i): 4 lanes of u64, [4, 4] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi64x, multiply_add multiply_add_halves,
-    store _mm256_storeu_si256
+    channels store_longs
+}
+
+/// Four rows of four lanes at a time, transposed in registers; what remains through memory.
+///
+/// # Safety
+/// Needs AVX-512F; `to` has room for the sums.
+#[inline(always)]
+unsafe fn store_channels_512<const R: usize>(rows: [__m512i; R], to: *mut u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for group in 0..R / 4 {
+            let [a, b, c, d] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
+            let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            // Quarter q of register i: channel 4q + i.
+            let channels = [
+                _mm512_unpacklo_epi64(ab_low, cd_low),
+                _mm512_unpackhi_epi64(ab_low, cd_low),
+                _mm512_unpacklo_epi64(ab_high, cd_high),
+                _mm512_unpackhi_epi64(ab_high, cd_high),
+            ];
+            for (i, channel) in channels.into_iter().enumerate() {
+                let to = |quarter: usize| to.add((4 * quarter + i) * R + 4 * group).cast();
+                _mm_storeu_si128(to(0), _mm512_castsi512_si128(channel));
+                _mm_storeu_si128(to(1), _mm512_extracti32x4_epi32::<1>(channel));
+                _mm_storeu_si128(to(2), _mm512_extracti32x4_epi32::<2>(channel));
+                _mm_storeu_si128(to(3), _mm512_extracti32x4_epi32::<3>(channel));
+            }
+        }
+        store_transposed::<u32, R>(rows.as_ptr().cast(), 16, R / 4 * 4, to);
+    }
+}
+
+/// As [`store_channels_512`].
+///
+/// # Safety
+/// Needs AVX2; `to` has room for the sums.
+#[inline(always)]
+unsafe fn store_channels_256<const R: usize>(rows: [__m256i; R], to: *mut u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for group in 0..R / 4 {
+            let [a, b, c, d] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
+            let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            // Half h of register i: channel 4h + i.
+            let channels = [
+                _mm256_unpacklo_epi64(ab_low, cd_low),
+                _mm256_unpackhi_epi64(ab_low, cd_low),
+                _mm256_unpacklo_epi64(ab_high, cd_high),
+                _mm256_unpackhi_epi64(ab_high, cd_high),
+            ];
+            for (i, channel) in channels.into_iter().enumerate() {
+                let to = |half: usize| to.add((4 * half + i) * R + 4 * group).cast();
+                _mm_storeu_si128(to(0), _mm256_castsi256_si128(channel));
+                _mm_storeu_si128(to(1), _mm256_extracti128_si256::<1>(channel));
+            }
+        }
+        store_transposed::<u32, R>(rows.as_ptr().cast(), 8, R / 4 * 4, to);
+    }
+}
+
+/// Through memory.
+///
+/// # Safety
+/// `to` has room for the sums.
+#[inline(always)]
+unsafe fn store_longs<T, const R: usize>(rows: [T; R], to: *mut u64) {
+    // SAFETY: the caller's promise; the registers lie in memory lane after lane.
+    unsafe { store_transposed::<u64, R>(rows.as_ptr().cast(), size_of::<T>() / 8, 0, to) }
 }
 
 /// sum + a·b modulo 2^64: the low halves' product, and the crossed ones' shifted by 32.
