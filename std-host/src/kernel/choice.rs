@@ -9,7 +9,7 @@ use super::{Kernel, KernelError, PackedInput, portable};
 pub const KERNEL_VARIABLE: &str = "HALFNET_KERNEL";
 
 /// The kernels of this build, fastest first.
-const ALL: &[Kernel] = &[
+pub(super) const ALL: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     super::x86::AVX512_VNNI,
     #[cfg(target_arch = "x86_64")]
@@ -60,7 +60,7 @@ pub(super) fn first_correct(candidates: &[Kernel]) -> Option<Kernel> {
     candidates.iter().copied().find(usable)
 }
 
-fn usable(kernel: &Kernel) -> bool {
+pub(super) fn usable(kernel: &Kernel) -> bool {
     (kernel.supported)() && known_answers(kernel).unwrap_or(false)
 }
 

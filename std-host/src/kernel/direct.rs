@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use halfnet_core::ring::Word;
 
-use super::layout::{PackedInput, PackedWeights};
+use super::packed::{PackedInput, PackedWeights};
 
 /// Positions of a block: neighbours in one row.
 const BLOCK: usize = 32;

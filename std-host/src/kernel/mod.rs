@@ -1,8 +1,8 @@
 //! The host's linear kernels: convolutions modulo 2^16, 2^32 and 2^64, vectorised, chosen at run time.
 //!
 //! * [`Kernels`] chooses a [`Kernel`] for this machine: the fastest whose instructions are there and which gives known answers.
-//! * [`PackedWeights`] and [`PackedInput`] hold operands the way that kernel reads them (`layout.rs`).
-//! * [`Kernel::convolve`] adds any run of output elements (`panels.rs`, for depthwise layers `direct.rs`).
+//! * [`PackedWeights`] and [`PackedInput`] hold operands the way that kernel reads them (`packed.rs`, `layout.rs`).
+//! * [`Kernel::convolve`] adds any run of output elements (`panels.rs` and `block.rs`, for depthwise layers `direct.rs`).
 //! * [`limit`] measures what the machine could do at best, the yardstick beside which speeds are reported.
 //!
 //! Weights and inputs are secret: no branch and no address depends on their values.
@@ -27,12 +27,14 @@
 //! # Ok::<(), halfnet_host::kernel::KernelError>(())
 //! ```
 
+mod block;
 mod choice;
 mod direct;
 mod layout;
 mod limit;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+mod packed;
 mod panels;
 mod portable;
 #[cfg(test)]
@@ -49,8 +51,8 @@ use halfnet_core::shape::Convolution;
 use thiserror::Error;
 
 pub use choice::{KERNEL_VARIABLE, Kernels};
-pub use layout::{PackedInput, PackedWeights};
 pub use limit::{Limit, limit};
+pub use packed::{PackedInput, PackedWeights};
 
 use layout::{Format, Layout};
 

@@ -5,10 +5,11 @@ use core::ops::Range;
 
 use halfnet_core::ring::WordsMut;
 
-use super::layout::{Format, PackedInput, PackedWeights};
-use super::panels::{self, Lanes, Single, store_transposed};
+use super::block::{Lanes, Single, store_transposed};
+use super::layout::Format;
+use super::packed::{PackedInput, PackedWeights};
 use super::portable::Array;
-use super::{Formats, Kernel, direct};
+use super::{Formats, Kernel, direct, panels};
 
 pub(super) const KERNEL: Kernel = Kernel {
     name: "neon",

@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use halfnet_core::ring::{Word, WordsMut};
 
-use super::layout::{Format, PackedInput, PackedWeights};
-use super::panels::{Lanes, Single, store_transposed};
+use super::block::{Lanes, Single, store_transposed};
+use super::layout::Format;
+use super::packed::{PackedInput, PackedWeights};
 use super::{Formats, Kernel, direct, panels};
 
 pub(super) const KERNEL: Kernel = Kernel {

@@ -4,7 +4,7 @@ use halfnet_core::ring::{WordKind, Words, WordsMut};
 use halfnet_core::shape::{Convolution, Shape};
 use proptest::prelude::*;
 
-use super::choice::{Enumerated, first_correct, operands, reference};
+use super::choice::{ALL, Enumerated, first_correct, operands, reference};
 use super::*;
 
 /// Any valid geometry of moderate size.
@@ -119,6 +119,14 @@ fn reborrow<'a>(words: &'a mut WordsMut<'_>) -> WordsMut<'a> {
         WordsMut::U32(words) => WordsMut::U32(words),
         WordsMut::U64(words) => WordsMut::U64(words),
     }
+}
+
+#[test]
+fn every_kernel_that_this_machine_supports_is_right() {
+    // Else a broken one would be left out silently, here as in every other test.
+    let supported: Vec<&str> = ALL.iter().filter(|kernel| (kernel.supported)()).map(|kernel| kernel.name).collect();
+    let available: Vec<&str> = Kernels::available().map(|kernel| kernel.name).collect();
+    assert_eq!(available, supported);
 }
 
 #[test]

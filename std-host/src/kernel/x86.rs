@@ -9,9 +9,10 @@ use core::ops::Range;
 
 use halfnet_core::ring::{Words, WordsMut};
 
-use super::layout::{Format, Layout, PackedInput, PackedWeights};
-use super::panels::{self, DigitLanes, Digits, Lanes, Single, store_transposed};
-use super::{Formats, Kernel, KernelError, direct};
+use super::block::{DigitLanes, Digits, Lanes, Single, store_transposed};
+use super::layout::{Format, Layout};
+use super::packed::{PackedInput, PackedWeights};
+use super::{Formats, Kernel, KernelError, direct, panels};
 
 /// Defines a register type's [`Lanes`].
 macro_rules! lanes {
