@@ -7,5 +7,8 @@
 pub mod coins;
 pub mod data;
 pub mod float;
+pub mod import;
 #[allow(unsafe_code, reason = "vector instructions; every block says why it is sound")]
 pub mod kernel;
+pub mod progress;
+pub mod simulate;

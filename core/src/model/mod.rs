@@ -61,6 +61,15 @@ pub struct Normalisation {
     pub offset: i32,
 }
 
+impl Normalisation {
+    /// round(gain · pixel + offset), halves up.
+    #[must_use]
+    #[inline]
+    pub const fn apply(&self, pixel: u8) -> i32 {
+        ((self.gain as i64 * pixel as i64 + self.offset as i64 + (1 << 15)) >> 16) as i32
+    }
+}
+
 /// Sum of linear terms and bias, then a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer<'a> {

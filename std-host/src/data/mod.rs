@@ -183,6 +183,14 @@ impl DataSet {
         &self.pixels[index * elements..(index + 1) * elements]
     }
 
+    /// The first `count` pictures, or all if there are fewer.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        let pixels = self.pixels[..count * self.shape.elements()].to_vec();
+        Self { shape: self.shape, pixels, labels: self.labels[..count].to_vec() }
+    }
+
     /// Pictures of an idx pair in memory, plain or gzipped, as the bundled digits are.
     ///
     /// # Errors

@@ -1,0 +1,104 @@
+//! From a trained float network to the integer model.
+//!
+//! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real value a unit; [`quantise`]
+//! goes through the layers in order and rounds each one's weights ([`rounding`]) so that its output error on training pictures,
+//! with the inputs that the integer layers before it really give, is smallest; [`widths`] says what a choice of widths costs and
+//! searches for the narrowest; [`write`] packs the result. The figures of merit are in the [`Report`].
+
+pub mod calibrate;
+mod error;
+pub mod quantise;
+mod report;
+pub mod rounding;
+pub mod scales;
+pub mod widths;
+pub mod write;
+
+use std::path::Path;
+
+pub use error::ImportError;
+pub use report::{LayerReport, Report, bytes_each_way};
+pub use widths::{LayerWidths, Widths};
+
+use crate::data::{DataFolder, DataSet, Split};
+use crate::float::FloatNetwork;
+use crate::progress::Progress;
+
+/// How a network is imported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportOptions {
+    /// Ring bits b of every layer; chosen by the importer where none are given.
+    pub ring_bits: Option<u8>,
+    /// Opened bits n of every activation; chosen by the importer where none are given.
+    pub opened_bits: Option<u8>,
+    /// Ranges are this many times what training pictures use.
+    pub headroom: f64,
+    /// Training pictures that ranges are taken from.
+    pub range_pictures: usize,
+    /// Training pictures that weights are rounded on.
+    pub rounding_pictures: usize,
+    /// Training pictures that a choice of widths is judged on.
+    pub judging_pictures: usize,
+    /// Seed of the coins during import.
+    pub seed: u64,
+    /// Whether progress is shown.
+    pub progress: Progress,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            ring_bits: None,
+            opened_bits: None,
+            headroom: 2.0,
+            range_pictures: 2000,
+            rounding_pictures: 500,
+            judging_pictures: 2000,
+            seed: 0,
+            progress: Progress::Shown,
+        }
+    }
+}
+
+/// An integer model and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The whole blob, to be written to `model.postcard`.
+    pub bytes: Vec<u8>,
+    /// What was chosen and how good it is on training pictures.
+    pub report: Report,
+}
+
+/// Imports a safetensors file, calibrated on the training pictures of the data set that it was trained on.
+///
+/// # Errors
+/// The weights or the data cannot be read, or no ring is wide enough.
+pub fn import_file(weights: &Path, data: &DataFolder, options: &ImportOptions) -> Result<Imported, ImportError> {
+    let network = FloatNetwork::read(weights)?;
+    let wanted = options.range_pictures.max(options.judging_pictures).max(options.rounding_pictures);
+    let pictures = data.load(network.data_set, Split::Train, Some(wanted))?;
+    let class_names = data.class_names(network.data_set).unwrap_or_default();
+    import_network(&network, &class_names, &pictures, options)
+}
+
+/// Imports a network, calibrated on the given training pictures.
+///
+/// # Errors
+/// There are no pictures, their shape differs, or no ring is wide enough.
+pub fn import_network(
+    network: &FloatNetwork,
+    class_names: &[String],
+    pictures: &DataSet,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
+    if pictures.is_empty() || pictures.shape != network.input {
+        return Err(ImportError::Pictures { found: pictures.shape, count: pictures.len(), expected: network.input });
+    }
+    let ranges = calibrate::ranges(network, &pictures.first(options.range_pictures), &options.progress);
+    let rounding = pictures.first(options.rounding_pictures);
+    let widths = widths::by_rule(network, options);
+    let quantised = quantise::quantise(network, &ranges, &widths, &rounding, options)?;
+    let bytes = write::model(network, class_names, &quantised)?;
+    let report = report::measure(network, &widths, &quantised, &bytes, &pictures.first(options.judging_pictures), options)?;
+    Ok(Imported { bytes, report })
+}
