@@ -143,12 +143,14 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 let range = group.layer.tile_range(group.group, tile);
                 if self.mode() == Mode::Shared && self.role == Role::Bundle {
                     let output = region(self.wires, &group.layer.output);
-                    for chunk in Selected::new(group.layer.relu(), relus, range) {
-                        let mut values = [0_u32; LANES];
-                        let values = values.get_mut(..chunk.indices().len()).unwrap_or(&mut []);
-                        chunk.gather(output, 0, values);
-                        packer.extend(values, work.wire_bits);
-                    }
+                    with_kind!(group.layer.output.word(), W => {
+                        for chunk in Selected::new(group.layer.relu(), relus, range) {
+                            let mut values = [W::default(); LANES];
+                            let values = values.get_mut(..chunk.indices().len()).unwrap_or(&mut []);
+                            chunk.gather(output, 0, values);
+                            packer.extend(values, work.wire_bits);
+                        }
+                    });
                 } else {
                     let bits = work.wire_bits + if relus { 0 } else { work.frac_bits };
                     let (mutual, output) = (self.mode() == Mode::TwoServers, group.layer.output);
@@ -260,19 +262,21 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     });
                 } else {
                     let mutual = self.mode() == Mode::TwoServers;
-                    for chunk in Selected::new(group.layer.relu(), relus, range) {
-                        let count = chunk.indices().len();
-                        let (mut own, mut peer) = ([0_u32; LANES], [0_u32; LANES]);
-                        let peer = peer.get_mut(..count).unwrap_or(&mut []);
-                        unpacker.take(work.wire_bits, peer);
-                        if mutual {
-                            chunk.gather(region(self.wires, &output), 0, own.get_mut(..count).unwrap_or(&mut []));
-                            for (slot, own) in peer.iter_mut().zip(own) {
-                                *slot = slot.add(own).reduce(work.wire_bits);
+                    with_kind!(output.word(), W => {
+                        for chunk in Selected::new(group.layer.relu(), relus, range) {
+                            let count = chunk.indices().len();
+                            let (mut own, mut peer) = ([W::default(); LANES], [W::default(); LANES]);
+                            let peer = peer.get_mut(..count).unwrap_or(&mut []);
+                            unpacker.take(work.wire_bits, peer);
+                            if mutual {
+                                chunk.gather(region(self.wires, &output), 0, own.get_mut(..count).unwrap_or(&mut []));
+                                for (slot, own) in peer.iter_mut().zip(own) {
+                                    *slot = slot.add(own).reduce(work.wire_bits);
+                                }
                             }
+                            chunk.scatter(region_mut(self.wires, &output), peer);
                         }
-                        chunk.scatter(region_mut(self.wires, &output), peer);
-                    }
+                    });
                 }
             }
             Step::OpenPool => {
