@@ -164,8 +164,6 @@ fn masks(
 }
 
 const NO_MASK: opening::Mask = opening::Mask { added: 0, high: 0, coin: 0 };
-/// Planes of a leaf or level, at most.
-const MAX_PLANES: usize = 800;
 
 /// Makes the bundle of one inference.
 ///
@@ -244,7 +242,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     }
 
     fn put_planes(&mut self, section: Section, word: usize, planes: &mut [u64]) -> Result<(), MaterialError> {
-        let mut own = [0_u64; MAX_PLANES];
+        let mut own = [0_u64; comparison::MAX_PLANES];
         let own = own.get_mut(..planes.len()).ok_or(MaterialError::Bundle)?;
         self.half.words(section, Position { words: (word * planes.len()) as u64, bytes: 0 }, 64, own)?;
         for (plane, own) in planes.iter_mut().zip(own) {
@@ -508,7 +506,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 transpose(&highs, &mut planes);
                 let mut flip = [0_u64];
                 flips.fill_words(word as u64, &mut flip)?;
-                let mut leaves = [0; MAX_PLANES];
+                let mut leaves = [0; comparison::MAX_PLANES];
                 let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
                 comparison::deal_leaves(layout, &planes, flip[0], leaves);
                 self.put_planes(Section::Leaf, word, leaves)?;
@@ -518,10 +516,10 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         for level in 0..layout.levels() {
             let mut own = self.secrets.stream(layer.index, Own::Tree(level as u8));
             for word in 0..word {
-                let mut uniform = [0; MAX_PLANES];
+                let mut uniform = [0; comparison::MAX_PLANES];
                 let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                 own.fill_words((word * uniform.len()) as u64, uniform)?;
-                let mut planes = [0; MAX_PLANES];
+                let mut planes = [0; comparison::MAX_PLANES];
                 let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
                 comparison::deal_tree(layout, level, uniform, planes);
                 self.put_planes(Section::Tree(level as u8), word, planes)?;
@@ -620,17 +618,17 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 }
                 let mut flip = [0];
                 own(self.secrets, Own::TournamentFlip(round), word, &mut flip)?;
-                let mut leaves = [0; MAX_PLANES];
+                let mut leaves = [0; comparison::MAX_PLANES];
                 let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
                 comparison::deal_leaves(layout, &planes, flip[0], leaves);
                 self.put_planes(Section::TournamentLeaf(round), word, leaves)?;
             }
             for level in 0..layout.levels() {
                 for word in 0..pairs.div_ceil(LANES) {
-                    let mut uniform = [0; MAX_PLANES];
+                    let mut uniform = [0; comparison::MAX_PLANES];
                     let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     own(self.secrets, Own::TournamentTree(round, level as u8), word * uniform.len(), uniform)?;
-                    let mut planes = [0; MAX_PLANES];
+                    let mut planes = [0; comparison::MAX_PLANES];
                     let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
                     comparison::deal_tree(layout, level, uniform, planes);
                     self.put_planes(Section::TournamentTree(round, level as u8), word, planes)?;

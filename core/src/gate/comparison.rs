@@ -19,6 +19,10 @@ pub const MAX_CHUNKS: usize = 32;
 pub const MAX_BITS: usize = 32;
 /// Levels of a tree, at most.
 pub const MAX_LEVELS: usize = 5;
+/// Planes of the leaves or of a level, at most: 30 bits in three chunks of 8 and one of 6.
+pub const MAX_PLANES: usize = 829;
+/// As [`MAX_PLANES`], of a value opened with up to 16 bits: 8 bits in one chunk.
+pub const MAX_PLANES_16: usize = 256;
 
 /// How the bits of a comparison are cut into leaves and joined by a tree. Public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -400,6 +404,16 @@ mod tests {
             }
             prop_assert_eq!(t ^ flip, signs);
         }
+    }
+
+    #[test]
+    fn no_layout_has_more_planes_than_buffers_hold() {
+        let most = |opened_bits| {
+            let layouts = (1..=MAX_CHUNK).flat_map(move |chunk| (2..=opened_bits).map(move |n| Layout::new(n, chunk)));
+            layouts.flat_map(|l| (0..l.levels()).map(move |level| l.tree_planes(level)).chain([l.leaf_planes()])).max()
+        };
+        assert_eq!(most(32), Some(MAX_PLANES));
+        assert_eq!(most(16), Some(MAX_PLANES_16));
     }
 
     #[test]

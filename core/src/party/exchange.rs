@@ -13,9 +13,6 @@ use crate::ring::{Word, WordKind, WordsMut, low_mask};
 use crate::shape::{Pool, Shape};
 use crate::{with_kind, with_words};
 
-/// Planes of a leaf or of a level, at most: 14 bits in chunks of 8, or 8 in one.
-const MAX_PLANES: usize = 256;
-
 impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     // ---- Linear sums ------------------------------------------------------------------------------------------------------------
 
@@ -297,7 +294,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 let level = usize::from(level);
                 let size = work.layout.state_words();
                 for (word, record) in records.clone().enumerate() {
-                    let (mut peer, mut masks) = ([0; MAX_PLANES], [0; MAX_PLANES]);
+                    let (mut peer, mut masks) = ([0; comparison::MAX_PLANES_16], [0; comparison::MAX_PLANES_16]);
                     let peer = peer.get_mut(..work.layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     reader.take(peer);
                     let masks = masks.get_mut(..work.layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
@@ -416,7 +413,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             }
             let mut planes = [0; 16];
             transpose(&opened, &mut planes);
-            let mut leaves = [0; MAX_PLANES];
+            let mut leaves = [0; comparison::MAX_PLANES_16];
             let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
             let at = planes_at(self.positions.comparisons as usize + word, leaves.len());
             self.half.words(Section::Leaf, at, 64, leaves)?;
@@ -436,7 +433,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 comparison::open_sign(layout, record);
                 continue;
             }
-            let mut masks = [0; MAX_PLANES];
+            let mut masks = [0; comparison::MAX_PLANES_16];
             let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
             let at = planes_at(self.positions.comparisons as usize + word, masks.len());
             self.half.words(Section::Tree(level as u8), at, 64, masks)?;

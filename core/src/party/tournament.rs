@@ -14,9 +14,6 @@ use crate::plan::layer::tournament_round;
 use crate::plan::{Section, Step, Work};
 use crate::ring::low_mask;
 
-/// Planes of a leaf or level, at most: 30 bits in chunks of 8.
-const MAX_PLANES: usize = 800;
-
 /// Where a tournament stands. Its values live in the session's state.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tournament {
@@ -185,7 +182,7 @@ impl Tournament {
                             *plane |= (value >> bit & 1) << lane;
                         }
                     }
-                    let mut leaves = [0_u64; MAX_PLANES];
+                    let mut leaves = [0_u64; comparison::MAX_PLANES];
                     let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
                     half.words(Section::TournamentLeaf(round), planes_at(word, leaves.len()), 64, leaves)?;
                     comparison::evaluate_leaves(layout, self.holds_public, &planes, leaves, record);
@@ -198,10 +195,10 @@ impl Tournament {
                 let level = usize::from(level);
                 let comparisons = self.parts(state).comparisons;
                 for (word, record) in comparisons.chunks_exact_mut(size).take(pairs.div_ceil(LANES)).enumerate() {
-                    let mut peer = [0_u64; MAX_PLANES];
+                    let mut peer = [0_u64; comparison::MAX_PLANES];
                     let peer = peer.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     reader.take(peer);
-                    let mut masks = [0_u64; MAX_PLANES];
+                    let mut masks = [0_u64; comparison::MAX_PLANES];
                     let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
                     half.words(Section::TournamentTree(round, level as u8), planes_at(word, masks.len()), 64, masks)?;
                     comparison::join_tree(layout, level, self.holds_public, masks, peer, record);
@@ -223,7 +220,7 @@ impl Tournament {
                 comparison::open_sign(layout, record);
                 continue;
             }
-            let mut masks = [0_u64; MAX_PLANES];
+            let mut masks = [0_u64; comparison::MAX_PLANES];
             let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
             half.words(Section::TournamentTree(self.round, level as u8), planes_at(word, masks.len()), 64, masks)?;
             comparison::open_tree(layout, level, masks, record);
