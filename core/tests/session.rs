@@ -24,9 +24,9 @@ fn model() -> Model<'static> {
     Model { header, layers: Vec::from_iter([layer]) }
 }
 
-/// The peer may have its E first: its hash must wait in the link until this party has E too.
+/// The peer may have its E first: its hash must wait in the link until this party has E too. Shares of A leave before that only.
 #[test]
-fn the_hash_of_a_third_clients_input_waits_for_the_input() {
+fn order_around_a_third_clients_input() {
     let model = model();
     model.validate().unwrap();
     let (mode, client, release) = (Mode::TwoServers, Client::Third, Release::Logits { bits: 8 });
@@ -45,6 +45,11 @@ fn the_hash_of_a_third_clients_input_waits_for_the_input() {
     };
     let mut session = Session::new(parts).unwrap();
     assert!(!session.can_receive());
+    let (mut first, mut again) = ([0; 8], [0; 8]);
+    session.mask_share(&mut first).unwrap();
+    session.mask_share(&mut again).unwrap();
+    assert_eq!(first, again, "the same bytes may be sent again");
     session.provide_masked(&[0; 8]).unwrap();
     assert!(session.can_receive());
+    assert!(session.mask_share(&mut again).is_err(), "no words of the layers leave as a share of A");
 }

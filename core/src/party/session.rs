@@ -210,10 +210,12 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// This party's share of A, for a third client: packed words of the input wire's bits.
     ///
     /// # Errors
-    /// The client is P0, `out` is too short, or the material failed.
+    /// The client is P0, the input has come already, `out` is too short, or the material failed.
     pub fn mask_share(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
         let input = self.plan.header.input;
-        if self.plan.header.options.client != Client::Third || out.len() < packed_len(input.elements as usize, input.bits) {
+        let third = self.plan.header.options.client == Client::Third;
+        // Once the layers have begun, the half gives words of theirs.
+        if !third || !matches!(self.phase, Phase::Input) || out.len() < packed_len(input.elements as usize, input.bits) {
             return Err(self.error(ErrorKind::Misuse));
         }
         let mut packer = Packer::new(out);
