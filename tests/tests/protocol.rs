@@ -88,3 +88,12 @@ proptest! {
         check(seed, mode, client, release, 4, [p0 * 512, p1 * 512])?;
     }
 }
+
+/// Three linear layers in a row: the wire between the first two has 33 bits.
+#[test]
+fn a_wire_between_linear_layers_may_be_wider_than_32_bits() {
+    assert!(random_network(90_685).wire_bits().unwrap()[1] > 32);
+    for mode in [Mode::TwoServers, Mode::Shared, Mode::Held] {
+        check(90_685, mode, Client::Third, Release::Label, 4, compile::ample()).unwrap();
+    }
+}

@@ -464,7 +464,7 @@ impl<'a> LayerPlan<'a> {
                     && (2..=16).contains(&work.opened_bits)
                     && self.output.bits.saturating_add(frac_bits) <= 64
             }
-            StepPlan::Rescale { .. } => work.ring_bits <= 64 && work.wire_bits <= 32,
+            StepPlan::Rescale { .. } => work.ring_bits <= 64,
             StepPlan::Release { ring_bits } => {
                 (4..=32).contains(&ring_bits)
                     && match plan.header.options.release {
