@@ -80,15 +80,14 @@ impl Builder {
         (self.model.layers.len() as u16, shape)
     }
 
-    /// A convolution with random small weights.
+    /// A convolution with random small weights; kernel as (rows, columns).
     pub fn convolution(
         &mut self,
         source: u16,
         input: Shape,
         out_channels: u16,
         kernel: (u16, u16),
-        stride: u16,
-        padding: u16,
+        (stride, padding): (u16, u16),
         groups: u16,
     ) -> Term<'static> {
         let geometry = Convolution { input, out_channels, kernel_height: kernel.0, kernel_width: kernel.1, stride, padding, groups };
@@ -180,7 +179,7 @@ impl Builder {
     /// The last layer: fully connected onto `classes`.
     pub fn release(mut self, classes: u16) -> Model<'static> {
         let (wire, shape) = self.last();
-        let term = self.convolution(wire, shape, classes, (shape.height, shape.width), 1, 0, 1);
+        let term = self.convolution(wire, shape, classes, (shape.height, shape.width), (1, 0), 1);
         self.layer(&[term], |_, magnitude, _| Step::Release { ring_bits: (magnitude + 3).clamp(12, 32) });
         self.model
     }
@@ -193,7 +192,7 @@ pub fn random_network(seed: u64) -> Model<'static> {
     let mut b = Builder::new(input, seed);
     let channels = 2 * (1 + random.below(2) as u16);
     let (wire, shape) = b.last();
-    let stem = b.convolution(wire, shape, channels, (3, 3), 1, 1, 1);
+    let stem = b.convolution(wire, shape, channels, (3, 3), (1, 1), 1);
     let pool = random.one_in(3).then_some(Pool { kernel: 2, stride: 2, padding: 0 });
     if random.one_in(3) {
         b.rescale(&[stem], pool)
@@ -207,10 +206,10 @@ pub fn random_network(seed: u64) -> Model<'static> {
         match if small { 0 } else { random.below(4) } {
             0 => {
                 // Identity block.
-                let first = b.convolution(skip, shape, channels, (3, 3), 1, 1, 1);
+                let first = b.convolution(skip, shape, channels, (3, 3), (1, 1), 1);
                 b.activate(&[first], None);
                 let (inner, inner_shape) = b.last();
-                let second = b.convolution(inner, inner_shape, shape.channels, (3, 3), 1, 1, 1);
+                let second = b.convolution(inner, inner_shape, shape.channels, (3, 3), (1, 1), 1);
                 let secret = random.one_in(2);
                 let join = b.join(skip, shape, shape, 1, 0, secret);
                 b.activate(&[second, join], None);
@@ -218,25 +217,25 @@ pub fn random_network(seed: u64) -> Model<'static> {
             1 => {
                 // Strided, option A, or a projection.
                 let wide = shape.channels + 2;
-                let first = b.convolution(skip, shape, wide, (3, 3), 2, 1, 1);
+                let first = b.convolution(skip, shape, wide, (3, 3), (2, 1), 1);
                 b.activate(&[first], None);
                 let (inner, inner_shape) = b.last();
-                let second = b.convolution(inner, inner_shape, wide, (1, 1), 1, 0, 1);
+                let second = b.convolution(inner, inner_shape, wide, (1, 1), (1, 0), 1);
                 let join = if random.one_in(2) {
                     let secret = random.one_in(2);
                     b.join(skip, shape, inner_shape, 2, 1, secret)
                 } else {
-                    b.convolution(skip, shape, wide, (1, 1), 2, 0, 1)
+                    b.convolution(skip, shape, wide, (1, 1), (2, 0), 1)
                 };
                 b.activate(&[second, join], None);
             }
             2 => {
-                let depthwise = b.convolution(skip, shape, shape.channels, (3, 2), 1, 1, shape.channels);
+                let depthwise = b.convolution(skip, shape, shape.channels, (3, 2), (1, 1), shape.channels);
                 b.activate(&[depthwise], None);
             }
             _ => {
                 let grouped =
-                    b.convolution(skip, shape, shape.channels, (2, 2), 1, 0, if shape.channels.is_multiple_of(2) { 2 } else { 1 });
+                    b.convolution(skip, shape, shape.channels, (2, 2), (1, 0), if shape.channels.is_multiple_of(2) { 2 } else { 1 });
                 if random.one_in(2) {
                     b.rescale(&[grouped], None);
                 } else {
@@ -246,7 +245,7 @@ pub fn random_network(seed: u64) -> Model<'static> {
         }
     }
     let (wire, shape) = b.last();
-    let last = b.convolution(wire, shape, 3, (1, 1), 1, 0, 1);
+    let last = b.convolution(wire, shape, 3, (1, 1), (1, 0), 1);
     let global = (shape.height == shape.width).then_some(Pool { kernel: shape.height, stride: 1, padding: 0 });
     b.activate(&[last], global);
     let classes = 2 + random.below(11) as u16;

@@ -3,7 +3,7 @@
 //! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real value a unit; [`quantise`]
 //! goes through the layers in order and rounds each one's weights ([`rounding`]) so that its output error on training pictures,
 //! with the inputs that the integer layers before it really give, is smallest; [`widths`] says what a choice of widths costs and
-//! searches for the narrowest; [`write`] packs the result. The figures of merit are in the [`Report`].
+//! searches for the narrowest; [`mod@write`] packs the result. The figures of merit are in the [`Report`].
 
 pub mod calibrate;
 mod error;

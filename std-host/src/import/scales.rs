@@ -41,7 +41,7 @@ pub fn input(network: &FloatNetwork) -> (Vec<Normalisation>, Vec<f64>) {
 }
 
 /// Least real value of one unit of every layer's sum, channel by channel: what its own range needs, and what the layers that it is
-/// joined to need to find a κ of at least [`SMALLEST_FACTOR`].
+/// joined to need to find a κ of at least `SMALLEST_FACTOR`.
 #[must_use]
 pub fn bounds(network: &FloatNetwork, ranges: &[LayerStatistics], widths: &[LayerWidths], headroom: f64) -> Vec<Vec<f64>> {
     let own = |((layer, statistics), widths): ((&FloatLayer, &LayerStatistics), &LayerWidths)| -> Vec<f64> {
