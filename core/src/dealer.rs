@@ -180,7 +180,8 @@ pub fn deal<M: ModelHalf>(
     sink: &mut impl Sink,
 ) -> Result<(), MaterialError> {
     let (wires, window) = arena.split_at_mut_checked(plan.header.wire_words[1] as usize).ok_or(MaterialError::Weights)?;
-    let mut walk = Walk { plan, secrets, half: secrets.seed_half(), weights, wires, window, sink };
+    let (open, next) = (secrets.stream(0, Own::Open), secrets.stream(0, Own::Next));
+    let mut walk = Walk { plan, secrets, half: secrets.seed_half(), weights, wires, window, open, next, sink };
     walk.input()?;
     let mut layers = model.layers.iter();
     for layer in plan.layers() {
@@ -202,12 +203,25 @@ struct Walk<'w, 'p, M, S> {
     weights: &'w mut M,
     wires: &'w mut [u64],
     window: &'w mut [u64],
+    /// The layer's masks, kept between elements: deriving a stream costs as much as a hundred masks.
+    open: Stream,
+    next: Stream,
     sink: &'w mut S,
 }
 
 impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     fn exchange(&self) -> Exchange {
         self.plan.header.options.mode.exchange()
+    }
+
+    fn open_masks(&mut self, work: &Work, first: usize, out: &mut [opening::Mask]) -> Result<(), MaterialError> {
+        let exchange = self.exchange();
+        masks(&mut self.open, work.opened_bits, work.shift, exchange, first, out)
+    }
+
+    fn next_masks(&mut self, layer: &LayerPlan<'_>, shift: u8, first: usize, out: &mut [opening::Mask]) -> Result<(), MaterialError> {
+        let exchange = self.exchange();
+        masks(&mut self.next, layer.output.bits, shift, exchange, first, out)
     }
 
     fn is_held(&self) -> bool {
@@ -321,6 +335,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         let options = self.plan.header.options;
         let work = layer.work(&options);
         self.half.begin_layer(layer.index, &mut core::iter::empty());
+        (self.open, self.next) = (self.secrets.stream(layer.index, Own::Open), self.secrets.stream(layer.index, Own::Next));
         for (index, term) in layer.terms.iter().enumerate() {
             let geometry = match term.linear {
                 LinearPlan::Convolution(geometry) => geometry,
@@ -358,7 +373,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                     for first in (0..layer.elements()).step_by(LANES) {
                         let mut masks = [NO_MASK; LANES];
                         let masks = masks.get_mut(..(layer.elements() - first).min(LANES)).unwrap_or(&mut []);
-                        self.secrets.open_masks(layer, &work, self.exchange(), first, masks)?;
+                        self.open_masks(&work, first, masks)?;
                         let mut values = [0; LANES];
                         let values = values.get_mut(..masks.len()).unwrap_or(&mut []);
                         for (value, mask) in values.iter_mut().zip(masks) {
@@ -377,7 +392,6 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     /// U of every element, or, before a pool, A ⊗ Y + bias into the windows.
     fn sums(&mut self, layer: &LayerPlan<'_>, work: &Work, secret: &Layer<'_>) -> Result<(), MaterialError> {
         let options = self.plan.header.options;
-        let exchange = self.exchange();
         let label = matches!((layer.step, options.release), (StepPlan::Release { .. }, Release::Label));
         let rescale = matches!(layer.step, StepPlan::Rescale { .. });
         let shared = !self.is_held() || label;
@@ -399,9 +413,9 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                     let mut masks = [NO_MASK; LANES];
                     let masks = masks.get_mut(..count).unwrap_or(&mut []);
                     if rescale {
-                        self.secrets.next_masks(layer, work.shift, exchange, first, masks)?;
+                        self.next_masks(layer, work.shift, first, masks)?;
                     } else if !label {
-                        self.secrets.open_masks(layer, work, exchange, first, masks)?;
+                        self.open_masks(work, first, masks)?;
                     }
                     let mut values = [0; LANES];
                     let values = values.get_mut(..count).unwrap_or(&mut []);
@@ -482,9 +496,9 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         pooled: bool,
     ) -> Result<(u64, u64), MaterialError> {
         let (mut open, mut next) = ([NO_MASK], [NO_MASK]);
-        self.secrets.open_masks(layer, work, self.exchange(), index, &mut open)?;
+        self.open_masks(work, index, &mut open)?;
         if !pooled {
-            self.secrets.next_masks(layer, shift, self.exchange(), index, &mut next)?;
+            self.next_masks(layer, shift, index, &mut next)?;
             region_mut(self.wires, &layer.output).set(index, next[0].high.wrapping_neg() & low_mask(work.wire_bits));
         }
         Ok((open[0].high, next[0].added))
@@ -499,7 +513,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 let mut highs = [0_u16; LANES];
                 for (slot, &index) in highs.iter_mut().zip(chunk.indices()) {
                     let mut mask = [NO_MASK];
-                    self.secrets.open_masks(layer, work, self.exchange(), index as usize, &mut mask)?;
+                    self.open_masks(work, index as usize, &mut mask)?;
                     *slot = mask[0].high as u16;
                 }
                 let mut planes = [0; 16];
@@ -576,7 +590,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 let window = first + i;
                 let bits = layer.window_bits(work, window);
                 let mut mask = [NO_MASK];
-                self.secrets.next_masks(layer, bits - work.wire_bits, self.exchange(), window, &mut mask)?;
+                self.next_masks(layer, bits - work.wire_bits, window, &mut mask)?;
                 region_mut(self.wires, &layer.output).set(window, mask[0].high.wrapping_neg() & low_mask(work.wire_bits));
                 let sum = if rescale { region(self.wires, &layer.pooled[1]).get(window) } else { 0 };
                 packer.extend(&[sum.wrapping_add(mask[0].added).wrapping_sub(*own)], bits);
