@@ -1,9 +1,11 @@
 //! Everything of Halfnet that needs an operating system.
 //!
 //! [`data`] reads data sets and pictures; [`float`] holds a trained network in floating point, [`import`] turns it into the integer
-//! model, and [`simulate`] runs that model in the clear. [`kernel`] computes a party's convolutions.
+//! model, and [`simulate`] runs that model in the clear. [`kernel`] computes a party's convolutions. [`report`] is what commands print,
+//! [`bundled`] what they use when no model is named.
 #![deny(unsafe_code)]
 
+pub mod bundled;
 pub mod coins;
 pub mod data;
 pub mod float;
@@ -11,4 +13,5 @@ pub mod import;
 #[allow(unsafe_code, reason = "vector instructions; every block says why it is sound")]
 pub mod kernel;
 pub mod progress;
+pub mod report;
 pub mod simulate;

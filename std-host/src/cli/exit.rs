@@ -1,0 +1,136 @@
+//! Exit codes, decided here and nowhere else.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use halfnet_core::error::ModelError;
+use halfnet_core::model::blob::DecodeError;
+use halfnet_host::data::DataError;
+use halfnet_host::float::FloatError;
+use halfnet_host::import::ImportError;
+use halfnet_host::kernel::KernelError;
+
+/// The exit codes, as `--help` lists them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  success
+  1  the machine failed: a file could not be written, no memory, no kernel
+  2  the command line is wrong
+  3  bad input: a model, weights, a picture or a data set is missing, damaged or does not fit
+  4  the peer: gone, silent, or not following the protocol
+  5  material: party files, bundles or the dealer's state are missing, damaged, spent or of another pairing
+  6  an address cannot be used: port taken, not loopback, not reachable
+  7  a check failed: an answer differs from the reference";
+
+/// What failed, by whose fault.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Ours, or the machine's.
+    Machine(Box<dyn Error>),
+    /// The command line's.
+    Usage(String),
+    /// A model, weights, a picture or a data set.
+    Input(Box<dyn Error>),
+    /// An answer is not what it must be.
+    Check(String),
+}
+
+impl Failure {
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Machine(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Input(_) => 3,
+            Self::Check(_) => 7,
+        }
+    }
+
+    /// A file that could not be written.
+    pub(crate) fn write(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Machine(Box::new(FileError { verb: "write", path: path.into(), source }))
+    }
+
+    /// A file that could not be read.
+    pub(crate) fn read(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Input(Box::new(FileError { verb: "read", path: path.into(), source }))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine(error) | Self::Input(error) => error.fmt(f),
+            Self::Usage(text) | Self::Check(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A file that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {}: {source}", path.display())]
+struct FileError {
+    verb: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+macro_rules! input {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Input(Box::new(error))
+            }
+        }
+    )*};
+}
+input!(DataError, FloatError, ImportError, DecodeError);
+
+impl From<KernelError> for Failure {
+    fn from(error: KernelError) -> Self {
+        Self::Machine(Box::new(error))
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        match error {
+            // What was asked for on the command line does not go together, or not with this model.
+            ModelError::Role | ModelError::ReleaseBits | ModelError::Memory => Self::Usage(error.to_string()),
+            error => Self::Input(Box::new(error)),
+        }
+    }
+}
+
+/// What clap found: help and version are a success, everything else is a usage error.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // A closed terminal leaves nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// Tells the user what failed.
+pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("halfnet: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_help() {
+        let failures =
+            [Failure::Machine("".into()), Failure::Usage(String::new()), Failure::Input("".into()), Failure::Check(String::new())];
+        for failure in failures {
+            assert!(HELP.contains(&format!("\n  {}  ", failure.code())), "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `halfnet import`: float weights to the integer model.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use halfnet_host::data::DataFolder;
+use halfnet_host::import::{ImportOptions, Report, import_file};
+use halfnet_host::report::table::{Table, grouped};
+
+use super::exit::Failure;
+use super::output::Output;
+
+/// Turn trained float weights into an integer model, calibrated on training pictures
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Weights of a CIFAR ResNet (He et al.) or of the small MNIST CNN, as safetensors
+    weights: PathBuf,
+    /// Folder with the data sets [default: the environment variable HALFNET_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the model goes
+    #[arg(long, value_name = "FILE", default_value = "model.postcard")]
+    out: PathBuf,
+    /// Ring bits b of every layer [default: chosen layer by layer]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(8..=32))]
+    bits: Option<u8>,
+    /// Bits n that every activation opens [default: chosen layer by layer]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(4..=16))]
+    opened_bits: Option<u8>,
+    /// Ranges are this many times what training pictures use
+    #[arg(long, value_name = "FACTOR", default_value_t = ImportOptions::default().headroom)]
+    headroom: f64,
+    /// Training pictures that ranges are taken from
+    #[arg(long, value_name = "N", default_value_t = ImportOptions::default().range_pictures)]
+    pictures: usize,
+    /// Seed of the coins that the import rounds with
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    if !(1.0..=64.0).contains(&arguments.headroom) {
+        return Err(Failure::Usage(format!("--headroom {}: must be from 1 to 64", arguments.headroom)));
+    }
+    let data = DataFolder::from_flag(arguments.data.as_deref())?;
+    let options = ImportOptions {
+        ring_bits: arguments.bits,
+        opened_bits: arguments.opened_bits,
+        headroom: arguments.headroom,
+        range_pictures: arguments.pictures,
+        seed: arguments.seed,
+        progress: output.progress(),
+        ..ImportOptions::default()
+    };
+    let imported = import_file(&arguments.weights, &data, &options)?;
+    write(&arguments.out, &imported.bytes)?;
+    eprintln!("wrote {} ({} bytes)", arguments.out.display(), imported.bytes.len());
+    output.print(&imported.report, table)
+}
+
+/// Writes beside the target and renames, so that a cut write leaves no half model.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    written.map_err(|e| {
+        // What is left of the attempt is of no use; if it cannot be removed either, the first error says enough.
+        let _ = std::fs::remove_file(&part);
+        Failure::write(path, e)
+    })
+}
+
+fn table(report: &Report) -> String {
+    let mut table = Table::new(["layer", "elements", "n", "b", "W", "range used", "error", "bytes each way"]);
+    let optional = |bits: Option<u8>| bits.map_or(String::new(), |b| b.to_string());
+    for layer in &report.layers {
+        table.row([
+            layer.name.clone(),
+            grouped(layer.elements as u64),
+            optional(layer.opened_bits),
+            layer.ring_bits.to_string(),
+            optional(layer.wire_bits),
+            format!("{:.0} %", 100.0 * layer.range_used),
+            format!("{:.4}", layer.error),
+            grouped(layer.bytes_each_way as u64),
+        ]);
+    }
+    format!(
+        "{}\n{} for {}, on {} training pictures: float {:.2} %, integers {:.2} %, labels equal {:.2} %\n\
+         logits' error {:.4} of their deviation; {} sums out of range; about {} bytes each way in mode t; model {} bytes\n",
+        table.render(),
+        report.name,
+        report.data_set,
+        report.pictures,
+        report.float_accuracy,
+        report.accuracy,
+        report.agreement,
+        report.logit_error,
+        report.range_violations,
+        grouped(report.bytes_each_way as u64),
+        grouped(report.model_bytes as u64),
+    )
+}

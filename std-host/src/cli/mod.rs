@@ -1,0 +1,55 @@
+//! The command line: raw arguments, then a resolved configuration, then a run.
+//!
+//! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`); progress, warnings and
+//! errors go to standard error. [`exit`] is the one place that decides exit codes.
+
+mod exit;
+mod import;
+mod inspect;
+mod options;
+mod output;
+mod simulate;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Failure;
+use output::Output;
+
+/// Two-party private inference: two computers classify a picture together, and neither of them ever has it.
+#[derive(Debug, Parser)]
+#[command(name = "halfnet", version, after_help = exit::HELP)]
+struct Arguments {
+    /// Print one JSON object on standard output instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Import(import::Arguments),
+    Inspect(inspect::Arguments),
+    Simulate(simulate::Arguments),
+}
+
+/// Parses, runs, and turns whatever happened into an exit code.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let output = Output::new(arguments.json);
+    exit::report(run(arguments.command, &output))
+}
+
+fn run(command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Import(arguments) => import::run(&arguments, output),
+        Command::Inspect(arguments) => inspect::run(&arguments, output),
+        Command::Simulate(arguments) => simulate::run(&arguments, output),
+    }
+}

@@ -1,0 +1,57 @@
+//! Which model and which pictures: named ones, or those that the program carries.
+
+use std::path::{Path, PathBuf};
+
+use halfnet_core::model::Model;
+use halfnet_host::bundled;
+use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
+
+use super::exit::Failure;
+
+/// A model's bytes.
+#[derive(Debug)]
+pub(crate) struct ModelSource {
+    bytes: Vec<u8>,
+    is_bundled: bool,
+}
+
+impl ModelSource {
+    /// The model of a file, or the bundled one.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        match path {
+            Some(path) => {
+                let bytes = std::fs::read(path).map_err(|e| Failure::read(path, e))?;
+                Ok(Self { bytes, is_bundled: false })
+            }
+            None => Ok(Self { bytes: bundled::MODEL.to_vec(), is_bundled: true }),
+        }
+    }
+
+    /// The bytes of the blob.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The validated model.
+    pub(crate) fn model(&self) -> Result<Model<'_>, Failure> {
+        Ok(Model::decode(&self.bytes)?)
+    }
+
+    /// The first `limit` test pictures: the bundled ones if neither a model nor a folder is named, else those of the model's data set.
+    pub(crate) fn pictures(&self, model: &Model<'_>, data: Option<&PathBuf>, limit: Option<usize>) -> Result<DataSet, Failure> {
+        let pictures = if self.is_bundled && data.is_none() {
+            let pictures = bundled::pictures()?;
+            pictures.first(limit.unwrap_or(usize::MAX))
+        } else {
+            let set: DataSetKind = model.header.data_set.parse()?;
+            DataFolder::from_flag(data.map(PathBuf::as_path))?.load(set, Split::Test, limit)?
+        };
+        if pictures.shape != model.header.input {
+            let (found, expected) = (pictures.shape, model.header.input);
+            return Err(Failure::Input(
+                format!("the pictures have shape {found:?}, the model takes {expected:?}: is its data set right?").into(),
+            ));
+        }
+        Ok(pictures)
+    }
+}

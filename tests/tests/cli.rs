@@ -1,0 +1,191 @@
+//! The command line from outside: the binary is run, its JSON and its exit codes are what is asserted.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The binary, brought up to date: tests of another package do not build it, and a stale one would be tested unseen.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        // target/PROFILE/deps/cli-HASH
+        let profile = test.parent().unwrap().parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "halfnet-host", "--bin", "halfnet"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
+        profile.join(format!("halfnet{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
+fn halfnet(arguments: &[&str]) -> Output {
+    // A data folder in the environment would change what the defaults mean.
+    Command::new(binary()).args(arguments).env_remove("HALFNET_DATA").output().unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = halfnet(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Asserts on the exit code and on a part of what is said; nothing may stand on standard output.
+fn refused(arguments: &[&str], code: i32, says: &str) {
+    let output = halfnet(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(said.contains(says), "{arguments:?} said: {said}");
+    assert!(output.stdout.is_empty());
+}
+
+/// A folder of this test's own, gone when it is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("halfnet-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder left behind harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn inspect_tells_what_the_bundled_model_is() {
+    let found = json(&["inspect", "--json"]);
+    assert_eq!((&found["relus"], &found["activations"]), (&10_976.into(), &10_976.into()));
+    assert_eq!((&found["mode"], &found["client"]), (&"t".into(), &"third".into()));
+    assert_eq!(found["layers"].as_array().unwrap().len(), 4);
+    for pair in ["bytes_sent", "arena_bytes"] {
+        let pair = found[pair].as_array().unwrap();
+        assert_eq!(pair.len(), 2);
+        assert!(pair.iter().all(|n| n.as_u64().unwrap() > 1000));
+    }
+    // Both servers do the same: what they send differs in nothing.
+    assert_eq!(found["bytes_sent"][0], found["bytes_sent"][1]);
+    let sum: u64 = found["layers"].as_array().unwrap().iter().map(|l| l["bytes_sent"][0].as_u64().unwrap()).sum();
+    assert!(sum < found["bytes_sent"][0].as_u64().unwrap());
+    assert!(found["latency_s"].is_null());
+}
+
+#[test]
+fn inspect_estimates_latency() {
+    let found = json(&["inspect", "--bandwidth", "8", "--rtt", "100", "--json"]);
+    let expected = found["flights"].as_f64().unwrap() * 0.05 + found["bytes_sent"][0].as_f64().unwrap() / 1e6;
+    assert!((found["latency_s"].as_f64().unwrap() - expected).abs() < 1e-9);
+    // By turns, both directions count.
+    let found = json(&["inspect", "--mode", "s", "--client", "p0", "--bandwidth", "8", "--rtt", "0", "--json"]);
+    let expected = (found["bytes_sent"][0].as_f64().unwrap() + found["bytes_sent"][1].as_f64().unwrap()) / 1e6;
+    assert!((found["latency_s"].as_f64().unwrap() - expected).abs() < 1e-9);
+}
+
+#[test]
+fn choices_change_the_plan() {
+    let bytes = |arguments: &[&str], party: usize| json(arguments)["bytes_sent"][party].as_u64().unwrap();
+    let rounds = |arguments: &[&str]| json(arguments)["rounds"].as_u64().unwrap();
+    // A wider leaf needs no tree.
+    assert!(rounds(&["inspect", "--chunk", "8", "--json"]) < rounds(&["inspect", "--chunk", "4", "--json"]));
+    // P1 answers nothing in opening 2 of mode h, P0 does no opening 1.
+    let held = ["inspect", "--mode", "h", "--client", "p0", "--release", "label", "--json"];
+    let shared = ["inspect", "--mode", "s", "--client", "p0", "--release", "label", "--json"];
+    assert!(bytes(&held, 0) < bytes(&shared, 0) && bytes(&held, 1) < bytes(&shared, 1));
+    // A small memory makes tiles, and tiles cost rounds.
+    let small = ["inspect", "--mode", "h", "--client", "p0", "--p0-memory", "8192", "--json"];
+    assert!(json(&small)["arena_bytes"][0].as_u64().unwrap() <= 8192);
+    assert!(rounds(&small) > rounds(&held[..5].iter().copied().chain(["--json"]).collect::<Vec<_>>()));
+}
+
+#[test]
+fn simulate_runs_the_bundled_digits() {
+    let found = json(&["simulate", "--json"]);
+    assert_eq!((&found["images"], &found["range_violations"]), (&32.into(), &0.into()));
+    assert_eq!(found["correct"], 32);
+    assert_eq!(found["accuracy"], 100.0);
+    assert_eq!(json(&["simulate", "--limit", "3", "--seeds", "2", "--json"])["images"], 6);
+    assert_eq!(json(&["simulate", "--deterministic", "--json"]), json(&["simulate", "--deterministic", "--json"]));
+}
+
+#[test]
+fn tables_are_for_people() {
+    let output = halfnet(&["inspect"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("10,976 of 10,976 activations are ReLU") && text.contains("conv 3×3 8→16 /2"), "{text}");
+    let text = String::from_utf8(halfnet(&["simulate"]).stdout).unwrap();
+    assert!(text.contains("32 of 32 pictures right"), "{text}");
+}
+
+#[test]
+fn help_lists_the_exit_codes() {
+    let output = halfnet(&["--help"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for code in 0..=7 {
+        assert!(text.contains(&format!("\n  {code}  ")), "{text}");
+    }
+}
+
+#[test]
+fn wrong_command_lines_are_usage_errors() {
+    refused(&[], 2, "Usage");
+    refused(&["classify"], 2, "unrecognized subcommand");
+    refused(&["inspect", "--chunk", "9"], 2, "--chunk");
+    refused(&["inspect", "--release", "everything"], 2, "logits:BITS");
+    refused(&["inspect", "--release", "logits:17"], 2, "BITS must be 1 to 16");
+    refused(&["inspect", "--mode", "t", "--client", "p0"], 2, "with two servers (t) the client is a third");
+    refused(&["inspect", "--p0-memory", "1000"], 2, "memory budget is too small");
+    refused(&["inspect", "--rtt=-1", "--bandwidth", "1"], 2, "zero or more");
+    refused(&["import", "--out", "model.postcard"], 2, "WEIGHTS");
+}
+
+#[test]
+fn damaged_models_are_bad_input() {
+    let folder = Folder::new("models");
+    let good = halfnet_host::bundled::MODEL;
+    let changed = |at: usize, to: u8| {
+        let mut bytes = good.to_vec();
+        bytes[at] = to;
+        bytes
+    };
+    for (name, bytes, says) in [
+        ("cut", good[..good.len() - 9].to_vec(), "blob is cut"),
+        ("empty", Vec::new(), "too few for a blob"),
+        ("extended", [good, &[0]].concat(), "1 bytes after its end"),
+        ("flipped", changed(good.len() / 2, good[good.len() / 2] ^ 4), "blob is damaged"),
+        ("version", changed(9, 77), "format version 77"),
+        ("magic", changed(0, b'h'), "not a Halfnet blob"),
+        ("kind", changed(8, 3), "blob of kind 3"),
+    ] {
+        let path = folder.file(name, &bytes);
+        refused(&["inspect", &path], 3, says);
+        refused(&["simulate", "--model", &path], 3, says);
+    }
+    refused(&["inspect", folder.0.join("absent").to_str().unwrap()], 3, "cannot read");
+}
+
+#[test]
+fn missing_data_says_what_to_do() {
+    let folder = Folder::new("data");
+    let empty = folder.0.to_str().unwrap();
+    let model = folder.file("model", halfnet_host::bundled::MODEL);
+    refused(&["simulate", "--model", &model], 3, "give --data DIR or set HALFNET_DATA");
+    refused(&["simulate", "--data", empty], 3, "no pictures of mnist");
+    refused(&["import", &model, "--data", empty], 3, "no safetensors file");
+    refused(&["import", "absent.safetensors", "--data", empty], 3, "cannot read");
+}
