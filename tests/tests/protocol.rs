@@ -5,6 +5,7 @@ use halfnet_core::gate::truncation::{self, Coins, Opening};
 use halfnet_core::model::{Model, Step};
 use halfnet_core::plan::{Client, Mode, Options, Release, compile, cost};
 use halfnet_host::coins::DealtCoins;
+use halfnet_host::simulate::Reference;
 use halfnet_tests::network::{picture, random_network};
 use halfnet_tests::pair::{self, Deal};
 use halfnet_tests::reference;
@@ -27,6 +28,9 @@ fn expected(model: &Model<'_>, deal: &Deal, counter: u64, pixels: &[i64]) -> (Ve
         _ => unreachable!("the last layer releases"),
     };
     coins.finish().expect("coins");
+    // The host's fast reference asks the same coins and gets the same logits.
+    let mut coins = DealtCoins::new(deal.plan(), deal.secrets(counter), deal.seed_model());
+    assert_eq!(Reference::new(model).run(pixels, &mut coins, None).logits, trace.logits);
     (answer, trace.violations)
 }
 

@@ -204,6 +204,7 @@ impl IntegerLayer {
             IntegerStep::Activate(activation) => {
                 let mut truncated = sum.to_vec();
                 truncate(&mut truncated, activation.shift, index, Opening::First, coins);
+                coins.truncated(index, &truncated);
                 let output = activation.activate(index, shape, &truncated, coins);
                 Stepped { truncated, output }
             }

@@ -136,6 +136,7 @@ impl Reference {
         let mut scratch = Scratch::default();
         let mut wires = vec![input.to_vec()];
         let mut outcome = Outcome { logits: Vec::new(), ranges: Vec::with_capacity(self.layers.len()) };
+        coins.wire(0, input);
         for (index, layer) in self.layers.iter().enumerate() {
             let sum = layer.sum(|wire| wires[wire].as_slice(), &mut scratch);
             outcome.ranges.push(LayerRange::of(&sum, layer.range()));
@@ -143,6 +144,7 @@ impl Reference {
             if let Some(observer) = observer.as_deref_mut() {
                 observer.layer(index, LayerTrace { sum: &sum, truncated: &stepped.truncated, output: &stepped.output });
             }
+            coins.wire(index + 1, &stepped.output);
             wires.push(stepped.output);
         }
         outcome.logits = wires.pop().unwrap_or_default();
