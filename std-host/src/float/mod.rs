@@ -174,6 +174,16 @@ impl Mask {
             Self::Elements(elements) => elements.get(index).copied().unwrap_or(false),
         }
     }
+
+    /// Number of ReLUs among `elements` elements.
+    #[must_use]
+    pub fn count(&self, elements: usize) -> usize {
+        match self {
+            Self::All => elements,
+            Self::None => 0,
+            Self::Elements(mask) => mask.iter().filter(|&&relu| relu).count(),
+        }
+    }
 }
 
 /// c2·z² + c1·z + c0 in real units, coefficients a channel's own.

@@ -11,6 +11,7 @@ pub mod quantise;
 mod report;
 pub mod rounding;
 pub mod scales;
+pub mod sensitivity;
 pub mod widths;
 pub mod write;
 
@@ -23,6 +24,9 @@ pub use widths::{LayerWidths, Widths};
 use crate::data::{DataFolder, DataSet, Split};
 use crate::float::FloatNetwork;
 use crate::progress::Progress;
+
+/// Choices of widths that are tried, at most, before the rule's stay.
+const SEARCHES: usize = 3;
 
 /// How a network is imported.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +43,12 @@ pub struct ImportOptions {
     pub rounding_pictures: usize,
     /// Training pictures that a choice of widths is judged on.
     pub judging_pictures: usize,
+    /// Training pictures that each layer's part in the error is measured on.
+    pub sensitivity_pictures: usize,
+    /// Root mean square error of the logits, in parts of their deviation, that a choice of widths may have on training pictures.
+    pub logit_error: f64,
+    /// Percent of training pictures on which the integer network's accuracy may be below the float network's.
+    pub accuracy_loss: f64,
     /// Seed of the coins during import.
     pub seed: u64,
     /// Whether progress is shown.
@@ -54,6 +64,9 @@ impl Default for ImportOptions {
             range_pictures: 2000,
             rounding_pictures: 500,
             judging_pictures: 2000,
+            sensitivity_pictures: 128,
+            logit_error: 0.06,
+            accuracy_loss: 0.1,
             seed: 0,
             progress: Progress::Shown,
         }
@@ -96,9 +109,33 @@ pub fn import_network(
     }
     let ranges = calibrate::ranges(network, &pictures.first(options.range_pictures), &options.progress);
     let rounding = pictures.first(options.rounding_pictures);
+    let judging = pictures.first(options.judging_pictures);
+    let make = |widths: &Widths| {
+        let quantised = quantise::quantise(network, &ranges, widths, &rounding, options)?;
+        let bytes = write::model(network, class_names, &quantised)?;
+        let report = report::measure(network, widths, &quantised, &bytes, &judging, options)?;
+        Ok::<_, ImportError>((quantised, Imported { bytes, report }))
+    };
     let widths = widths::by_rule(network, options);
-    let quantised = quantise::quantise(network, &ranges, &widths, &rounding, options)?;
-    let bytes = write::model(network, class_names, &quantised)?;
-    let report = report::measure(network, &widths, &quantised, &bytes, &pictures.first(options.judging_pictures), options)?;
-    Ok(Imported { bytes, report })
+    let (quantised, mut imported) = make(&widths)?;
+    if options.ring_bits.is_some() || options.opened_bits.is_some() {
+        return Ok(imported);
+    }
+    let noise = sensitivity::measure(network, &quantised, &pictures.first(options.sensitivity_pictures), options);
+    let search = widths::Search::new(network, widths, noise);
+    let mut budget = options.logit_error * options.logit_error;
+    for _ in 0..SEARCHES {
+        let (_, found) = make(&search.narrowest(budget))?;
+        let good = found.report.is_good(options);
+        let excess = found.report.logit_error / options.logit_error;
+        if good && (found.report.bytes_each_way < imported.report.bytes_each_way || !imported.report.is_good(options)) {
+            imported = found;
+        }
+        if good {
+            break;
+        }
+        // What was measured came out worse than predicted: aim lower by as much.
+        budget /= (excess * excess).max(1.2);
+    }
+    Ok(imported)
 }

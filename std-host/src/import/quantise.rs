@@ -33,6 +33,8 @@ pub struct Quantised {
     pub layers: Vec<IntegerLayer>,
     /// Real value of one unit, layer by layer.
     pub scales: Vec<LayerScales>,
+    /// What rounding the weights changed in each layer's sum, as a float layer on the same wires.
+    pub changes: Vec<FloatLayer>,
     /// Root mean square of each layer's (sum − float sum) on the pictures rounded on, in parts of the float sum's deviation.
     pub errors: Vec<f64>,
 }
@@ -72,12 +74,13 @@ pub fn quantise(
         Pair { float: vec![network.normalise(pixels)], integer: vec![integer] }
     };
     let mut pairs: Vec<Pair> = (0..pictures.len()).into_par_iter().map(start).collect();
-    let mut quantised = Quantised { normalisation: normalisation.clone(), layers: Vec::new(), scales: Vec::new(), errors: Vec::new() };
+    let mut quantised =
+        Quantised { normalisation: normalisation.clone(), layers: Vec::new(), scales: Vec::new(), changes: Vec::new(), errors: Vec::new() };
     let bar = options.progress.bar(network.layers.len() as u64, "rounding");
     for (index, layer) in network.layers.iter().enumerate() {
         let scales = scales::layer(layer, &bounds[index], widths[index], &units)?;
         let sums: Vec<Vec<f32>> = pairs.par_iter().map_init(Vec::new, |scratch, pair| layer.sum(&pair.float, scratch)).collect();
-        let integer = round_layer(layer, &scales, widths[index], &units, &pairs, &sums)?;
+        let (integer, change) = round_layer(layer, &scales, widths[index], &units, &pairs, &sums)?;
         let last_reader = |wire: usize| network.layers.iter().rposition(|l| l.terms.iter().any(|t| t.source == wire)).unwrap_or(0);
         let finished: Vec<usize> = (0..=index).filter(|&wire| last_reader(wire) <= index).collect();
         let deviation = deviation_of(&sums, layer);
@@ -101,6 +104,7 @@ pub fn quantise(
         quantised.errors.push((squares / elements).sqrt() / deviation.max(f64::MIN_POSITIVE));
         units.push(scales.output.clone());
         quantised.layers.push(integer);
+        quantised.changes.push(change);
         quantised.scales.push(scales);
         bar.inc(1);
     }
@@ -165,28 +169,37 @@ fn round_layer(
     units: &[Vec<f64>],
     pairs: &[Pair],
     sums: &[Vec<f32>],
-) -> Result<IntegerLayer, ImportError> {
+) -> Result<(IntegerLayer, FloatLayer), ImportError> {
     let plane = layer.sum_shape().plane();
     let mut weights: Vec<Vec<i64>> = layer.terms.iter().map(|t| vec![0; layer.bias.len() * fan_in(t)]).collect();
     let mut bias = vec![0; layer.bias.len()];
+    let mut change = layer.clone();
+    change.terms.retain(|t| matches!(t.linear, FloatLinear::Convolution { .. }));
     for part in parts(layer)? {
         let compensated = part.inputs <= MOST_COMPENSATED && pairs.len() * plane >= SAMPLES_AN_INPUT * part.inputs;
         let real = real_weights(layer, &part, units);
         let part_units = &scales.sum[part.outputs.clone()];
-        let (rounded, part_bias) = if compensated {
-            let rounded = moments(layer, scales, &part, pairs, sums).round(&real, part_units);
-            (rounded.weights, rounded.bias)
+        let rounded = if compensated {
+            moments(layer, scales, &part, pairs, sums).round(&real, part_units)
         } else {
             let (mean_input, mean_target) = means(layer, scales, &part, pairs, sums);
             round_plainly(&real, part_units, &mean_input, &mean_target)
         };
-        bias[part.outputs.clone()].copy_from_slice(&part_bias);
-        for (output, row) in part.outputs.clone().zip(rounded.chunks_exact(part.inputs)) {
-            let mut row = row;
-            for (term, geometry, _) in &part.reads {
-                let (own, rest) = row.split_at(geometry.fan_in());
-                weights[*term][output * geometry.fan_in()..][..geometry.fan_in()].copy_from_slice(own);
-                row = rest;
+        bias[part.outputs.clone()].copy_from_slice(&rounded.bias);
+        for (row, output) in part.outputs.clone().enumerate() {
+            let mut first = row * part.inputs;
+            change.bias[output] = (-rounded.change_mean[row] * scales.sum[output]) as f32;
+            for (number, (term, geometry, _)) in part.reads.iter().enumerate() {
+                let fan_in = geometry.fan_in();
+                weights[*term][output * fan_in..][..fan_in].copy_from_slice(&rounded.weights[first..first + fan_in]);
+                let FloatLinear::Convolution { weights: changed, .. } = &mut change.terms[number].linear else { continue };
+                let inputs = input_units(geometry, &units[layer.terms[*term].source], output);
+                let values = rounded.change[first..first + fan_in].iter().zip(inputs);
+                changed[output * fan_in..][..fan_in]
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(slot, (c, unit))| *slot = (c * scales.sum[output] / unit) as f32);
+                first += fan_in;
             }
         }
     }
@@ -215,7 +228,14 @@ fn round_layer(
         }),
     };
     let output_scale = scales.output.iter().map(|&s| s as f32).collect();
-    Ok(IntegerLayer { terms: terms.collect(), bias, step, output_scale })
+    Ok((IntegerLayer { terms: terms.collect(), bias, step, output_scale }, change))
+}
+
+/// The unit of the input that each weight of an output channel meets.
+fn input_units(geometry: &Convolution, units: &[f64], output: usize) -> impl Iterator<Item = f64> {
+    let kernel = usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width);
+    let first = output / usize::from(geometry.out_channels / geometry.groups) * geometry.group_channels();
+    (0..geometry.fan_in()).map(move |k| units[first + k / kernel])
 }
 
 /// Weights of a part's outputs, in real units of the sum for one unit of each input.
@@ -224,11 +244,9 @@ fn real_weights(layer: &FloatLayer, part: &Part, units: &[Vec<f64>]) -> Vec<f64>
     for output in part.outputs.clone() {
         for (term, geometry, _) in &part.reads {
             let FloatLinear::Convolution { weights, .. } = &layer.terms[*term].linear else { continue };
-            let kernel = usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width);
-            let first = output / (usize::from(geometry.out_channels / geometry.groups)) * geometry.group_channels();
-            let unit = &units[layer.terms[*term].source];
             let row = &weights[output * geometry.fan_in()..(output + 1) * geometry.fan_in()];
-            real.extend(row.iter().enumerate().map(|(k, &w)| f64::from(w) * unit[first + k / kernel]));
+            let inputs = input_units(geometry, &units[layer.terms[*term].source], output);
+            real.extend(row.iter().zip(inputs).map(|(&w, unit)| f64::from(w) * unit));
         }
     }
     real

@@ -39,6 +39,16 @@ pub struct Report {
     pub layers: Vec<LayerReport>,
 }
 
+impl Report {
+    /// Does the model keep what the options ask for, on training pictures?
+    #[must_use]
+    pub fn is_good(&self, options: &ImportOptions) -> bool {
+        self.range_violations == 0
+            && self.logit_error <= options.logit_error
+            && self.accuracy >= self.float_accuracy - options.accuracy_loss
+    }
+}
+
 /// What was chosen for one layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerReport {

@@ -24,21 +24,21 @@ pub struct Moments {
     xx: Array2<f64>,
     /// Σ t, O.
     t: Vec<f64>,
-    /// Σ t², O.
-    tt: Vec<f64>,
     /// Σ t xᵀ, (O, K).
     tx: Array2<f64>,
 }
 
 /// Weights and biases as integers of the sum's units.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rounded {
     /// (O, K).
     pub weights: Vec<i64>,
     /// O.
     pub bias: Vec<i64>,
-    /// Mean square of what remains between sum and target, in units of the sum, O.
-    pub error: Vec<f64>,
+    /// What rounding changed: integer weights less the best real ones, in units of the sum, (O, K).
+    pub change: Vec<f64>,
+    /// Mean of that over the inputs, which the bias takes up, O.
+    pub change_mean: Vec<f64>,
 }
 
 impl Moments {
@@ -50,7 +50,6 @@ impl Moments {
             x: vec![0.0; inputs],
             xx: Array2::zeros((inputs, inputs)),
             t: vec![0.0; outputs],
-            tt: vec![0.0; outputs],
             tx: Array2::zeros((outputs, inputs)),
         }
     }
@@ -66,9 +65,6 @@ impl Moments {
         };
         sums(&inputs, &mut self.x);
         sums(&targets, &mut self.t);
-        for (row, sum) in targets.axis_iter(Axis(0)).zip(&mut self.tt) {
-            *sum += row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
-        }
         // One picture's products in f32, their sum over pictures in f64.
         let product = |a: &ArrayView2<'_, f32>, into: &mut Array2<f64>| {
             let mut product = Array2::<f32>::zeros(into.dim());
@@ -86,7 +82,6 @@ impl Moments {
         let add = |a: &mut [f64], b: &[f64]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         add(&mut self.x, &other.x);
         add(&mut self.t, &other.t);
-        add(&mut self.tt, &other.tt);
         self.xx += &other.xx;
         self.tx += &other.tx;
         self
@@ -113,7 +108,7 @@ impl Moments {
         order.sort_by(|&a, &b| covariance[[a, a]].total_cmp(&covariance[[b, b]]));
         let ordered = Array2::from_shape_fn((inputs, inputs), |(i, j)| covariance[[order[i], order[j]]]);
         let factor = cholesky(&ordered);
-        let mut rounded = Rounded { weights: Vec::with_capacity(weights.len()), bias: Vec::new(), error: Vec::new() };
+        let mut rounded = Rounded::default();
         for (output, (row, &unit)) in weights.chunks_exact(inputs).zip(units).enumerate() {
             let mean_t = self.t[output] / self.count;
             // Least squares, drawn towards the given weights where the data say little.
@@ -126,24 +121,19 @@ impl Moments {
             order.iter().zip(&chosen).for_each(|(&k, &q)| weights[k] = q);
             let projected: f64 = weights.iter().zip(&mean_x).map(|(&q, m)| q as f64 * m).sum();
             rounded.bias.push((mean_t / unit - projected).round() as i64);
-            rounded.error.push(self.error(output, &weights, unit));
-            rounded.weights.extend(weights);
+            let mut change = vec![0.0; inputs];
+            order.iter().zip(chosen.iter().zip(&best)).for_each(|(&k, (&q, w))| change[k] = q as f64 - w);
+            rounded.extend(weights, change, &mean_x);
         }
         rounded
     }
+}
 
-    /// Variance of (sum − target) of one output, in units of the sum.
-    fn error(&self, output: usize, weights: &[i64], unit: f64) -> f64 {
-        let q: Vec<f64> = weights.iter().map(|&q| q as f64).collect();
-        let mean = self.t[output] / self.count / unit;
-        let mut error = self.tt[output] / self.count / (unit * unit) - mean * mean;
-        for (i, qi) in q.iter().enumerate().filter(|(_, q)| **q != 0.0) {
-            let row: f64 = self.xx.row(i).iter().zip(&q).map(|(v, q)| v * q).sum::<f64>() / self.count;
-            let products: f64 = q.iter().zip(&self.x).map(|(q, x)| q * x / self.count).sum();
-            error += qi * (row - self.x[i] / self.count * products);
-            error -= 2.0 * qi * (self.tx[[output, i]] / self.count / unit - mean * self.x[i] / self.count);
-        }
-        error.max(0.0)
+impl Rounded {
+    fn extend(&mut self, weights: Vec<i64>, change: Vec<f64>, mean_x: &[f64]) {
+        self.change_mean.push(dot(&change, mean_x));
+        self.change.extend(change);
+        self.weights.extend(weights);
     }
 }
 
@@ -152,17 +142,16 @@ impl Moments {
 /// # Shapes
 /// `weights`: O·K; `units` and `mean_target`: O; `mean_input`: K.
 #[must_use]
-pub fn round_plainly(weights: &[f64], units: &[f64], mean_input: &[f64], mean_target: &[f64]) -> (Vec<i64>, Vec<i64>) {
-    let inputs = mean_input.len();
-    let rows = weights.chunks_exact(inputs).zip(units).zip(mean_target);
-    let (weights, bias): (Vec<Vec<i64>>, Vec<i64>) = rows
-        .map(|((row, unit), target)| {
-            let rounded: Vec<i64> = row.iter().map(|w| (w / unit).round() as i64).collect();
-            let projected: f64 = rounded.iter().zip(mean_input).map(|(&q, m)| q as f64 * m).sum();
-            (rounded, (target / unit - projected).round() as i64)
-        })
-        .unzip();
-    (weights.concat(), bias)
+pub fn round_plainly(weights: &[f64], units: &[f64], mean_input: &[f64], mean_target: &[f64]) -> Rounded {
+    let mut all = Rounded::default();
+    for ((row, unit), target) in weights.chunks_exact(mean_input.len()).zip(units).zip(mean_target) {
+        let rounded: Vec<i64> = row.iter().map(|w| (w / unit).round() as i64).collect();
+        let change = rounded.iter().zip(row).map(|(&q, w)| q as f64 - w / unit).collect();
+        let projected: f64 = rounded.iter().zip(mean_input).map(|(&q, m)| q as f64 * m).sum();
+        all.bias.push((target / unit - projected).round() as i64);
+        all.extend(rounded, change, mean_input);
+    }
+    all
 }
 
 /// L of H = L Lᵀ, H positive definite.
@@ -281,18 +270,22 @@ mod tests {
         let (moments, xs) = moments(24, 400, &weights);
         let rounded = moments.round(&weights, &[1.0]);
         let mean_x: Vec<f64> = moments.x.iter().map(|s| s / moments.count).collect();
-        let (plain, bias) = round_plainly(&weights, &[1.0], &mean_x, &[moments.t[0] / moments.count]);
-        let error = |q: &[i64], bias: i64| {
+        let plain = round_plainly(&weights, &[1.0], &mean_x, &[moments.t[0] / moments.count]);
+        let error = |rounded: &Rounded| {
             let one = |x: &Vec<f64>| {
                 let exact: f64 = x.iter().zip(&weights).map(|(x, w)| x * w).sum::<f64>() + 3.0;
-                let sum = x.iter().zip(q).map(|(x, &q)| x * q as f64).sum::<f64>() + bias as f64;
+                let sum = x.iter().zip(&rounded.weights).map(|(x, &q)| x * q as f64).sum::<f64>() + rounded.bias[0] as f64;
                 (sum - exact) * (sum - exact)
             };
             xs.iter().map(one).sum::<f64>() / xs.len() as f64
         };
-        let (compensated, plain) = (error(&rounded.weights, rounded.bias[0]), error(&plain, bias[0]));
-        assert!(compensated < 0.5 * plain, "{compensated} {plain}");
-        // The stated error is the measured one, up to the bias' own rounding.
-        assert!((compensated - rounded.error[0]).abs() < 0.3 + 0.01 * compensated, "{compensated} {}", rounded.error[0]);
+        let (compensated, plain_error) = (error(&rounded), error(&plain));
+        assert!(compensated < 0.5 * plain_error, "{compensated} {plain_error}");
+        // What is said to have changed is what the sums show, up to the bias' own rounding.
+        for (rounded, error) in [(&rounded, compensated), (&plain, plain_error)] {
+            let change = |x: &Vec<f64>| x.iter().zip(&rounded.change).map(|(x, c)| x * c).sum::<f64>() - rounded.change_mean[0];
+            let stated = xs.iter().map(|x| change(x).powi(2)).sum::<f64>() / xs.len() as f64;
+            assert!((error - stated).abs() < 0.3 + 0.02 * error, "{error} {stated}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use halfnet_core::prg::{Key, Stream};
 use halfnet_core::ring::low_mask;
 
 /// Coins of one picture, from ChaCha12 keyed by (seed, picture); a layer's opening is a stream of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SeededCoins {
     key: Key,
 }
