@@ -7,9 +7,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use halfnet_core::ring::{WordKind, Words, WordsMut};
+use halfnet_core::packing::{Packer, Unpacker, packed_len};
+use halfnet_core::ring::{Word, WordKind, Words, WordsMut};
 use halfnet_core::shape::{Convolution, Shape};
-use halfnet_host::kernel::{Kernel, Kernels, PackedInput, PackedWeights, limit};
+use halfnet_host::kernel::{BitPacking, Kernel, Kernels, PackedInput, PackedWeights, limit};
 
 /// A layer and how often a network has it.
 struct Row {
@@ -156,6 +157,41 @@ impl Bench {
     }
 }
 
+/// Seconds of the fastest of many runs.
+fn fastest(mut run: impl FnMut()) -> f64 {
+    let end = Instant::now() + Duration::from_millis(20);
+    let mut best = f64::INFINITY;
+    while Instant::now() < end {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}
+
+/// Prints elements a second of packing and unpacking `bits` bits, by core's packer and by every one here.
+fn packing<W: Word>(bits: u8) {
+    const COUNT: usize = 4096;
+    let values: Vec<W> = (0..COUNT as u64).map(|i| W::from_u64(i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7)).collect();
+    let mut bytes = vec![0; packed_len(COUNT, bits)];
+    let mut back = values.clone();
+    print!("{bits:2} bits in {:2}: pack, unpack G/s:", W::BITS);
+    let pack = fastest(|| {
+        let mut packer = Packer::new(&mut bytes);
+        packer.extend(black_box(&values), bits);
+        black_box(packer.finish());
+    });
+    let unpack = fastest(|| Unpacker::new(black_box(&bytes)).take(bits, &mut back));
+    let rate = |seconds: f64| COUNT as f64 / seconds / 1e9;
+    print!("  core {:5.2} {:5.2}", rate(pack), rate(unpack));
+    for packing in BitPacking::available() {
+        let pack = fastest(|| drop(black_box(packing.pack(black_box(&values), bits, &mut bytes))));
+        let unpack = fastest(|| drop(black_box(packing.unpack(black_box(&bytes), bits, &mut back))));
+        print!("  {} {:5.2} {:5.2}", packing.name(), rate(pack), rate(unpack));
+    }
+    println!();
+}
+
 fn main() {
     let limit = limit();
     println!("limit: {:.2} G multiply-adds a second, {:.2} G PRG bytes a second", limit.multiply_adds / 1e9, limit.prg_bytes / 1e9);
@@ -166,6 +202,15 @@ fn main() {
     } else {
         names.iter().map(|name| Kernels::named(name).unwrap_or_else(|error| panic!("{error}"))).collect()
     };
+    for bits in [4, 10, 16] {
+        packing::<u16>(bits);
+    }
+    for bits in [10, 20, 24, 30, 32] {
+        packing::<u32>(bits);
+    }
+    for bits in [20, 36, 40] {
+        packing::<u64>(bits);
+    }
     for kernel in kernels {
         let mut bench = Bench { kernel, weights: Operands::new(1 << 22), out: Operands::new(1 << 16), scratch: PackedInput::new() };
         for word in [WordKind::U32, WordKind::U16] {

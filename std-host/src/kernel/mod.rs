@@ -3,6 +3,7 @@
 //! * [`Kernels`] chooses a [`Kernel`] for this machine: the fastest whose instructions are there and which gives known answers.
 //! * [`PackedWeights`] and [`PackedInput`] hold operands the way that kernel reads them (`packed.rs`, `layout.rs`).
 //! * [`Kernel::convolve`] adds any run of output elements (`panels.rs` and `block.rs`, for depthwise layers `direct.rs`).
+//! * [`BitPacking`] packs elements of any width into bytes and back (`bits.rs`).
 //! * [`limit`] measures what the machine could do at best, the yardstick beside which speeds are reported.
 //!
 //! Weights and inputs are secret: no branch and no address depends on their values.
@@ -27,6 +28,9 @@
 //! # Ok::<(), halfnet_host::kernel::KernelError>(())
 //! ```
 
+mod bits;
+#[cfg(target_arch = "x86_64")]
+mod bits_x86;
 mod block;
 mod choice;
 mod direct;
@@ -50,6 +54,7 @@ use halfnet_core::ring::{WordKind, Words, WordsMut};
 use halfnet_core::shape::Convolution;
 use thiserror::Error;
 
+pub use bits::BitPacking;
 pub use choice::{KERNEL_VARIABLE, Kernels};
 pub use limit::{Limit, limit};
 pub use packed::{PackedInput, PackedWeights};
@@ -110,6 +115,14 @@ pub enum KernelError {
         name: String,
         /// Names that can be had.
         available: String,
+    },
+    /// A width does not suit a word.
+    #[error("elements of {bits} bits do not fit words of {word}: choose 1 to {word}")]
+    Bits {
+        /// The width asked for.
+        bits: u8,
+        /// The word's.
+        word: u8,
     },
     /// Not even the portable kernel gives known answers.
     #[error("no kernel computes correctly on this machine: its processor or memory is faulty")]

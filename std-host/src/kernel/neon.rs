@@ -14,7 +14,7 @@ use super::{Formats, Kernel, direct, panels};
 pub(super) const KERNEL: Kernel = Kernel {
     name: "neon",
     supported: || std::arch::is_aarch64_feature_detected!("neon"),
-    formats: Formats { u16: (Format::Words, 8), u32: (Format::Words, 8), u64: (Format::Words, 8) },
+    formats: Formats { u16: (Format::Words, 8), u32: (Format::Words, 8), u64: (Format::Words, 2) },
     prepare: PackedInput::fill,
     accumulate,
 };
@@ -67,7 +67,7 @@ impl Lanes for Short {
 
 impl Lanes for Pair {
     const LANES: usize = 8;
-    const ROWS: [usize; 2] = [8, 6];
+    const ROWS: [usize; 2] = [8, 4];
     type Element = u32;
     type Sum = u32;
     type Operand = (uint32x4_t, uint32x4_t);
@@ -114,7 +114,7 @@ unsafe fn accumulate(weights: &PackedWeights, input: &PackedInput, tile: Range<u
             (Format::Direct, WordsMut::U64(out)) => direct::accumulate(weights, input, tile, out),
             (_, WordsMut::U16(out)) => panels::accumulate::<Single<Short>, u16>(weights, input, tile, out),
             (_, WordsMut::U32(out)) => panels::accumulate::<Single<Pair>, u32>(weights, input, tile, out),
-            (_, WordsMut::U64(out)) => panels::accumulate::<Single<Array<u64>>, u64>(weights, input, tile, out),
+            (_, WordsMut::U64(out)) => panels::accumulate::<Single<Array<u64, 2>>, u64>(weights, input, tile, out),
         }
     }
 }

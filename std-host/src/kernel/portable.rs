@@ -12,42 +12,42 @@ use super::{Formats, Kernel, direct, panels};
 pub(super) const KERNEL: Kernel = Kernel {
     name: "portable",
     supported: || true,
-    formats: Formats { u16: (Format::Words, 8), u32: (Format::Words, 8), u64: (Format::Words, 8) },
+    formats: Formats { u16: (Format::Words, 8), u32: (Format::Words, 8), u64: (Format::Words, 2) },
     prepare: PackedInput::fill,
     accumulate,
 };
 
-/// Eight words.
+/// `N` words.
 #[derive(Clone, Copy)]
-pub(super) struct Array<W>([W; 8]);
+pub(super) struct Array<W, const N: usize>([W; N]);
 
-impl<W: Word> Lanes for Array<W> {
-    const LANES: usize = 8;
+impl<W: Word, const N: usize> Lanes for Array<W, N> {
+    const LANES: usize = N;
     const ROWS: [usize; 2] = [6, 6];
     type Element = W;
     type Sum = W;
-    type Operand = [W; 8];
+    type Operand = [W; N];
 
     #[inline(always)]
     unsafe fn zero() -> Self {
-        Self([W::default(); 8])
+        Self([W::default(); N])
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const W) -> [W; 8] {
-        // SAFETY: the caller lends eight elements.
-        unsafe { from.cast::<[W; 8]>().read_unaligned() }
+    unsafe fn load(from: *const W) -> [W; N] {
+        // SAFETY: the caller lends N elements.
+        unsafe { from.cast::<[W; N]>().read_unaligned() }
     }
 
     #[inline(always)]
-    unsafe fn broadcast(from: *const W) -> [W; 8] {
+    unsafe fn broadcast(from: *const W) -> [W; N] {
         // SAFETY: the caller lends one element.
-        unsafe { [from.read_unaligned(); 8] }
+        unsafe { [from.read_unaligned(); N] }
     }
 
     #[inline(always)]
-    unsafe fn multiply_add(mut self, a: [W; 8], b: [W; 8]) -> Self {
-        for lane in 0..8 {
+    unsafe fn multiply_add(mut self, a: [W; N], b: [W; N]) -> Self {
+        for lane in 0..N {
             self.0[lane] = self.0[lane].add(a[lane].mul(b[lane]));
         }
         self
@@ -55,8 +55,8 @@ impl<W: Word> Lanes for Array<W> {
 
     #[inline(always)]
     unsafe fn store_channels<const R: usize>(rows: [Self; R], to: *mut W) {
-        // SAFETY: the caller lends room for R vectors of eight sums.
-        unsafe { store_transposed::<W, R>(rows.as_ptr().cast(), 8, 0, to) }
+        // SAFETY: the caller lends room for R vectors of N sums.
+        unsafe { store_transposed::<W, R>(rows.as_ptr().cast(), N, 0, to) }
     }
 
     #[inline(always)]
@@ -72,9 +72,9 @@ unsafe fn accumulate(weights: &PackedWeights, input: &PackedInput, tile: Range<u
             (Format::Direct, WordsMut::U16(out)) => direct::accumulate(weights, input, tile, out),
             (Format::Direct, WordsMut::U32(out)) => direct::accumulate(weights, input, tile, out),
             (Format::Direct, WordsMut::U64(out)) => direct::accumulate(weights, input, tile, out),
-            (_, WordsMut::U16(out)) => panels::accumulate::<Single<Array<u16>>, u16>(weights, input, tile, out),
-            (_, WordsMut::U32(out)) => panels::accumulate::<Single<Array<u32>>, u32>(weights, input, tile, out),
-            (_, WordsMut::U64(out)) => panels::accumulate::<Single<Array<u64>>, u64>(weights, input, tile, out),
+            (_, WordsMut::U16(out)) => panels::accumulate::<Single<Array<u16, 8>>, u16>(weights, input, tile, out),
+            (_, WordsMut::U32(out)) => panels::accumulate::<Single<Array<u32, 8>>, u32>(weights, input, tile, out),
+            (_, WordsMut::U64(out)) => panels::accumulate::<Single<Array<u64, 2>>, u64>(weights, input, tile, out),
         }
     }
 }

@@ -134,6 +134,8 @@ fn names() {
     assert_eq!(Kernels::named("portable").unwrap().name(), "portable");
     let error = Kernels::named("abacus").unwrap_err();
     assert!(error.to_string().contains("portable"), "{error}");
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    assert_eq!(Kernels::available().next().map(|kernel| kernel.name()), Some("neon"));
     assert_eq!(Kernels::available().last().map(|kernel| kernel.name()), Some("portable"));
 }
 

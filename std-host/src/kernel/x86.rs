@@ -99,20 +99,20 @@ lanes! {
 }
 lanes! {
     /// Pairs in one instruction.
-    Vnni256(__m256i): 8 lanes of u32, [6, 6] rows,
+    Vnni256(__m256i): 8 lanes of u32, [6, 4] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi32, multiply_add _mm256_dpwssd_avx_epi32,
     channels store_channels_256
 }
 lanes! {
     /// Pairs in two instructions.
-    Pairs256(__m256i): 8 lanes of u32, [6, 6] rows,
+    Pairs256(__m256i): 8 lanes of u32, [6, 4] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi32,
     multiply_add |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)),
     channels store_channels_256
 }
 lanes! {
     /// Words of 32 bits.
-    Words256(__m256i): 8 lanes of u32, [6, 6] rows,
+    Words256(__m256i): 8 lanes of u32, [6, 4] rows,
     zero _mm256_setzero_si256, load _mm256_loadu_si256, broadcast _mm256_set1_epi32,
     multiply_add |sum, a, b| _mm256_add_epi32(sum, _mm256_mullo_epi32(a, b)),
     channels store_channels_256
