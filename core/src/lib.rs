@@ -1,6 +1,6 @@
 //! Two-party private inference, from the ring up, without an operating system.
 //!
-//! Layers, each using only those above it: [`ring`], [`shape`] and [`error`]; [`packing`], [`bits`] and [`prg`]; [`model`], the
+//! Layers, each using only those above it: [`ring`], [`fixed_point`], [`shape`] and [`error`]; [`packing`], [`bits`] and [`prg`]; [`model`], the
 //! integer network; [`plan`], the same network seen from outside; the `gate`s and [`opening`]s; [`dealer`] and [`party`]; [`wire`].
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ extern crate std;
 pub mod bits;
 pub mod dealer;
 pub mod error;
+pub mod fixed_point;
 pub mod gate;
 pub mod model;
 pub mod opening;

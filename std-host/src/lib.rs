@@ -3,15 +3,24 @@
 //! [`data`] reads data sets and pictures; [`float`] holds a trained network in floating point, [`import`] turns it into the integer
 //! model, and [`simulate`] runs that model in the clear. [`kernel`] computes a party's convolutions. [`report`] is what commands print,
 //! [`bundled`] what they use when no model is named.
+//!
+//! Two parties as processes: [`material`] holds their files, [`store`] what is used once, [`link`] carries frames, [`party_model`] multiplies
+//! by a party's weights, [`process`] deals and runs parties and clients. [`entropy`] is where randomness enters.
 #![deny(unsafe_code)]
 
 pub mod bundled;
 pub mod coins;
 pub mod data;
+pub mod entropy;
 pub mod float;
 pub mod import;
 #[allow(unsafe_code, reason = "vector instructions; every block says why it is sound")]
 pub mod kernel;
+pub mod link;
+pub mod material;
+pub mod party_model;
+pub mod process;
 pub mod progress;
 pub mod report;
 pub mod simulate;
+pub mod store;

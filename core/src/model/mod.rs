@@ -12,9 +12,11 @@ mod validate;
 
 pub use validate::{InvalidModel, MAX_WIRES, Read, SumRing, wire_bits_of};
 
+use fixed::types::I16F16;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::fixed_point::affine;
 use crate::shape::{Convolution, Join, Pool, Shape};
 
 /// Layers of one model, at most.
@@ -65,8 +67,8 @@ impl Normalisation {
     /// round(gain · pixel + offset), halves up.
     #[must_use]
     #[inline]
-    pub const fn apply(&self, pixel: u8) -> i32 {
-        ((self.gain as i64 * pixel as i64 + self.offset as i64 + (1 << 15)) >> 16) as i32
+    pub fn apply(&self, pixel: u8) -> i32 {
+        affine(I16F16::from_bits(self.gain), I16F16::from_bits(self.offset), pixel)
     }
 }
 

@@ -1,0 +1,16 @@
+//! Links: frames over TCP, full duplex on one thread.
+//!
+//! * [`Link`] is one connection: bytes wait in a queue until the socket takes them, frames are handed out when they are whole, and no call
+//!   blocks. A frame that is longer than the plan allows is refused before it is buffered.
+//! * [`Reactor`] is the one place where a thread sleeps: until any of its sockets can go on.
+//! * [`drive`] moves a sans-io session over a link.
+
+mod connection;
+pub mod drive;
+mod reactor;
+mod trace;
+
+pub use connection::{Link, LinkError, is_message};
+pub use drive::{DriveError, Limits, drive};
+pub use reactor::{Listener, Reactor, connect};
+pub use trace::{LayerTrace, Trace};

@@ -1,0 +1,68 @@
+//! Pictures as a user names them: a PNG file, or `idx:N`, a picture of the test set in the data folder.
+
+use std::path::Path;
+
+use halfnet_core::model::Header;
+
+use super::ProcessError;
+use crate::data::{DataFolder, DataSetKind, Picture, Split};
+
+/// Reads the pictures named; each comes with its label where the data set says it.
+///
+/// # Errors
+/// A file is no picture of the model's shape, or the data set has no such picture.
+pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Result<Vec<(Vec<u8>, Option<u16>)>, ProcessError> {
+    let index = |name: &str| name.strip_prefix("idx:").map(str::to_owned);
+    let wanted: Vec<Option<usize>> = names
+        .iter()
+        .map(|name| match index(name) {
+            None => Ok(None),
+            Some(number) => {
+                number.parse().map(Some).map_err(|_| ProcessError::Usage(format!("`{name}` names no picture: idx:N with a number N")))
+            }
+        })
+        .collect::<Result<_, _>>()?;
+    let set = match wanted.iter().flatten().max() {
+        None => None,
+        Some(&last) => {
+            let folder = DataFolder::from_flag(data)?;
+            let kind: DataSetKind = header.data_set.parse()?;
+            let set = folder.load(kind, Split::Test, Some(last.saturating_add(1)))?;
+            if last >= set.len() {
+                return Err(crate::data::DataError::Index { set: kind, split: Split::Test, index: last, count: set.len() }.into());
+            }
+            if set.shape != header.input {
+                return Err(ProcessError::Picture { expected: header.input.elements(), found: set.shape.elements() });
+            }
+            Some(set)
+        }
+    };
+    let picture = |(name, index): (&String, &Option<usize>)| match (index, &set) {
+        (Some(index), Some(set)) => Ok((set.picture(*index).to_vec(), Some(set.labels[*index]))),
+        _ => Ok((Picture::read_png(Path::new(name), header.input)?.pixels, None)),
+    };
+    names.iter().zip(&wanted).map(picture).collect()
+}
+
+/// The integers of the input wire.
+///
+/// # Shapes
+/// `pixels`: the model's input, bytes in (channel, row, column) order; so is the result.
+#[must_use]
+pub fn integers(header: &Header<'_>, pixels: &[u8]) -> Vec<i32> {
+    let planes = pixels.chunks(header.input.plane().max(1)).zip(&header.normalisation);
+    planes.flat_map(|(plane, normalisation)| plane.iter().map(|&pixel| normalisation.apply(pixel))).collect()
+}
+
+/// Pictures in a row, without any header: how a parent process hands them over.
+///
+/// # Errors
+/// The file cannot be read or is no whole number of pictures.
+pub fn read_raw(path: &Path, header: &Header<'_>) -> Result<Vec<Vec<u8>>, ProcessError> {
+    let bytes = std::fs::read(path).map_err(crate::material::FileError::io("read", path))?;
+    let size = header.input.elements();
+    if bytes.is_empty() || bytes.len() % size != 0 {
+        return Err(ProcessError::Picture { expected: size, found: bytes.len() });
+    }
+    Ok(bytes.chunks(size).map(<[u8]>::to_vec).collect())
+}

@@ -1,0 +1,99 @@
+//! P0's counter: the next inference that it accepts, on disk before it says so.
+
+use std::path::{Path, PathBuf};
+
+use halfnet_core::model::blob::Kind;
+use halfnet_core::wire::message::Identifier;
+use serde::{Deserialize, Serialize};
+
+use crate::material::FileError;
+use crate::material::file::{read_sealed, write_sealed};
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    pairing: Identifier,
+    next: u64,
+}
+
+/// The counter file. It is made with the material and never anew: a party that lost its state never resumes.
+#[derive(Debug)]
+pub struct Counter {
+    path: PathBuf,
+    pairing: Identifier,
+    next: u64,
+}
+
+impl Counter {
+    /// Where the counter of a material file lies: beside it, with the extension `counter`.
+    #[must_use]
+    pub fn path_beside(material: &Path) -> PathBuf {
+        material.with_extension("counter")
+    }
+
+    /// Makes the counter of a new pairing.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn create(path: &Path, pairing: Identifier) -> Result<(), FileError> {
+        write_sealed(path, Kind::State, &Body { pairing, next: 0 })
+    }
+
+    /// Reads the counter.
+    ///
+    /// # Errors
+    /// It is missing, damaged or of another pairing.
+    pub fn open(path: &Path, pairing: Identifier) -> Result<Self, FileError> {
+        if !path.exists() {
+            return Err(FileError::content(
+                path,
+                "the counter beside the seed is missing, and without it a mask could be used twice: deal a new pairing",
+            ));
+        }
+        let body: Body = read_sealed(path, Kind::State)?;
+        if body.pairing != pairing {
+            return Err(FileError::content(path, "this counter belongs to another pairing than the material beside it"));
+        }
+        Ok(Self { path: path.to_owned(), pairing, next: body.next })
+    }
+
+    /// The next counter that may be accepted.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Burns `counter` and all below it, durably.
+    ///
+    /// # Errors
+    /// It is burned already, or the disk fails: then nothing may be sent.
+    pub fn burn(&mut self, counter: u64) -> Result<(), FileError> {
+        let next = counter.checked_add(1).filter(|_| counter >= self.next);
+        let next = next.ok_or_else(|| FileError::content(&self.path, format!("counter {counter} is burned already")))?;
+        write_sealed(&self.path, Kind::State, &Body { pairing: self.pairing, next })?;
+        self.next = next;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_never_goes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Counter::path_beside(&folder.path().join("party0.postcard"));
+        assert!(Counter::open(&path, [1; 16]).unwrap_err().to_string().contains("missing"));
+        Counter::create(&path, [1; 16]).unwrap();
+        assert!(Counter::open(&path, [2; 16]).unwrap_err().to_string().contains("another pairing"));
+        let mut counter = Counter::open(&path, [1; 16]).unwrap();
+        counter.burn(0).unwrap();
+        counter.burn(7).unwrap();
+        assert!(counter.burn(7).unwrap_err().to_string().contains("burned already"));
+        assert!(counter.burn(3).is_err());
+        let mut counter = Counter::open(&path, [1; 16]).unwrap();
+        assert_eq!(counter.next(), 8);
+        assert!(counter.burn(7).is_err());
+        assert!(counter.burn(u64::MAX).is_err());
+    }
+}
