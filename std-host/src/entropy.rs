@@ -39,7 +39,7 @@ impl Entropy {
     /// `hex` is not 2 to 64 hexadecimal digits.
     pub fn insecure_test_seed(hex: &str) -> Result<Self, EntropyError> {
         let wrong = || EntropyError::TestSeed(hex.to_owned());
-        if !hex.is_ascii() || hex.is_empty() || hex.len() % 2 != 0 || hex.len() > 64 {
+        if !hex.is_ascii() || hex.is_empty() || !hex.len().is_multiple_of(2) || hex.len() > 64 {
             return Err(wrong());
         }
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| wrong());

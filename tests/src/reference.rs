@@ -95,7 +95,7 @@ fn step(index: usize, layer: &Layer<'_>, trace: &mut Trace, coins: &mut impl Coi
     let wire = match &layer.step {
         Step::Activate(a) => {
             let (low, high) = (-(1_i64 << (a.ring_bits - 2)), (1_i64 << (a.ring_bits - 2)) - (1_i64 << a.shift));
-            trace.violations += z.iter().filter(|z| !(low..=high).contains(z)).count();
+            trace.violations += z.iter().filter(|z| !(low..=high).contains(*z)).count();
             let first = draw(coins, Opening::First, a.shift, 0, z.len());
             let y: Vec<i64> = z.iter().zip(first).map(|(&z, coin)| truncation::reference(z, a.shift, coin)).collect();
             coins.truncated(index, &y);
@@ -141,7 +141,7 @@ fn step(index: usize, layer: &Layer<'_>, trace: &mut Trace, coins: &mut impl Coi
         }
         Step::Release { ring_bits } => {
             let bound = 1_i64 << (ring_bits - 3);
-            trace.violations += z.iter().filter(|z| !(-bound..bound).contains(z)).count();
+            trace.violations += z.iter().filter(|z| !(-bound..bound).contains(*z)).count();
             trace.logits = z.clone();
             Vec::new()
         }

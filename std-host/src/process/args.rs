@@ -207,6 +207,9 @@ impl PartyArgs {
     }
 }
 
+/// Pictures and labels.
+type Named = (Vec<Vec<u8>>, Vec<Option<u16>>);
+
 /// One picture's answer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Inferred {
@@ -259,7 +262,7 @@ impl InferArgs {
         }
     }
 
-    fn read(&self, public: &Public, path: &std::path::Path) -> Result<(Vec<Vec<u8>>, Vec<Option<u16>>), ProcessError> {
+    fn read(&self, public: &Public, path: &std::path::Path) -> Result<Named, ProcessError> {
         let plan = public.plan(path)?;
         let header = &plan.header.model;
         match &self.raw_pictures {

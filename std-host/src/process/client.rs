@@ -33,6 +33,9 @@ pub struct ClientConfig {
     pub timeout: Duration,
 }
 
+/// Deal and counter: what names a mask.
+type MaskKey = (Identifier, u64);
+
 /// A client with a connection to each party.
 pub struct ThirdClient<'p> {
     plan: &'p Plan<'p>,
@@ -41,7 +44,7 @@ pub struct ThirdClient<'p> {
     entropy: Entropy,
     timeout: Duration,
     /// Hash of the E sent under each mask, by deal and counter.
-    masked: HashMap<(Identifier, u64), blake3::Hash>,
+    masked: HashMap<MaskKey, blake3::Hash>,
 }
 
 impl core::fmt::Debug for ThirdClient<'_> {
@@ -124,12 +127,7 @@ impl<'p> ThirdClient<'p> {
     }
 
     /// Do both parties speak of this request, and of one counter in one session?
-    fn agreed<'m>(
-        &self,
-        masks: &'m [Vec<u8>; 2],
-        request: &Identifier,
-        packed: usize,
-    ) -> Result<((Identifier, u64), [&'m [u8]; 2]), ProcessError> {
+    fn agreed<'m>(&self, masks: &'m [Vec<u8>; 2], request: &Identifier, packed: usize) -> Result<(MaskKey, [&'m [u8]; 2]), ProcessError> {
         let mut read = Vec::with_capacity(2);
         for (mask, link) in masks.iter().zip(&self.links) {
             let who = || link.peer().to_owned();

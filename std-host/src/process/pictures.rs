@@ -7,11 +7,14 @@ use halfnet_core::model::Header;
 use super::ProcessError;
 use crate::data::{DataFolder, DataSetKind, Picture, Split};
 
+/// A picture's bytes, and its label where the data set says it.
+pub type Labelled = (Vec<u8>, Option<u16>);
+
 /// Reads the pictures named; each comes with its label where the data set says it.
 ///
 /// # Errors
 /// A file is no picture of the model's shape, or the data set has no such picture.
-pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Result<Vec<(Vec<u8>, Option<u16>)>, ProcessError> {
+pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Result<Vec<Labelled>, ProcessError> {
     let index = |name: &str| name.strip_prefix("idx:").map(str::to_owned);
     let wanted: Vec<Option<usize>> = names
         .iter()
