@@ -152,7 +152,7 @@ impl HostWeights {
         if plan.header.options.mode == Mode::Held {
             return Ok(Self { kernel: Kernels::detect()?, layers: Vec::new() });
         }
-        let key = model_key(&material.seed, &material.public.pairing, &material.public.provisioning);
+        let key = model_key(&material.seed, &material.public.agreement(plan));
         Self::load(plan, &mut SeedSource { key, stream: None })
     }
 

@@ -159,13 +159,15 @@ impl Builder {
             let channels = i64::from(shape.channels);
             let frac_bits = 3 + random.below(10) as u8;
             let unit = 1_i64 << frac_bits;
+            let degree = if random.one_in(4) { 1 } else { 2 };
             let mut coefficients = |bound: i64| integers(&(0..channels).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
             let polynomial = (relu != Bitmap::All).then(|| {
                 // c2·y² stays below about a quarter of y's range.
                 let c2 = coefficients((unit >> (n - 2)).max(1));
                 let c1 = coefficients(unit);
                 let c0 = coefficients(unit * 3);
-                Polynomial { degree: 2, frac_bits, c2, c1, c0 }
+                let c2 = if degree == 1 { integers(&[], 8) } else { c2 };
+                Polynomial { degree, frac_bits, c2, c1, c0 }
             });
             Step::Activate(Activation { ring_bits, shift, relu, polynomial, pool })
         });

@@ -66,7 +66,7 @@ impl Deal {
         let plan = Plan::decode(&bytes)?;
         let seed = Key::new([7; 32]);
         let words: Vec<WordKind> = plan.layers().map(|l| l.work(options).word).collect();
-        let key = seed::model_key(&seed, &agreement(&plan).pairing, &agreement(&plan).provisioning);
+        let key = seed::model_key(&seed, &agreement(&plan));
         let mut tensors = HashMap::new();
         for (id, tensor) in dealer::tensors(model) {
             let word = if id.term == seed::QUADRATIC { WordKind::U64 } else { words[usize::from(id.layer)] };
@@ -104,7 +104,7 @@ impl Deal {
     pub fn seed_model(&self) -> OwnedSeedModel {
         let plan = self.plan();
         let longest = plan.layers().flat_map(|l| l.terms.iter().map(|t| fan_in(&t.linear)).collect::<Vec<_>>()).max().unwrap_or(1);
-        let key = seed::model_key(&self.seed, &agreement(&plan).pairing, &agreement(&plan).provisioning);
+        let key = seed::model_key(&self.seed, &agreement(&plan));
         OwnedSeedModel { held: plan.header.options.mode == Mode::Held, key, channel: vec![0; longest] }
     }
 }

@@ -93,11 +93,13 @@ proptest! {
     }
 }
 
-/// Three linear layers in a row: the wire between the first two has 33 bits.
+/// Linear layers in a row, the wire between two of them beyond 32 bits.
 #[test]
 fn a_wire_between_linear_layers_may_be_wider_than_32_bits() {
-    assert!(random_network(90_685).wire_bits().unwrap()[1] > 32);
-    for mode in [Mode::TwoServers, Mode::Shared, Mode::Held] {
-        check(90_685, mode, Client::Third, Release::Label, 4, compile::ample()).unwrap();
+    let wide = |seed: &u64| random_network(*seed).wire_bits().is_ok_and(|bits| bits.iter().any(|bits| *bits > 32));
+    let seeds: Vec<u64> = (0..100_000).filter(wide).take(3).collect();
+    assert_eq!(seeds.len(), 3, "too few of the random networks have a wide wire");
+    for (seed, mode) in seeds.iter().zip([Mode::TwoServers, Mode::Shared, Mode::Held]) {
+        check(*seed, mode, Client::Third, Release::Label, 4, compile::ample()).unwrap();
     }
 }

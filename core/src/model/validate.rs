@@ -317,7 +317,7 @@ fn check_sums(layer: &Layer<'_>, wires: &[Interval]) -> Result<Interval, ModelEr
             let quarter = 1_i128 << (ring_bits - 2);
             Some((-quarter, quarter - (1 << shift)))
         }
-        Step::Release { ring_bits } => Some((-(1_i128 << (ring_bits - 3)), 1_i128 << (ring_bits - 3))),
+        Step::Release { ring_bits } => Some((-(1_i128 << (ring_bits - 3)), (1_i128 << (ring_bits - 3)) - 1)),
         Step::Rescale { .. } => None,
     };
     let widest = match layer.sum_ring() {

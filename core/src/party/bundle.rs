@@ -35,11 +35,16 @@ const MAX_SECTIONS: usize = 96;
 const CHUNK_BYTES: usize = 64 * 8 * 8;
 
 /// P1's correlations.
-#[derive(Debug)]
 pub struct BundleHalf<S> {
     source: S,
     end: u64,
-    sections: heapless::Vec<(Section, u64), MAX_SECTIONS>,
+    sections: heapless::Vec<(Section, Range<u64>), MAX_SECTIONS>,
+}
+
+impl<S> core::fmt::Debug for BundleHalf<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("BundleHalf(..)")
+    }
 }
 
 impl<S: BundleSource> BundleHalf<S> {
@@ -47,13 +52,18 @@ impl<S: BundleSource> BundleHalf<S> {
     #[must_use]
     pub fn new(source: S, input_bytes: u64) -> Self {
         let mut sections = heapless::Vec::new();
-        let _ = sections.push((Section::Sum, 0));
+        let _ = sections.push((Section::Sum, 0..input_bytes));
         Self { source, end: input_bytes, sections }
     }
 
-    fn offset(&self, section: Section, position: Position) -> Result<u64, MaterialError> {
-        let found = self.sections.iter().find(|(s, _)| *s == section).ok_or(MaterialError::Bundle)?;
-        Ok(found.1 + position.bytes)
+    /// Reads bytes of a section; never the next section's.
+    fn read(&mut self, section: Section, offset: u64, out: &mut [u8]) -> Result<(), MaterialError> {
+        let (_, range) = self.sections.iter().find(|(s, _)| *s == section).ok_or(MaterialError::Bundle)?;
+        let start = range.start.saturating_add(offset);
+        if start.saturating_add(out.len() as u64) > range.end {
+            return Err(MaterialError::Bundle);
+        }
+        self.source.read_at(start, out)
     }
 }
 
@@ -62,19 +72,18 @@ impl<S: BundleSource> Half for BundleHalf<S> {
         self.sections.clear();
         for (section, bytes) in sections {
             // A list that does not fit leaves sections out, and reading one of those is an error.
-            let _ = self.sections.push((section, self.end));
+            let _ = self.sections.push((section, self.end..self.end + bytes));
             self.end += bytes;
         }
     }
 
     fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
-        let offset = self.offset(section, position)?;
         let mut buffer = [0; CHUNK_BYTES];
-        let mut at = offset;
+        let mut at = position.bytes;
         // A multiple of 64 elements is whole bytes.
         for part in out.chunks_mut(CHUNK_BYTES / 8) {
             let bytes = buffer.get_mut(..packed_len(part.len(), bits)).ok_or(MaterialError::Bundle)?;
-            self.source.read_at(at, bytes)?;
+            self.read(section, at, bytes)?;
             Unpacker::new(bytes).take(bits, part);
             at += bytes.len() as u64;
         }
@@ -85,7 +94,7 @@ impl<S: BundleSource> Half for BundleHalf<S> {
         let total: u64 = bits.iter().map(|&b| u64::from(b)).sum();
         let mut buffer = [0; CHUNK_BYTES];
         let bytes = buffer.get_mut(..total.div_ceil(8) as usize).ok_or(MaterialError::Bundle)?;
-        self.source.read_at(self.offset(section, position)?, bytes)?;
+        self.read(section, position.bytes, bytes)?;
         let mut unpacker = Unpacker::new(bytes);
         for (slot, &bits) in out.iter_mut().zip(bits) {
             unpacker.take(bits, core::slice::from_mut(slot));

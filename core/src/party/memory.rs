@@ -1,5 +1,7 @@
 //! The arena: 64-bit words that the caller lends, seen as whatever a region holds.
 
+use crate::bits::LANES;
+use crate::packing::Unpacker;
 use crate::plan::Region;
 use crate::ring::{Word, WordKind, Words, WordsMut};
 use crate::with_words;
@@ -39,6 +41,49 @@ pub fn window_mut(window: &mut [u64], kind: WordKind, count: usize) -> WordsMut<
 #[must_use]
 pub fn window_as<W: Word>(window: &[u64], count: usize) -> &[W] {
     bytemuck::cast_slice(window).get(..count).unwrap_or(&[])
+}
+
+/// shares ← ((shares + the peer's) mod 2^bits) >> shift.
+pub(super) fn join<W: Word>(unpacker: &mut Unpacker<'_>, bits: u8, shift: u8, shares: &mut [W]) {
+    let mut peer = [W::default(); LANES];
+    for part in shares.chunks_mut(LANES) {
+        let peer = peer.get_mut(..part.len()).unwrap_or(&mut []);
+        unpacker.take(bits, peer);
+        for (slot, peer) in part.iter_mut().zip(peer) {
+            *slot = slot.add(*peer).reduce(bits).shr(shift);
+        }
+    }
+}
+
+/// Stores a run of values.
+pub(super) fn store_run<W: Word>(target: WordsMut<'_>, range: core::ops::Range<usize>, values: &[W]) {
+    with_words!(WordsMut, target, target => {
+        for (slot, value) in target.get_mut(range).unwrap_or(&mut []).iter_mut().zip(values) {
+            *slot = Word::from_u64(value.to_u64());
+        }
+    });
+}
+
+/// Stores the peer's values, or adds them to this party's own.
+pub(super) fn add_run(target: WordsMut<'_>, range: core::ops::Range<usize>, unpacker: &mut Unpacker<'_>, bits: u8, mutual: bool) {
+    with_words!(WordsMut, target, target => {
+        let target = target.get_mut(range).unwrap_or(&mut []);
+        if mutual {
+            join(unpacker, bits, 0, target);
+        } else {
+            unpacker.take(bits, target);
+        }
+    });
+}
+
+/// A slice as [`WordsMut`].
+pub(crate) fn wrap<W: Word>(words: &mut [W]) -> WordsMut<'_> {
+    let bytes = bytemuck::cast_slice_mut::<W, u8>(words);
+    match WordKind::for_bits(W::BITS) {
+        WordKind::U16 => WordsMut::U16(bytemuck::cast_slice_mut(bytes)),
+        WordKind::U32 => WordsMut::U32(bytemuck::cast_slice_mut(bytes)),
+        WordKind::U64 => WordsMut::U64(bytemuck::cast_slice_mut(bytes)),
+    }
 }
 
 /// Which elements of a range are ReLU, or are not, in runs of up to 64.

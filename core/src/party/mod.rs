@@ -2,15 +2,21 @@
 //!
 //! A session has no clock, no entropy and no transport. It works in memory that the caller lends and does at most a tile's work a call.
 
+mod activate;
+pub mod answer;
 pub mod bundle;
-mod exchange;
 pub mod half;
+pub mod input;
+mod linear;
 pub mod memory;
+mod receive;
 pub mod seed;
 pub mod session;
 mod tournament;
+mod transmit;
 
-pub(crate) use exchange::{add_to_windows, wrap};
+pub(crate) use linear::add_to_windows;
+pub(crate) use memory::wrap;
 
 use crate::party::half::MaterialError;
 use crate::plan::Step;

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use zeroize::Zeroize;
+
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
 use crate::gate::linear;
 use crate::plan::Section;
@@ -18,10 +20,11 @@ pub fn inference_key(seed: &Key, agreement: &Agreement, deal: &Identifier, count
     seed.derive("halfnet 1 inference of the seed party", &parts)
 }
 
-/// The key of P0's weight shares: one for all inferences of a provisioning.
+/// The key of P0's weight shares: one for all inferences of a provisioning. The plan's hash is in it because widths are in the plan:
+/// one stream read as words of two widths would give P1 differences of weights.
 #[must_use]
-pub fn model_key(seed: &Key, pairing: &Identifier, provisioning: &Identifier) -> Key {
-    seed.derive("halfnet 1 model of the seed party", &[pairing, provisioning])
+pub fn model_key(seed: &Key, agreement: &Agreement) -> Key {
+    seed.derive("halfnet 1 model of the seed party", &[&agreement.pairing, &agreement.provisioning, &agreement.plan])
 }
 
 /// The key of one layer under the key of an inference.
@@ -80,10 +83,21 @@ impl Half for SeedHalf {
 }
 
 /// P0's weight shares, regenerated channel by channel into memory that the caller lends.
-#[derive(Debug)]
 pub struct SeedModel<'m> {
     key: Key,
     channel: &'m mut [u64],
+}
+
+impl core::fmt::Debug for SeedModel<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SeedModel(..)")
+    }
+}
+
+impl Drop for SeedModel<'_> {
+    fn drop(&mut self) {
+        self.channel.zeroize();
+    }
 }
 
 impl<'m> SeedModel<'m> {

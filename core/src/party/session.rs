@@ -6,34 +6,22 @@
 //! Call [`Session::poll_transmit`] until it gives nothing, hand over frames while [`Session::can_receive`], until
 //! [`Session::is_finished`].
 
-use super::exchange::{add_to_windows, store_run};
-use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
-use super::memory::{region, region_mut, window_as};
+use super::half::{Half, ModelHalf, Position, TermId};
+use super::linear::add_to_windows;
+use super::memory::{region, region_mut, store_run, window_as};
 use super::tournament::Tournament;
 use super::{ErrorKind, SessionError};
 use crate::bits::LANES;
 use crate::gate::linear;
-use crate::packing::{Packer, Unpacker, packed_len};
+use crate::packing::packed_len;
 use crate::plan::layer::MAX_STEPS;
-use crate::plan::{Client, LayerPlan, Layers, LinearPlan, Mode, Plan, Release, Role, Section, Step, StepPlan, Work, cost};
-use crate::ring::{Word, low_mask, signed};
+use zeroize::Zeroize;
+
+use crate::plan::{Client, LayerPlan, Layers, LinearPlan, Mode, Plan, Release, Role, Step, StepPlan, Work, cost};
+use crate::ring::Word;
 use crate::wire::frame::{HEADER, Header};
 use crate::wire::message::{self, Code, INPUT_HASH};
 use crate::{with_kind, with_words};
-
-/// The picture of P0 as the client, in integers of the input wire.
-pub trait Input {
-    /// Fills `out` with elements `first ..`.
-    fn read(&mut self, first: usize, out: &mut [i32]);
-}
-
-impl Input for &[i32] {
-    fn read(&mut self, first: usize, out: &mut [i32]) {
-        for (slot, value) in out.iter_mut().zip(self.get(first..).unwrap_or(&[])) {
-            *slot = *value;
-        }
-    }
-}
 
 /// What a session is made of.
 pub struct Parts<'p, 'm, H, M> {
@@ -45,7 +33,7 @@ pub struct Parts<'p, 'm, H, M> {
     pub half: H,
     /// Weights.
     pub model: M,
-    /// [`Plan::arena_words`] words, all zero or left from an earlier session.
+    /// [`Plan::arena_words`] words; wiped when the session is dropped.
     pub arena: &'m mut [u64],
 }
 
@@ -92,11 +80,16 @@ impl Position {
     }
 }
 
-enum Phase {
+pub(super) enum Phase {
     Input,
-    InputHash { sent: bool, received: bool },
+    InputHash {
+        sent: bool,
+        received: bool,
+    },
     Layers,
     Finished,
+    /// An error ended it: no position is ever computed a second time.
+    Failed,
 }
 
 /// One party's inference.
@@ -108,21 +101,31 @@ pub struct Session<'p, 'm, H, M> {
     pub(super) wires: &'m mut [u64],
     pub(super) window: &'m mut [u64],
     pub(super) state: &'m mut [u64],
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Tiles of the input that have passed.
-    input_tiles: usize,
-    input_hash: Option<[u8; INPUT_HASH]>,
+    pub(super) input_tiles: usize,
+    pub(super) input_hash: Option<[u8; INPUT_HASH]>,
     layers: Layers<'p>,
     group: Option<Group<'p>>,
     pub(super) positions: Positions,
     pub(super) tournament: Tournament,
     pub(super) output_ready: bool,
-    rounds: u32,
+    pub(super) rounds: u32,
 }
 
 impl<H, M> core::fmt::Debug for Session<'_, '_, H, M> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Session").field("role", &self.role).field("at", &self.at()).finish_non_exhaustive()
+    }
+}
+
+impl<H, M> Drop for Session<'_, '_, H, M> {
+    // Sums, shares of the output and opened bits are worth as much as the picture.
+    fn drop(&mut self) {
+        self.wires.zeroize();
+        self.window.zeroize();
+        self.state.zeroize();
+        self.positions.windows.zeroize();
     }
 }
 
@@ -135,6 +138,9 @@ impl<H, M> Session<'_, '_, H, M> {
         Some((group.layer.index, *group.steps.get(index)?))
     }
 }
+
+pub use super::answer::{combine_outputs, output_shape};
+pub use super::input::Input;
 
 impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// A session whose counter both parties have burned and acknowledged.
@@ -188,7 +194,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         &self.plan
     }
 
-    fn error(&self, kind: impl Into<ErrorKind>) -> SessionError {
+    pub(super) fn error(&self, kind: impl Into<ErrorKind>) -> SessionError {
         SessionError { at: self.at(), kind: kind.into() }
     }
 
@@ -205,163 +211,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         !self.plan.keeps_wires(self.role)
     }
 
-    // ---- Input ------------------------------------------------------------------------------------------------------------------
-
-    /// This party's share of A, for a third client: packed words of the input wire's bits.
-    ///
-    /// # Errors
-    /// The client is P0, the input has come already, `out` is too short, or the material failed.
-    pub fn mask_share(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
-        let input = self.plan.header.input;
-        let third = self.plan.header.options.client == Client::Third;
-        // Once the layers have begun, the half gives words of theirs.
-        if !third || !matches!(self.phase, Phase::Input) || out.len() < packed_len(input.elements as usize, input.bits) {
-            return Err(self.error(ErrorKind::Misuse));
-        }
-        let mut packer = Packer::new(out);
-        let mut position = Position::default();
-        let mut chunk = [0_u64; LANES];
-        for first in (0..input.elements as usize).step_by(LANES) {
-            let part = chunk.get_mut(..(input.elements as usize - first).min(LANES)).unwrap_or(&mut []);
-            let count = part.len();
-            if let Err(e) = input_words(&mut self.half, position, input.bits, part) {
-                return Err(self.error(e));
-            }
-            packer.extend(part, input.bits);
-            position.advance(count, 1, input.bits);
-        }
-        Ok(packer.finish())
-    }
-
-    /// The masked input E from a third client: packed words of the input wire's bits. The same bytes go to both parties.
-    ///
-    /// # Errors
-    /// Not now, or of the wrong length.
-    pub fn provide_masked(&mut self, packed: &[u8]) -> Result<(), SessionError> {
-        let input = self.plan.header.input;
-        if !matches!(self.phase, Phase::Input) || self.plan.header.options.client != Client::Third {
-            return Err(self.error(ErrorKind::Misuse));
-        }
-        let expected = packed_len(input.elements as usize, input.bits);
-        if packed.len() != expected {
-            return Err(self.error(ErrorKind::Length { expected: expected as u32, found: packed.len() as u32 }));
-        }
-        if !self.is_blind() {
-            let mut unpacker = Unpacker::new(packed);
-            with_words!(WordsMut, region_mut(self.wires, &input), wire => unpacker.take(input.bits, wire));
-        }
-        if self.mode() == Mode::Held {
-            return self.next_group();
-        }
-        self.input_hash =
-            Some(*blake3::Hasher::new_derive_key("halfnet 1 masked input").update(self.plan.hash()).update(packed).finalize().as_bytes());
-        self.phase = Phase::InputHash { sent: false, received: false };
-        self.rounds += 1;
-        Ok(())
-    }
-
-    /// P0 in H with a third client, which sends E to P1 alone: nothing to wait for. Call after [`Session::mask_share`].
-    ///
-    /// # Errors
-    /// Any other party or mode.
-    pub fn begin_without_input(&mut self) -> Result<(), SessionError> {
-        let blind = self.is_blind() && self.plan.header.options.client == Client::Third;
-        if blind && matches!(self.phase, Phase::Input) { self.next_group() } else { Err(self.error(ErrorKind::Misuse)) }
-    }
-
-    fn input_range(&self, tile: usize) -> core::ops::Range<usize> {
-        let (elements, size) = (self.plan.header.input.elements as usize, self.plan.header.input_tile as usize);
-        let first = tile * size;
-        first.min(elements)..(first + size).min(elements)
-    }
-
-    /// P0 as the client: the next tile of E = X − A, as a frame for P1; `None` when all of E has left.
-    ///
-    /// # Errors
-    /// Not the client, `out` is too short, or the material failed.
-    pub fn transmit_input(&mut self, input: &mut impl Input, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
-        if !self.is_seed() || self.plan.header.options.client != Client::SeedParty {
-            return Err(self.error(ErrorKind::Misuse));
-        }
-        if !matches!(self.phase, Phase::Input) {
-            return Ok(None);
-        }
-        let wire = self.plan.header.input;
-        let range = self.input_range(self.input_tiles);
-        let length = packed_len(range.len(), wire.bits);
-        let payload = frame_payload(out, length, self.at())?;
-        let mut packer = Packer::new(payload);
-        for first in range.clone().step_by(LANES) {
-            let count = (range.end - first).min(LANES);
-            let (mut pixels, mut masked) = ([0_i32; LANES], [0_u64; LANES]);
-            let masked = masked.get_mut(..count).unwrap_or(&mut []);
-            input.read(first, pixels.get_mut(..count).unwrap_or(&mut []));
-            let position = Position { words: first as u64, bytes: 0 };
-            input_words(&mut self.half, position, wire.bits, masked).map_err(|e| SessionError { at: None, kind: e.into() })?;
-            for (slot, &pixel) in masked.iter_mut().zip(&pixels) {
-                *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(wire.bits);
-            }
-            packer.extend(masked, wire.bits);
-            if self.plan.keeps_wires(self.role) {
-                let mut kept = region_mut(self.wires, &wire);
-                for (offset, value) in masked.iter().enumerate() {
-                    kept.set(first + offset, *value);
-                }
-            }
-        }
-        let _ = packer.finish();
-        let header = message::header(Code::Input, self.input_tiles as u16, length as u32);
-        write_header(out, &header);
-        self.input_tiles += 1;
-        if self.input_range(self.input_tiles).is_empty() {
-            self.rounds += 1;
-            self.next_group()?;
-        }
-        Ok(Some(HEADER + length))
-    }
-
-    fn receive_input(&mut self, header: &Header, payload: &[u8]) -> Result<(), SessionError> {
-        let wire = self.plan.header.input;
-        let range = self.input_range(self.input_tiles);
-        let expected = message::header(Code::Input, self.input_tiles as u16, packed_len(range.len(), wire.bits) as u32);
-        self.check(header, &expected)?;
-        let mut unpacker = Unpacker::new(payload);
-        with_words!(WordsMut, region_mut(self.wires, &wire), kept => {
-            unpacker.take(wire.bits, kept.get_mut(range).unwrap_or(&mut []));
-        });
-        self.input_tiles += 1;
-        if self.input_range(self.input_tiles).is_empty() {
-            self.rounds += 1;
-            self.next_group()?;
-        }
-        Ok(())
-    }
-
-    /// This party's words of the output for a third client, packed; call when the session is finished.
-    ///
-    /// # Errors
-    /// Not finished, or `out` is too short.
-    pub fn output_share(&self, out: &mut [u8]) -> Result<usize, SessionError> {
-        let (words, bits) = output_shape(&self.plan);
-        if !self.is_finished() || self.plan.header.options.client != Client::Third || out.len() < packed_len(words, bits) {
-            return Err(self.error(ErrorKind::Misuse));
-        }
-        let mut packer = Packer::new(out);
-        packer.extend(self.state.get(..words).unwrap_or(&[]), bits);
-        Ok(packer.finish())
-    }
-
-    /// The answer, for P0 as the client: the label as one number, or the released logits, one after another.
-    pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
-        let (words, bits) = output_shape(&self.plan);
-        let mine = self.is_finished() && self.is_seed() && self.plan.header.options.client == Client::SeedParty;
-        let label = self.plan.header.options.release == Release::Label;
-        self.state.iter().take(if mine { words } else { 0 }).map(move |&word| if label { word as i64 } else { signed(word, bits) })
-    }
-
-    // ---- The walk ---------------------------------------------------------------------------------------------------------------
-
-    fn check(&self, found: &Header, expected: &Header) -> Result<(), SessionError> {
+    pub(super) fn check(&self, found: &Header, expected: &Header) -> Result<(), SessionError> {
         if (found.layer, found.step, found.tile) != (expected.layer, expected.step, expected.tile) {
             return Err(self.error(ErrorKind::Unexpected { layer: found.layer, step: found.step, tile: found.tile }));
         }
@@ -391,7 +241,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     }
 
     /// Begins the next group, or the next layer, or ends; does what needs no message.
-    fn next_group(&mut self) -> Result<(), SessionError> {
+    pub(super) fn next_group(&mut self) -> Result<(), SessionError> {
         self.phase = Phase::Layers;
         loop {
             let next = self.group.take().map(|g| (g.layer, g.group + 1)).filter(|(layer, group)| *group < layer.groups());
@@ -402,10 +252,11 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
                 }
                 None => match self.layers.next() {
                     Some(layer) => (layer, 0),
-                    None => {
+                    None if self.layers.is_complete() => {
                         self.phase = Phase::Finished;
                         return Ok(());
                     }
+                    None => return Err(SessionError { at: None, kind: ErrorKind::Plan }),
                 },
             };
             self.positions.selected = 0;
@@ -560,6 +411,22 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// `out` is too short or the material failed.
     #[must_use = "a frame that is not sent stops the inference"]
     pub fn poll_transmit(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        let result = self.transmit(out);
+        self.end_on_error(result)
+    }
+
+    /// After an error nothing is sent, taken or computed any more: a second try could use a mask twice.
+    pub(super) fn end_on_error<T>(&mut self, result: Result<T, SessionError>) -> Result<T, SessionError> {
+        if result.is_err() {
+            self.phase = Phase::Failed;
+        }
+        result
+    }
+
+    fn transmit(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        if matches!(self.phase, Phase::Failed) {
+            return Err(self.error(ErrorKind::Misuse));
+        }
         if let (Phase::InputHash { sent: false, received }, Some(hash)) = (&self.phase, self.input_hash) {
             let received = *received;
             frame_payload(out, INPUT_HASH, None)?.copy_from_slice(&hash);
@@ -649,6 +516,11 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// # Errors
     /// The peer misbehaved, the caller did not heed [`Session::can_receive`], or the material failed. The inference is then over.
     pub fn handle_frame(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        let result = self.take_frame(bytes);
+        self.end_on_error(result)
+    }
+
+    fn take_frame(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         let Some((head, payload)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(self.error(ErrorKind::Length { expected: HEADER as u32, found: bytes.len() as u32 }));
         };
@@ -713,19 +585,11 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             Step::Tree(level) => group.level == Some(usize::from(level)),
             Step::Sign => group.level == Some(group.work.layout.levels()),
             Step::OpenRelu => group.signed,
+            Step::OpenPool => matches!(group.layer.step, StepPlan::Rescale { .. }) || self.accumulated(group),
             Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => self.tournament.is_ready(step),
             _ => true,
         }
     }
-}
-
-/// This party's words of A.
-fn input_words<H: Half>(half: &mut H, position: Position, bits: u8, out: &mut [u64]) -> Result<(), MaterialError> {
-    half.words(Section::Sum, position, bits, out)?;
-    for word in out {
-        *word &= low_mask(bits);
-    }
-    Ok(())
 }
 
 /// The payload's place in a frame buffer.
@@ -733,31 +597,8 @@ pub(super) fn frame_payload(out: &mut [u8], length: usize, at: Option<(u16, Step
     out.get_mut(HEADER..HEADER + length).ok_or(SessionError { at, kind: ErrorKind::Memory })
 }
 
-fn write_header(out: &mut [u8], header: &Header) {
+pub(super) fn write_header(out: &mut [u8], header: &Header) {
     if let Some(slot) = out.first_chunk_mut::<HEADER>() {
         *slot = header.encode();
     }
-}
-
-/// Words that each party gives to the client, and their bits.
-#[must_use]
-pub fn output_shape(plan: &Plan<'_>) -> (usize, u8) {
-    let options = &plan.header.options;
-    plan.layers().last().map_or((0, 1), |layer| (layer.output_words(options), layer.work(options).opened_bits))
-}
-
-/// The answer from both parties' output words, for a third client: the label, or the released logits in order.
-pub fn combine_outputs<'a>(plan: &Plan<'_>, shares: [&'a [u8]; 2]) -> impl Iterator<Item = i64> + use<'a> {
-    let (words, bits) = output_shape(plan);
-    let label = plan.header.options.release == Release::Label;
-    let mut unpackers = shares.map(Unpacker::new);
-    (0..words).map(move |_| {
-        let mut sum = 0_u64;
-        for unpacker in &mut unpackers {
-            let mut word = [0_u64];
-            unpacker.take(bits, &mut word);
-            sum = sum.wrapping_add(word[0]);
-        }
-        if label { (sum & low_mask(bits)) as i64 } else { signed(sum, bits) }
-    })
 }

@@ -12,6 +12,7 @@ use crate::error::ModelError;
 use crate::model::{Activation, Layer, Linear, MAX_LAYERS, Model, Step};
 use crate::ring::WordKind;
 use crate::shape::Shape;
+use crate::wire::frame::MAX_PAYLOAD;
 
 /// Elements of a tile where memory allows.
 pub const TILE: usize = 1 << 14;
@@ -30,6 +31,12 @@ pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<u
         && !(2..=16.min(ring_bits.saturating_sub(2))).contains(&bits)
     {
         return Err(ModelError::ReleaseBits);
+    }
+    if let (Release::Label, Some(layer)) = (options.release, model.layers.last())
+        && let Step::Release { ring_bits } = layer.step
+        && !super::layer::label_fits(layer.sum_shape().elements(), ring_bits)
+    {
+        return Err(ModelError::TooLarge);
     }
     let bits = model.wire_bits().map_err(|e| e.reason)?;
     let wires = Wires::allocate(model, &bits, options)?;
@@ -72,6 +79,30 @@ pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
         needs.add(&layer, &header.options);
     }
     let enough = |have: &[u32; 2], need: &[u32; 2]| have == need;
+    // Exactly the arena that the regions reach, and frames that a header can name.
+    let (mut reach, mut pooled) = ([0; 2], 0);
+    let mut note = |region: &Region, seed: bool| {
+        let end = region.range().end;
+        reach[1] = end.max(reach[1]);
+        reach[0] = if seed { end.max(reach[0]) } else { reach[0] };
+    };
+    let kept = plan.keeps_wires(Role::Seed);
+    note(&header.input, kept);
+    for layer in plan.layers() {
+        if !matches!(layer.step, StepPlan::Release { .. }) {
+            note(&layer.output, kept);
+            note(&layer.opened, kept);
+        }
+        if layer.pool().is_some() {
+            note(&layer.pooled[1], false);
+            pooled = pooled.max(layer.pooled[0].range().end);
+        }
+    }
+    reach[0] = reach[0].max(pooled);
+    let longest = MAX_PAYLOAD as u32;
+    if reach != header.wire_words.map(|w| w as usize) || header.longest_frame.iter().any(|&f| f > longest) {
+        return Err(ModelError::Memory);
+    }
     let sizes = enough(&header.window_words, &needs.window_words)
         && enough(&header.state_words, &needs.state_words)
         && enough(&header.longest_frame, &needs.longest_frame);
@@ -260,6 +291,9 @@ fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options) -
         };
         if fits(Role::Seed) && fits(Role::Bundle) {
             return Ok(());
+        }
+        if matches!(record.step, StepPlan::Release { .. }) {
+            return Err(ModelError::Memory);
         }
         if record.group == 1 {
             // One tile of comparisons is too much: smaller tiles.

@@ -223,8 +223,8 @@ impl<'a> LayerPlan<'a> {
     /// Elements of a group.
     #[must_use]
     pub fn group_range(&self, group: usize) -> Range<usize> {
-        let first = group * self.group_elements();
-        first.min(self.elements())..(first + self.group_elements()).min(self.elements())
+        let first = group.saturating_mul(self.group_elements());
+        first.min(self.elements())..first.saturating_add(self.group_elements()).min(self.elements())
     }
 
     /// Tiles of a group.
@@ -237,8 +237,8 @@ impl<'a> LayerPlan<'a> {
     #[must_use]
     pub fn tile_range(&self, group: usize, tile: usize) -> Range<usize> {
         let range = self.group_range(group);
-        let first = range.start + tile * self.tile as usize;
-        first.min(range.end)..(first + self.tile as usize).min(range.end)
+        let first = range.start.saturating_add(tile.saturating_mul(self.tile as usize));
+        first.min(range.end)..first.saturating_add(self.tile as usize).min(range.end)
     }
 
     /// Pooled windows, or elements where there is no pool.
@@ -250,8 +250,8 @@ impl<'a> LayerPlan<'a> {
     /// Windows of a tile of pooled windows.
     #[must_use]
     pub fn window_range(&self, tile: usize) -> Range<usize> {
-        let first = tile * self.tile as usize;
-        first.min(self.windows())..(first + self.tile as usize).min(self.windows())
+        let first = tile.saturating_mul(self.tile as usize);
+        first.min(self.windows())..first.saturating_add(self.tile as usize).min(self.windows())
     }
 
     /// Does a window hold a polynomial element? Then it is shifted and cut by f_c.
@@ -456,6 +456,13 @@ impl<'a> LayerPlan<'a> {
             }
             self.inside(plan, &term.source)?;
         }
+        // A tile is large enough to make progress; a release is one tile.
+        let release = matches!(self.step, StepPlan::Release { .. });
+        let smallest = if release { self.elements() } else { super::compile::SMALLEST_TILE.min(self.elements()) };
+        let too_many = |count: usize| count.div_ceil(self.tile as usize) > usize::from(u16::MAX);
+        if (self.tile as usize) < smallest || too_many(self.elements()) || too_many(self.windows()) {
+            return Err(ModelError::Shape);
+        }
         let work = self.work(&plan.header.options);
         let widths = match self.step {
             StepPlan::Activate { ring_bits, shift, frac_bits, .. } => {
@@ -469,7 +476,7 @@ impl<'a> LayerPlan<'a> {
                 (4..=32).contains(&ring_bits)
                     && match plan.header.options.release {
                         Release::Logits { bits } => bits >= 2 && bits <= 16.min(ring_bits - 2),
-                        Release::Label => tournament_rounds(self.elements()) as usize <= MAX_TOURNAMENT,
+                        Release::Label => label_fits(self.elements(), ring_bits),
                     }
             }
         };
@@ -493,7 +500,8 @@ impl<'a> LayerPlan<'a> {
             }
             let wire_words = plan.header.wire_words;
             for (region, limit) in self.pooled.iter().zip(wire_words) {
-                if region.elements as usize != self.windows() || region.range().end > limit as usize {
+                let wide = (0..self.windows()).all(|w| self.window_bits(&work, w) <= region.bits);
+                if region.elements as usize != self.windows() || region.range().end > limit as usize || region.bits > 64 || !wide {
                     return Err(ModelError::Shape);
                 }
             }
@@ -515,8 +523,14 @@ impl<'a> LayerPlan<'a> {
         if plan.keeps_wires(Role::Seed) {
             limit = limit.min(plan.header.wire_words[0] as usize);
         }
-        if region.bits > 64 || region.range().end > limit { Err(ModelError::Shape) } else { Ok(()) }
+        if !(1..=64).contains(&region.bits) || region.range().end > limit { Err(ModelError::Shape) } else { Ok(()) }
     }
+}
+
+/// Can a tournament find the largest of so many logits, and its index be told modulo 2^ring_bits?
+#[must_use]
+pub const fn label_fits(classes: usize, ring_bits: u8) -> bool {
+    tournament_rounds(classes) as usize <= MAX_TOURNAMENT && classes as u64 - 1 <= crate::ring::low_mask(ring_bits)
 }
 
 /// Bytes of `planes` bit planes over `lanes` comparisons: whole words of 8 bytes, the last word's planes cut to its lanes.

@@ -136,13 +136,13 @@ impl Region {
     /// 64-bit words of the region.
     #[must_use]
     pub const fn words(&self) -> usize {
-        (self.elements as usize * self.word().bytes()).div_ceil(8)
+        (self.elements as usize).saturating_mul(self.word().bytes()).div_ceil(8)
     }
 
     /// The words of the arena that it takes.
     #[must_use]
     pub const fn range(&self) -> core::ops::Range<usize> {
-        self.offset as usize..self.offset as usize + self.words()
+        self.offset as usize..(self.offset as usize).saturating_add(self.words())
     }
 }
 
@@ -303,8 +303,16 @@ impl<'a> Plan<'a> {
         let options = &self.header.options;
         check_options(options)?;
         self.header.model.input.validate()?;
-        if self.header.input.elements as usize != self.header.model.input.elements() || self.header.input_tile == 0 {
+        let input = &self.header.input;
+        let tiles = input.elements.div_ceil(self.header.input_tile.max(1));
+        if input.elements as usize != self.header.model.input.elements() || self.header.input_tile == 0 || tiles > u32::from(u16::MAX) {
             return Err(ModelError::Shape);
+        }
+        if !(1..=64).contains(&input.bits) {
+            return Err(ModelError::Widths);
+        }
+        if usize::from(self.header.layers) > crate::model::MAX_LAYERS {
+            return Err(ModelError::TooLarge);
         }
         let mut count = 0;
         let mut rest = self.records;
@@ -346,13 +354,21 @@ pub struct Layers<'a> {
     left: u16,
 }
 
+impl Layers<'_> {
+    /// Every record that the header states has been given.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.left == 0
+    }
+}
+
 impl<'a> Iterator for Layers<'a> {
     type Item = LayerPlan<'a>;
 
     fn next(&mut self) -> Option<LayerPlan<'a>> {
-        self.left = self.left.checked_sub(1)?;
+        let left = self.left.checked_sub(1)?;
         let (layer, rest) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = rest;
+        (self.rest, self.left) = (rest, left);
         Some(layer)
     }
 }

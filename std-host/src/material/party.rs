@@ -127,7 +127,7 @@ impl PartyOne {
         let mut writer = SealedWriter::create(path, Kind::PartyOne)?;
         writer.append(&(header.len() as u32).to_le_bytes())?;
         writer.append(&header)?;
-        let key = model_key(seed, &public.pairing, &public.provisioning);
+        let key = model_key(seed, &public.agreement(plan));
         for (id, tensor) in &parts {
             split_tensor(mode, word(id), &key, tensor_kind(id.layer, id.term), tensor, &mut writer)
                 .map_err(|e| FileError::content(path, e.to_string()))?;

@@ -166,7 +166,7 @@ impl IntegerLayer {
     pub fn range(&self) -> Option<(i64, i64)> {
         match &self.step {
             IntegerStep::Activate(a) => Some((-(1 << (a.ring_bits - 2)), (1 << (a.ring_bits - 2)) - (1 << a.shift))),
-            IntegerStep::Release { ring_bits } => Some((-(1 << (ring_bits - 3)), 1 << (ring_bits - 3))),
+            IntegerStep::Release { ring_bits } => Some((-(1 << (ring_bits - 3)), (1 << (ring_bits - 3)) - 1)),
             IntegerStep::Rescale { .. } => None,
         }
     }

@@ -3,18 +3,23 @@
 //! It knows the model, P0's seed and randomness of its own, is never online, and is run by neither party's operator. Masks (r, ρ, tree
 //! masks, inner A) are the dealer's own randomness; P0's shares of everything are PRG output, P1's are value − P0's share.
 
+mod gates;
+mod split;
+mod tournament;
+
 use core::ops::Range;
 
-use crate::bits::{LANES, bits_from, transpose};
-use crate::gate::{argmax, comparison, linear, polynomial, relu};
-use crate::model::{Integers, Layer, Linear, Model, Step};
+pub use split::{FullWeights, split_tensor, tensors};
+
+use crate::bits::LANES;
+use crate::gate::{comparison, linear};
+use crate::model::{Integers, Layer, Model, Step};
 use crate::opening::{self, Exchange};
 use crate::packing::Packer;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
-use crate::party::memory::{Selected, region, region_mut, window_as};
+use crate::party::memory::{region, region_mut, window_as};
 use crate::party::seed::{self, SeedHalf};
-use crate::plan::cost::{self, tournament_select_words};
-use crate::plan::layer::{tournament_round, tournament_rounds};
+use crate::plan::cost;
 use crate::plan::{Client, LayerPlan, LinearPlan, Mode, Plan, Release, Section, StepPlan, Work};
 use crate::prg::{Key, Stream};
 use crate::ring::{Word, WordKind, WordsMut, low_mask};
@@ -450,227 +455,6 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         self.put(Section::Sum, position, work.ring_bits, values, false)
     }
 
-    fn polynomials(
-        &mut self,
-        layer: &LayerPlan<'_>,
-        work: &Work,
-        coefficients: &crate::model::Polynomial<'_>,
-    ) -> Result<(), MaterialError> {
-        let plane = layer.sum.plane().max(1);
-        let pooled = layer.pool().is_some();
-        let bits = work.wire_bits + work.frac_bits;
-        let mut position = Position::default();
-        for group in 0..layer.groups() {
-            for tile in 0..layer.group_tiles(group) {
-                for chunk in Selected::new(layer.relu(), false, layer.tile_range(group, tile)) {
-                    let mut secrets = [polynomial::Secret { mask: 0, c2: 0, c1: 0, c0: 0, next_mask: 0 }; LANES];
-                    let count = chunk.indices().len();
-                    for (slot, &index) in secrets.iter_mut().zip(chunk.indices()) {
-                        let (mask, next) = self.element_masks(layer, work, index as usize, work.frac_bits, pooled)?;
-                        let channel = index as usize / plane;
-                        *slot = polynomial::Secret {
-                            mask,
-                            c2: coefficients.c2.get(channel),
-                            c1: coefficients.c1.get(channel),
-                            c0: coefficients.c0.get(channel),
-                            next_mask: next,
-                        };
-                    }
-                    let mut words = [0_u64; polynomial::WORDS * LANES];
-                    let words = words.get_mut(..polynomial::WORDS * count).unwrap_or(&mut []);
-                    polynomial::deal(work.opened_bits, secrets.get(..count).unwrap_or(&[]), words);
-                    self.put(Section::Polynomial, &mut position, bits, words, true)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// R of an element and, where no pool follows, the mask of its opening 2, whose A is kept.
-    fn element_masks(
-        &mut self,
-        layer: &LayerPlan<'_>,
-        work: &Work,
-        index: usize,
-        shift: u8,
-        pooled: bool,
-    ) -> Result<(u64, u64), MaterialError> {
-        let (mut open, mut next) = ([NO_MASK], [NO_MASK]);
-        self.open_masks(work, index, &mut open)?;
-        if !pooled {
-            self.next_masks(layer, shift, index, &mut next)?;
-            region_mut(self.wires, &layer.output).set(index, next[0].high.wrapping_neg() & low_mask(work.wire_bits));
-        }
-        Ok((open[0].high, next[0].added))
-    }
-
-    fn comparisons(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
-        let layout = work.layout;
-        let mut flips = self.secrets.stream(layer.index, Own::Flip);
-        let mut word = 0;
-        for group in 0..layer.groups() {
-            for chunk in Selected::new(layer.relu(), true, layer.group_range(group)) {
-                let mut highs = [0_u16; LANES];
-                for (slot, &index) in highs.iter_mut().zip(chunk.indices()) {
-                    let mut mask = [NO_MASK];
-                    self.open_masks(work, index as usize, &mut mask)?;
-                    *slot = mask[0].high as u16;
-                }
-                let mut planes = [0; 16];
-                transpose(&highs, &mut planes);
-                let mut flip = [0_u64];
-                flips.fill_words(word as u64, &mut flip)?;
-                let mut leaves = [0; comparison::MAX_PLANES];
-                let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
-                comparison::deal_leaves(layout, &planes, flip[0], leaves);
-                self.put_planes(Section::Leaf, word, leaves)?;
-                word += 1;
-            }
-        }
-        for level in 0..layout.levels() {
-            let mut own = self.secrets.stream(layer.index, Own::Tree(level as u8));
-            for word in 0..word {
-                let mut uniform = [0; comparison::MAX_PLANES];
-                let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
-                own.fill_words((word * uniform.len()) as u64, uniform)?;
-                let mut planes = [0; comparison::MAX_PLANES];
-                let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
-                comparison::deal_tree(layout, level, uniform, planes);
-                self.put_planes(Section::Tree(level as u8), word, planes)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn relus(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
-        let pooled = layer.pool().is_some();
-        let kinds = if pooled { relu::WORDS_POOLED } else { relu::WORDS };
-        let mut flips = self.secrets.stream(layer.index, Own::Flip);
-        let mut position = Position::default();
-        let mut base = 0;
-        for group in 0..layer.groups() {
-            let mut rank = 0;
-            for tile in 0..layer.group_tiles(group) {
-                for chunk in Selected::new(layer.relu(), true, layer.tile_range(group, tile)) {
-                    let count = chunk.indices().len();
-                    let mut flip = [0_u64; 2];
-                    flips.fill_words((base + rank / LANES) as u64, &mut flip)?;
-                    let flip = bits_from(&flip, rank % LANES);
-                    rank += count;
-                    let mut secrets = [relu::Secret { mask: 0, flip: 0, next_mask: 0 }; LANES];
-                    for (i, (slot, &index)) in secrets.iter_mut().zip(chunk.indices()).enumerate() {
-                        let (mask, next) = self.element_masks(layer, work, index as usize, 0, pooled)?;
-                        *slot = relu::Secret { mask, flip: flip >> i & 1, next_mask: next };
-                    }
-                    let mut words = [0_u64; relu::WORDS * LANES];
-                    let words = words.get_mut(..kinds * count).unwrap_or(&mut []);
-                    relu::deal(work.opened_bits, secrets.get(..count).unwrap_or(&[]), words);
-                    self.put(Section::Relu, &mut position, work.wire_bits, words, true)?;
-                }
-            }
-            base += layer.group_relus(group).div_ceil(LANES);
-        }
-        Ok(())
-    }
-
-    fn windows(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
-        let rescale = matches!(layer.step, StepPlan::Rescale { .. });
-        // In H the windows of a linear sum are P1's alone.
-        let shared = !(rescale && self.is_held());
-        for first in (0..layer.windows()).step_by(LANES) {
-            let count = (layer.windows() - first).min(LANES);
-            let mut own = [0_u64; LANES];
-            let own = own.get_mut(..count).unwrap_or(&mut []);
-            if shared {
-                self.half.mixed_words(Section::Window, Position { words: first as u64, bytes: 0 }, &[], own)?;
-            }
-            let mut bytes = [0; LANES * 8];
-            let mut packer = Packer::new(&mut bytes);
-            for (i, own) in own.iter().enumerate() {
-                let window = first + i;
-                let bits = layer.window_bits(work, window);
-                let mut mask = [NO_MASK];
-                self.next_masks(layer, bits - work.wire_bits, window, &mut mask)?;
-                region_mut(self.wires, &layer.output).set(window, mask[0].high.wrapping_neg() & low_mask(work.wire_bits));
-                let sum = if rescale { region(self.wires, &layer.pooled[1]).get(window) } else { 0 };
-                packer.extend(&[sum.wrapping_add(mask[0].added).wrapping_sub(*own)], bits);
-            }
-            let length = packer.finish();
-            self.sink.write(bytes.get(..length).unwrap_or(&[]))?;
-        }
-        Ok(())
-    }
-
-    fn tournament(&mut self, layer: &LayerPlan<'_>, work: &Work) -> Result<(), MaterialError> {
-        let layout = work.layout;
-        let bits = work.ring_bits;
-        for round in 0..tournament_rounds(layer.elements()) {
-            let (pairs, _) = tournament_round(layer.elements(), round);
-            let own = |secrets: &Secrets, kind: Own, first: usize, out: &mut [u64]| -> Result<(), MaterialError> {
-                Ok(secrets.stream(layer.index, kind).fill_words(first as u64, out)?)
-            };
-            let mut position = Position::default();
-            for first in (0..pairs).step_by(LANES) {
-                let mut masks = [0; LANES];
-                let masks = masks.get_mut(..(pairs - first).min(LANES)).unwrap_or(&mut []);
-                own(self.secrets, Own::TournamentMask(round), first, masks)?;
-                for mask in masks.iter_mut() {
-                    *mask = (*mask & low_mask(bits)).wrapping_add(1 << (bits - 2));
-                }
-                self.put64(Section::TournamentMask(round), &mut position, bits, masks)?;
-            }
-            for word in 0..pairs.div_ceil(LANES) {
-                let lanes = (pairs - word * LANES).min(LANES);
-                let mut masks = [0; LANES];
-                let masks = masks.get_mut(..lanes).unwrap_or(&mut []);
-                own(self.secrets, Own::TournamentMask(round), word * LANES, masks)?;
-                let mut planes = [0_u64; 64];
-                for (lane, mask) in masks.iter().enumerate() {
-                    for (bit, plane) in planes.iter_mut().enumerate().take(usize::from(bits)) {
-                        *plane |= (mask >> bit & 1) << lane;
-                    }
-                }
-                let mut flip = [0];
-                own(self.secrets, Own::TournamentFlip(round), word, &mut flip)?;
-                let mut leaves = [0; comparison::MAX_PLANES];
-                let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
-                comparison::deal_leaves(layout, &planes, flip[0], leaves);
-                self.put_planes(Section::TournamentLeaf(round), word, leaves)?;
-            }
-            for level in 0..layout.levels() {
-                for word in 0..pairs.div_ceil(LANES) {
-                    let mut uniform = [0; comparison::MAX_PLANES];
-                    let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
-                    own(self.secrets, Own::TournamentTree(round, level as u8), word * uniform.len(), uniform)?;
-                    let mut planes = [0; comparison::MAX_PLANES];
-                    let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
-                    comparison::deal_tree(layout, level, uniform, planes);
-                    self.put_planes(Section::TournamentTree(round, level as u8), word, planes)?;
-                }
-            }
-            let kinds = tournament_select_words(round);
-            let mut position = Position::default();
-            for first in (0..pairs).step_by(LANES) {
-                let count = (pairs - first).min(LANES);
-                let (mut masks, mut choices, mut flip) = ([0; LANES], [0; LANES], [0]);
-                own(self.secrets, Own::TournamentMask(round), first, masks.get_mut(..count).unwrap_or(&mut []))?;
-                own(self.secrets, Own::TournamentChoice(round), first, choices.get_mut(..count).unwrap_or(&mut []))?;
-                own(self.secrets, Own::TournamentFlip(round), first / LANES, &mut flip)?;
-                let mut words = [0; 7 * LANES];
-                let words = words.get_mut(..kinds * count).unwrap_or(&mut []);
-                for (i, (mask, choice)) in masks.iter().zip(&choices).take(count).enumerate() {
-                    for (kind, word) in argmax::deal(bits, *mask, flip[0] >> i & 1, *choice).into_iter().enumerate().take(kinds) {
-                        if let Some(slot) = words.get_mut(kind * count + i) {
-                            *slot = word;
-                        }
-                    }
-                }
-                self.put64(Section::TournamentSelect(round), &mut position, bits, words)?;
-            }
-        }
-        Ok(())
-    }
-
     /// As [`Walk::put`] where P0 reads 64-bit words whatever the ring.
     fn put64(&mut self, section: Section, position: &mut Position, bits: u8, values: &mut [u64]) -> Result<(), MaterialError> {
         let mut own = [0_u64; 7 * LANES];
@@ -680,69 +464,6 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
             *value = value.wrapping_sub(*own);
         }
         self.put(section, position, bits, values, false)
-    }
-}
-
-/// P1's share of one tensor of the model, or in H the tensor itself, as it stands in P1's material.
-///
-/// Shared tensors are words of the layer's sum (64-bit words for c2), little-endian; held ones are as wide as in the model.
-///
-/// # Errors
-/// A sink or stream failed.
-pub fn split_tensor(
-    mode: Mode,
-    word: WordKind,
-    model_key: &Key,
-    kind: u64,
-    tensor: &Integers<'_>,
-    sink: &mut impl Sink,
-) -> Result<(), MaterialError> {
-    if mode == Mode::Held {
-        return sink.write(tensor.bytes);
-    }
-    let mut stream = Stream::new(model_key, kind);
-    for first in (0..tensor.len()).step_by(LANES) {
-        let count = (tensor.len() - first).min(LANES);
-        with_kind!(word, W => {
-            let mut words = [W::default(); LANES];
-            let words = words.get_mut(..count).unwrap_or(&mut []);
-            stream.fill_words(first as u64, words)?;
-            for (i, word) in words.iter_mut().enumerate() {
-                *word = W::from_i64(tensor.get(first + i)).sub(*word);
-                sink.write(word.to_u64().to_le_bytes().get(..W::BYTES).unwrap_or(&[]))?;
-            }
-        });
-    }
-    Ok(())
-}
-
-/// The tensors of a model in the order of P1's material: every layer's terms with weights, then its c2.
-pub fn tensors<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (TermId, Integers<'m>)> + 'm {
-    model.layers.iter().enumerate().flat_map(|(layer, secret)| {
-        let layer = layer as u16;
-        let terms = secret.terms.iter().enumerate().filter_map(move |(term, t)| {
-            let id = TermId { layer, term: term as u8 };
-            match t.linear {
-                Linear::Convolution { weights, .. } => Some((id, weights)),
-                Linear::JoinScaled { factors, .. } => Some((id, factors)),
-                Linear::JoinShift { .. } => None,
-            }
-        });
-        let quadratic = match &secret.step {
-            Step::Activate(a) => a.polynomial.map(|p| p.c2).filter(|c2| !c2.is_empty()),
-            _ => None,
-        };
-        terms.chain(quadratic.map(|c2| (TermId { layer, term: seed::QUADRATIC }, c2)))
-    })
-}
-
-/// A model's own tensors, as [`crate::party::bundle::Tensors`]: the dealer's and the reference's weights.
-#[derive(Clone, Copy, Debug)]
-pub struct FullWeights<'m, 'a>(pub &'m Model<'a>);
-
-impl crate::party::bundle::Tensors for FullWeights<'_, '_> {
-    fn tensor(&self, id: TermId) -> Option<Integers<'_>> {
-        tensors(self.0).find(|(found, _)| *found == id).map(|(_, tensor)| tensor)
     }
 }
 
