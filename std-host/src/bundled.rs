@@ -3,9 +3,18 @@
 use std::path::Path;
 
 use crate::data::{DataError, DataSet};
+use crate::float::{FloatError, FloatNetwork};
 
 /// The MNIST network, as `import` made it from `assets/mnist_cnn.safetensors`.
 pub static MODEL: &[u8] = include_bytes!("../../assets/mnist_cnn.postcard");
+
+/// The float network that [`MODEL`] was made from.
+///
+/// # Errors
+/// The embedded file is malformed, which would be a fault of the build.
+pub fn network() -> Result<FloatNetwork, FloatError> {
+    FloatNetwork::from_bytes(include_bytes!("../../assets/mnist_cnn.safetensors"), Path::new("the bundled weights"))
+}
 
 /// The first 32 pictures of MNIST's test set.
 ///
@@ -29,5 +38,6 @@ mod tests {
         let pictures = pictures().unwrap();
         assert_eq!((pictures.len(), pictures.shape), (32, model.header.input));
         assert_eq!(model.header.data_set, "mnist");
+        assert_eq!(network().unwrap().input, model.header.input);
     }
 }

@@ -8,9 +8,13 @@ use std::process::ExitCode;
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
 use halfnet_host::data::DataError;
+use halfnet_host::entropy::EntropyError;
 use halfnet_host::float::FloatError;
 use halfnet_host::import::ImportError;
 use halfnet_host::kernel::KernelError;
+use halfnet_host::predict::PredictError;
+use halfnet_host::process::ProcessError;
+use halfnet_host::trial::TrialError;
 
 /// The exit codes, as `--help` lists them.
 pub(crate) const HELP: &str = "\
@@ -33,6 +37,12 @@ pub(crate) enum Failure {
     Usage(String),
     /// A model, weights, a picture or a data set.
     Input(Box<dyn Error>),
+    /// The other end of a link.
+    Peer(Box<dyn Error>),
+    /// Party files, bundles, the dealer's state.
+    Material(Box<dyn Error>),
+    /// An address that cannot be used.
+    Address(Box<dyn Error>),
     /// An answer is not what it must be.
     Check(String),
 }
@@ -43,6 +53,9 @@ impl Failure {
             Self::Machine(_) => 1,
             Self::Usage(_) => 2,
             Self::Input(_) => 3,
+            Self::Peer(_) => 4,
+            Self::Material(_) => 5,
+            Self::Address(_) => 6,
             Self::Check(_) => 7,
         }
     }
@@ -61,7 +74,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine(error) | Self::Input(error) => error.fmt(f),
+            Self::Machine(error) | Self::Input(error) | Self::Peer(error) | Self::Material(error) | Self::Address(error) => error.fmt(f),
             Self::Usage(text) | Self::Check(text) => f.write_str(text),
         }
     }
@@ -99,6 +112,51 @@ impl From<ModelError> for Failure {
             // What was asked for on the command line does not go together, or not with this model.
             ModelError::Role | ModelError::ReleaseBits | ModelError::Memory => Self::Usage(error.to_string()),
             error => Self::Input(Box::new(error)),
+        }
+    }
+}
+
+impl From<ProcessError> for Failure {
+    fn from(error: ProcessError) -> Self {
+        use ProcessError as E;
+        /// Whose fault it is; after the burn, whose the cause was.
+        fn kind(error: &ProcessError) -> fn(Box<dyn Error>) -> Failure {
+            match error {
+                E::Spent { source, .. } => kind(source),
+                E::Usage(_) | E::Client(_) | E::TestSeed(_) | E::Entropy(EntropyError::TestSeed(_)) => |e| Failure::Usage(e.to_string()),
+                E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => |e| Failure::Usage(e.to_string()),
+                E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Plan(_) => Failure::Input,
+                E::Listen { .. } | E::Connect { .. } | E::Plaintext { .. } | E::TestMaterial { .. } => Failure::Address,
+                E::File(_)
+                | E::Store(_)
+                | E::Weights(_)
+                | E::Deal { .. }
+                | E::OtherModel { .. }
+                | E::OldCounter { .. }
+                | E::Disagreement { .. } => Failure::Material,
+                E::Entropy(_) | E::System(_) | E::Stopped => Failure::Machine,
+                _ => Failure::Peer,
+            }
+        }
+        kind(&error)(Box::new(error))
+    }
+}
+
+impl From<PredictError> for Failure {
+    fn from(error: PredictError) -> Self {
+        Self::Material(Box::new(error))
+    }
+}
+
+impl From<TrialError> for Failure {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Model(error) => error.into(),
+            TrialError::Plan(error) => error.into(),
+            TrialError::Process(error) => error.into(),
+            TrialError::Predict(error) => error.into(),
+            TrialError::NoPictures { .. } => Self::Usage(error.to_string()),
+            error => Self::Machine(Box::new(error)),
         }
     }
 }

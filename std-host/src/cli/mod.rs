@@ -3,11 +3,14 @@
 //! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`); progress, warnings and
 //! errors go to standard error. [`exit`] is the one place that decides exit codes.
 
+mod deal;
+mod demo;
 mod exit;
 mod import;
 mod inspect;
 mod options;
 mod output;
+mod party;
 mod simulate;
 mod source;
 
@@ -34,6 +37,10 @@ enum Command {
     Import(import::Arguments),
     Inspect(inspect::Arguments),
     Simulate(simulate::Arguments),
+    Deal(deal::Arguments),
+    Party(party::PartyArguments),
+    Infer(party::InferArguments),
+    Demo(demo::Arguments),
 }
 
 /// Parses, runs, and turns whatever happened into an exit code.
@@ -51,5 +58,9 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Import(arguments) => import::run(&arguments, output),
         Command::Inspect(arguments) => inspect::run(&arguments, output),
         Command::Simulate(arguments) => simulate::run(&arguments, output),
+        Command::Deal(arguments) => deal::run(&arguments, output),
+        Command::Party(arguments) => party::party(&arguments),
+        Command::Infer(arguments) => party::infer(&arguments, output),
+        Command::Demo(arguments) => demo::run(&arguments, output),
     }
 }

@@ -32,6 +32,11 @@ impl ModelSource {
         &self.bytes
     }
 
+    /// Is it the bundled one?
+    pub(crate) const fn is_bundled(&self) -> bool {
+        self.is_bundled
+    }
+
     /// The validated model.
     pub(crate) fn model(&self) -> Result<Model<'_>, Failure> {
         Ok(Model::decode(&self.bytes)?)

@@ -247,7 +247,18 @@ impl FloatNetwork {
     /// # Errors
     /// The file cannot be read, or tensors are missing, of another shape or type, or left over.
     pub fn read(path: &Path) -> Result<Self, FloatError> {
-        let mut tensors = Tensors::read(path)?;
+        Self::from_tensors(Tensors::read(path)?)
+    }
+
+    /// As [`FloatNetwork::read`], from a file's bytes; `origin` is named in errors.
+    ///
+    /// # Errors
+    /// As [`FloatNetwork::read`].
+    pub fn from_bytes(bytes: &[u8], origin: &Path) -> Result<Self, FloatError> {
+        Self::from_tensors(Tensors::from_bytes(bytes, origin)?)
+    }
+
+    fn from_tensors(mut tensors: Tensors) -> Result<Self, FloatError> {
         let network = if tensors.has("layer1.0.conv1.weight") {
             resnet::build(&mut tensors)
         } else if tensors.has("conv3.weight") && tensors.has("linear.weight") {

@@ -20,7 +20,15 @@ impl Tensors {
     /// The file cannot be read or is no safetensors file.
     pub fn read(path: &Path) -> Result<Self, FloatError> {
         let bytes = std::fs::read(path).map_err(|source| FloatError::Read { path: path.to_owned(), source })?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|source| FloatError::Format { path: path.to_owned(), source })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// As [`Tensors::read`], from a file's bytes; `origin` is named in errors.
+    ///
+    /// # Errors
+    /// They are no safetensors file.
+    pub fn from_bytes(bytes: &[u8], origin: &Path) -> Result<Self, FloatError> {
+        let file = SafeTensors::deserialize(bytes).map_err(|source| FloatError::Format { path: origin.to_owned(), source })?;
         let tensors = file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).map(|(name, view)| {
             let name = name.strip_prefix("module.").unwrap_or(name);
             (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))

@@ -1,0 +1,54 @@
+//! `halfnet party` and `halfnet infer`: the processes of the library, mounted.
+
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use halfnet_host::process::args::{InferArgs, Inferred, PartyArgs};
+use halfnet_host::report::table::Table;
+
+use super::exit::Failure;
+use super::output::Output;
+
+/// Set when a process is to end between two inferences.
+static SHUTDOWN: AtomicBool = AtomicBool::new(false);
+
+/// Run one party until it is stopped
+#[derive(Debug, Args)]
+pub(crate) struct PartyArguments {
+    #[command(flatten)]
+    inner: PartyArgs,
+}
+
+/// Classify pictures privately: as party 0, or as a third client of both parties
+#[derive(Debug, Args)]
+pub(crate) struct InferArguments {
+    #[command(flatten)]
+    inner: InferArgs,
+}
+
+pub(crate) fn party(arguments: &PartyArguments) -> Result<(), Failure> {
+    Ok(arguments.inner.run(&SHUTDOWN)?)
+}
+
+pub(crate) fn infer(arguments: &InferArguments, output: &Output) -> Result<(), Failure> {
+    let answers = arguments.inner.run(&SHUTDOWN)?;
+    // With this flag standard output is the parent's, a line an event.
+    if arguments.inner.link.report_json {
+        return Ok(());
+    }
+    output.print(&Answers { answers }, table)
+}
+
+#[derive(Debug, serde::Serialize)]
+struct Answers {
+    answers: Vec<Inferred>,
+}
+
+fn table(result: &Answers) -> String {
+    let mut table = Table::new(["picture", "answer", "right"]);
+    for answer in &result.answers {
+        let values: Vec<String> = answer.values.iter().map(ToString::to_string).collect();
+        table.row([answer.picture.clone(), values.join(" "), answer.truth.map_or(String::new(), |t| t.to_string())]);
+    }
+    table.render()
+}

@@ -1,0 +1,45 @@
+//! A working folder that only its owner may enter, gone when it is dropped.
+
+use std::fs::DirBuilder;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Names tried before giving up.
+const ATTEMPTS: u32 = 1000;
+
+/// A temporary folder.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new folder below the system's for temporary files.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new() -> Result<Self, Error> {
+        for attempt in 0..ATTEMPTS {
+            let path = std::env::temp_dir().join(format!("halfnet-{}-{attempt}", std::process::id()));
+            // A folder that is there already may be somebody else's.
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::AlreadyExists, "every name tried is taken"))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
