@@ -8,6 +8,7 @@
 //! by a party's weights, [`process`] deals and runs parties and clients. [`entropy`] is where randomness enters.
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod bundled;
 pub mod coins;
 pub mod data;

@@ -182,6 +182,19 @@ pub fn input_section_bytes(header: &PlanHeader<'_>) -> u64 {
     }
 }
 
+/// Bytes that each party sends in one step of a layer, headers included, [P0, P1].
+#[must_use]
+pub fn step_bytes(layer: &LayerPlan<'_>, options: &Options, step: Step) -> [u64; 2] {
+    let work = layer.work(options);
+    [Role::Seed, Role::Bundle].map(|role| {
+        let group = |group: usize| {
+            let payloads = (0..layer.step_tiles(group, step)).map(|tile| layer.payload(options, &work, group, step, tile, role));
+            payloads.filter(|&payload| payload > 0).map(|payload| (payload + frame::HEADER) as u64).sum::<u64>()
+        };
+        (0..layer.groups()).map(group).sum()
+    })
+}
+
 /// What one layer costs, between the parties and in the bundle.
 #[must_use]
 pub fn layer_cost(layer: &LayerPlan<'_>, options: &Options) -> Cost {

@@ -3,6 +3,7 @@
 //! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`); progress, warnings and
 //! errors go to standard error. [`exit`] is the one place that decides exit codes.
 
+mod bench;
 mod deal;
 mod demo;
 mod exit;
@@ -41,6 +42,7 @@ enum Command {
     Party(party::PartyArguments),
     Infer(party::InferArguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Parses, runs, and turns whatever happened into an exit code.
@@ -62,5 +64,6 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Party(arguments) => party::party(&arguments),
         Command::Infer(arguments) => party::infer(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
+        Command::Bench(arguments) => bench::run(&arguments, output),
     }
 }

@@ -5,6 +5,8 @@ use std::time::Instant;
 use halfnet_core::wire::frame::Header;
 use serde::{Deserialize, Serialize};
 
+use crate::process::thread_seconds;
+
 /// One layer's bytes and time at one party.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerTrace {
@@ -14,6 +16,8 @@ pub struct LayerTrace {
     pub received: u64,
     /// Seconds that the walk stood in it.
     pub seconds: f64,
+    /// Processor seconds of this thread in it.
+    pub cpu_s: f64,
 }
 
 /// Counts frames by the layer that they name; what is outside the layers (input, hash of E) is counted apart.
@@ -23,6 +27,7 @@ pub struct Trace {
     outside: LayerTrace,
     at: Option<u16>,
     since: Instant,
+    processor: f64,
     record: Option<Vec<(bool, Vec<u8>)>>,
 }
 
@@ -31,7 +36,7 @@ impl Trace {
     #[must_use]
     pub fn new(layers: u16) -> Self {
         let layers = vec![LayerTrace::default(); usize::from(layers)];
-        Self { layers, outside: LayerTrace::default(), at: None, since: Instant::now(), record: None }
+        Self { layers, outside: LayerTrace::default(), at: None, since: Instant::now(), processor: thread_seconds(), record: None }
     }
 
     /// Keeps every frame too, for a transcript.
@@ -63,7 +68,11 @@ impl Trace {
         if layer != self.at {
             let now = Instant::now();
             let seconds = now.duration_since(self.since).as_secs_f64();
-            self.of(self.at.unwrap_or(u16::MAX)).seconds += seconds;
+            let (then, processor) = (self.processor, thread_seconds());
+            let left = self.of(self.at.unwrap_or(u16::MAX));
+            left.seconds += seconds;
+            left.cpu_s += processor - then;
+            self.processor = processor;
             self.at = layer;
             self.since = now;
         }

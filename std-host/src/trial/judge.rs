@@ -38,8 +38,7 @@ pub(super) fn judge(
         };
         Ok(Verdict { exact: expected.values == inference.values, label, deterministic })
     };
-    let verdicts: Vec<Verdict> =
-        pair.inferences.par_iter().zip(&trial.pictures).map(verdict).collect::<Result<_, _>>()?;
+    let verdicts: Vec<Verdict> = pair.inferences.par_iter().zip(&trial.pictures).map(verdict).collect::<Result<_, _>>()?;
     bar.finish_and_clear();
 
     let count = |matches: &dyn Fn(usize, &Verdict) -> bool| verdicts.iter().enumerate().filter(|(i, v)| matches(*i, v)).count();
@@ -96,6 +95,7 @@ fn layers(inspection: &Inspection, pair: &PairReport, warm_up: usize) -> Vec<Lay
             bytes_sent: traces().next().map_or([0; 2], |t| [t[0].sent, t[1].sent]),
             rounds: layer.rounds,
             seconds: [0, 1].map(|party| median(traces().map(|t| t[party].seconds))),
+            cpu_s: [0, 1].map(|party| median(traces().map(|t| t[party].cpu_s))),
         }
     };
     inspection.layers.iter().enumerate().map(figures).collect()

@@ -87,6 +87,8 @@ pub struct LayerFigures {
     pub rounds: u32,
     /// Seconds that each party's walk stood in it.
     pub seconds: [f64; 2],
+    /// Processor seconds of each party in it.
+    pub cpu_s: [f64; 2],
 }
 
 impl TrialReport {
@@ -99,7 +101,7 @@ impl TrialReport {
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut layers = Table::new(["#", "linear", "elements", "ReLU", "P0 bytes", "P1 bytes", "rounds", "time"]);
+        let mut layers = Table::new(["#", "linear", "elements", "ReLU", "P0 bytes", "P1 bytes", "rounds", "time", "P0 cpu", "P1 cpu"]);
         for (index, layer) in self.layers.iter().enumerate() {
             layers.row([
                 index.to_string(),
@@ -110,6 +112,8 @@ impl TrialReport {
                 grouped(layer.bytes_sent[1]),
                 layer.rounds.to_string(),
                 seconds(layer.seconds[0].max(layer.seconds[1])),
+                seconds(layer.cpu_s[0]),
+                seconds(layer.cpu_s[1]),
             ]);
         }
         let mut whole = Table::new(["an inference", "P0", "P1"]);
