@@ -2,6 +2,8 @@
 //! parties in one process.
 
 pub mod dealt;
+pub mod hostile;
 pub mod network;
 pub mod pair;
 pub mod reference;
+pub mod statistics;

@@ -253,3 +253,60 @@ pub fn random_network(seed: u64) -> Model<'static> {
     let classes = 2 + random.below(11) as u16;
     b.release(classes)
 }
+
+/// A bitmap that lives as long as the test, from what each element is.
+pub fn bitmap(elements: usize, is_relu: impl Fn(usize) -> bool) -> Bitmap<'static> {
+    let mut bytes = vec![0; elements.div_ceil(8)];
+    for i in (0..elements).filter(|&i| is_relu(i)) {
+        bytes[i / 8] |= 1 << (i % 8);
+    }
+    Bitmap::Bits(Box::leak(bytes.into_boxed_slice()))
+}
+
+/// A small network in which every step of the protocol occurs, with eight classes; every count of elements, of ReLUs and of windows is
+/// a multiple of eight, so that whole bytes travel in every frame but those of an odd ring.
+pub fn every_step() -> Model<'static> {
+    let mut b = Builder::new(Shape::new(1, 4, 4), 1);
+    let mixed = |opened: u8, pool: Option<Pool>, is_relu: fn(usize) -> bool| {
+        move |random: &mut Random, magnitude: u8, shape: Shape| {
+            let ring_bits = (magnitude + 3).clamp(opened, 32);
+            let frac_bits = 8;
+            let mut draw = |bound: i64| integers(&(0..i64::from(shape.channels)).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
+            let unit = 1_i64 << frac_bits;
+            let polynomial =
+                Polynomial { degree: 2, frac_bits, c2: draw((unit >> (opened - 2)).max(1)), c1: draw(unit), c0: draw(unit * 3) };
+            let count = shape.elements();
+            let relu = match (0..count).filter(|&i| is_relu(i)).count() {
+                0 => Bitmap::None,
+                all if all == count => Bitmap::All,
+                _ => bitmap(count, is_relu),
+            };
+            let polynomial = (relu != Bitmap::All).then_some(polynomial);
+            Step::Activate(Activation { ring_bits, shift: ring_bits - opened, relu, polynomial, pool })
+        }
+    };
+    let (input, shape) = b.last();
+    let stem = b.convolution(input, shape, 8, (3, 3), (1, 1), 1);
+    b.layer(&[stem], mixed(10, None, |i| i % 4 < 2));
+    let (skip, shape) = b.last();
+    let direct = b.convolution(skip, shape, 8, (1, 1), (1, 0), 1);
+    b.rescale(&[direct], None);
+    let (inner, _) = b.last();
+    let second = b.convolution(inner, shape, 8, (3, 3), (1, 1), 2);
+    let join = b.join(skip, shape, shape, 1, 0, true);
+    b.layer(&[second, join], mixed(8, None, |_| true));
+    let (wire, shape) = b.last();
+    let before_pool = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
+    b.rescale(&[before_pool], Some(Pool { kernel: 2, stride: 2, padding: 0 }));
+    let (wire, shape) = b.last();
+    let pooled = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
+    // Three channels of ReLUs, three of polynomials, two of both.
+    b.layer(&[pooled], mixed(9, Some(Pool { kernel: 2, stride: 2, padding: 0 }), |i| i < 12 || (i >= 24 && i % 2 == 0)));
+    let (wire, shape) = b.last();
+    let last = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
+    b.layer(&[last], mixed(8, None, |_| false));
+    let (wire, shape) = b.last();
+    let logits = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
+    b.layer(&[logits], |_, magnitude, _| Step::Release { ring_bits: (magnitude + 3).clamp(12, 32).next_multiple_of(8) });
+    b.model
+}

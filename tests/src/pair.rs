@@ -1,6 +1,7 @@
 //! Both parties in one process, in lock step: every phase drains what either can send, then delivers it, so that the number of phases
 //! is the longest chain of dependent messages.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use halfnet_core::wire::frame::HEADER;
 use halfnet_core::wire::message::{self, Agreement};
 
 /// Everything that dealing makes.
+#[derive(Clone)]
 pub struct Deal {
     /// The plan's bytes.
     pub plan: Vec<u8>,
@@ -169,9 +171,107 @@ pub struct Run {
     pub bytes: [u64; 2],
     /// Every frame, in the order of sending.
     pub frames: Vec<(Role, Vec<u8>)>,
+    /// E as a third client sent it, packed; empty where P0 is the client.
+    pub masked: Vec<u8>,
+    /// What P1's linear layers saw and made.
+    pub linear: Linear,
 }
 
-type Pair<'p, 'm> = (Session<'p, 'm, SeedHalf, OwnedSeedModel>, Session<'p, 'm, BundleHalf<&'m [u8]>, PortableModel<&'m Split>>);
+/// What passed through a party's linear layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Linear {
+    /// E of the wire that a term reads.
+    pub inputs: Vec<(TermId, Vec<u64>)>,
+    /// The party's share of a tile's sum, U and this term included: the first element, the share modulo the word.
+    pub sums: Vec<(TermId, usize, Vec<u64>)>,
+}
+
+/// P1's model half, which may keep what passes through it.
+#[derive(Debug)]
+pub struct Watched<'m> {
+    model: PortableModel<&'m Split>,
+    log: Option<&'m RefCell<Linear>>,
+}
+
+impl ModelHalf for Watched<'_> {
+    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
+        if let Some(log) = self.log {
+            log.borrow_mut().inputs.push((id, (0..input.len()).map(|i| input.get(i)).collect()));
+        }
+        self.model.prepare(id, geometry, input)
+    }
+
+    fn convolve(
+        &mut self,
+        id: TermId,
+        geometry: &Convolution,
+        input: Words<'_>,
+        tile: Range<usize>,
+        mut out: WordsMut<'_>,
+    ) -> Result<(), MaterialError> {
+        let borrowed = match &mut out {
+            WordsMut::U16(words) => WordsMut::U16(words),
+            WordsMut::U32(words) => WordsMut::U32(words),
+            WordsMut::U64(words) => WordsMut::U64(words),
+        };
+        self.model.convolve(id, geometry, input, tile.clone(), borrowed)?;
+        if let Some(log) = self.log {
+            let words = out.as_words();
+            log.borrow_mut().sums.push((id, tile.start, (0..words.len()).map(|i| words.get(i)).collect()));
+        }
+        Ok(())
+    }
+
+    fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
+        self.model.quadratic(layer, channel)
+    }
+}
+
+/// P0's session and P1's.
+pub type Pair<'p, 'm> = (Session<'p, 'm, SeedHalf, OwnedSeedModel>, Session<'p, 'm, BundleHalf<&'m [u8]>, Watched<'m>>);
+
+/// Both sessions of inference `counter`, each in its arena.
+///
+/// # Errors
+/// An arena is shorter than the plan states.
+pub fn sessions<'m>(
+    deal: &'m Deal,
+    bundle: &'m [u8],
+    counter: u64,
+    arenas: [&'m mut [u64]; 2],
+    log: Option<&'m RefCell<Linear>>,
+) -> Result<Pair<'m, 'm>, SessionError> {
+    let plan = deal.plan();
+    let inference = seed::inference_key(&deal.seed, &agreement(&plan), &DEAL, counter);
+    let [arena_0, arena_1] = arenas;
+    let half = BundleHalf::new(bundle, cost::input_section_bytes(&plan.header));
+    Ok((
+        Session::new(Parts {
+            plan: deal.plan(),
+            role: Role::Seed,
+            half: SeedHalf::new(inference),
+            model: deal.seed_model(),
+            arena: arena_0,
+        })?,
+        Session::new(Parts {
+            plan,
+            role: Role::Bundle,
+            half,
+            model: Watched { model: PortableModel(&deal.tensors), log },
+            arena: arena_1,
+        })?,
+    ))
+}
+
+/// An arena for each party, as long as the plan states.
+pub fn arenas(plan: &Plan<'_>) -> [Vec<u64>; 2] {
+    [Role::Seed, Role::Bundle].map(|role| vec![0; plan.arena_words(role)])
+}
+
+/// Bytes that hold any frame of either party.
+pub fn frame_buffer(plan: &Plan<'_>) -> Vec<u8> {
+    vec![0; plan.header.longest_frame.into_iter().max().unwrap_or(0) as usize]
+}
 
 /// Runs one inference.
 pub fn run(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32]) -> Run {
@@ -187,33 +287,23 @@ pub fn try_run(
     mut tamper: impl FnMut(Role, &mut Vec<u8>),
 ) -> Result<Run, SessionError> {
     let plan = deal.plan();
-    let mut arenas = [Role::Seed, Role::Bundle].map(|role| vec![0_u64; plan.arena_words(role)]);
+    let mut arenas = arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let inference = seed::inference_key(&deal.seed, &agreement(&plan), &DEAL, counter);
-    let mut pair: Pair<'_, '_> = (
-        Session::new(Parts {
-            plan: deal.plan(),
-            role: Role::Seed,
-            half: SeedHalf::new(inference),
-            model: deal.seed_model(),
-            arena: arena_0,
-        })?,
-        Session::new(Parts {
-            plan: deal.plan(),
-            role: Role::Bundle,
-            half: BundleHalf::new(bundle, cost::input_section_bytes(&plan.header)),
-            model: PortableModel(&deal.tensors),
-            arena: arena_1,
-        })?,
-    );
+    let log = RefCell::default();
+    let mut pair = sessions(deal, bundle, counter, [arena_0, arena_1], Some(&log))?;
     let mut run = Run { flights: 1, bytes: [(HEADER + message::ACKNOWLEDGE) as u64; 2], ..Run::default() };
     let third = plan.header.options.client == Client::Third;
     if third {
-        provide(&mut pair, &plan, pixels, &mut run)?;
+        run.masked = mask_input(&mut pair, &plan, pixels)?;
+        provide(&mut pair, &plan, &run.masked)?;
+        run.flights += 2;
+        for bytes in &mut run.bytes {
+            *bytes += (HEADER + message::MASK + run.masked.len()) as u64;
+        }
     }
     let mut input = pixels;
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
-    let mut buffer = vec![0; plan.header.longest_frame.into_iter().max().unwrap_or(0) as usize];
+    let mut buffer = frame_buffer(&plan);
     loop {
         let mut next: [VecDeque<Vec<u8>>; 2] = Default::default();
         let mut progress = false;
@@ -269,11 +359,16 @@ pub fn try_run(
     } else {
         run.answer = pair.0.answer().collect();
     }
+    drop(pair);
+    run.linear = log.into_inner();
     Ok(run)
 }
 
-/// A third client: both shares of A, then E.
-fn provide(pair: &mut Pair<'_, '_>, plan: &Plan<'_>, pixels: &[i32], run: &mut Run) -> Result<(), SessionError> {
+/// A third client: E, packed, from both shares of A.
+///
+/// # Errors
+/// A session gives no share of A.
+pub fn mask_input(pair: &mut Pair<'_, '_>, plan: &Plan<'_>, pixels: &[i32]) -> Result<Vec<u8>, SessionError> {
     use halfnet_core::packing::{Packer, Unpacker, packed_len};
     let wire = plan.header.input;
     let length = packed_len(pixels.len(), wire.bits);
@@ -294,17 +389,20 @@ fn provide(pair: &mut Pair<'_, '_>, plan: &Plan<'_>, pixels: &[i32], run: &mut R
     let mut packer = Packer::new(&mut packed);
     packer.extend(&masked, wire.bits);
     assert_eq!(packer.finish(), length);
+    Ok(packed)
+}
+
+/// A third client: E to each party that needs it.
+///
+/// # Errors
+/// A session does not take it.
+pub fn provide(pair: &mut Pair<'_, '_>, plan: &Plan<'_>, masked: &[u8]) -> Result<(), SessionError> {
     if plan.header.options.mode == Mode::Held {
         pair.0.begin_without_input()?;
     } else {
-        pair.0.provide_masked(&packed)?;
+        pair.0.provide_masked(masked)?;
     }
-    pair.1.provide_masked(&packed)?;
-    run.flights += 2;
-    for bytes in &mut run.bytes {
-        *bytes += (HEADER + message::MASK + length) as u64;
-    }
-    Ok(())
+    pair.1.provide_masked(masked)
 }
 
 /// The type of a half, so that tests can name it.
