@@ -26,7 +26,7 @@ impl Random {
 
     /// Uniform in 0 .. `bound`, by the high part of a product: a bias of bound / 2^32 is nothing to a benchmark.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
-        (u64::from(self.words(1)[0]) * u64::from(bound) >> 32) as u32
+        ((u64::from(self.words(1)[0]) * u64::from(bound)) >> 32) as u32
     }
 
     /// Standard normal numbers, two from two uniform ones (Box and Muller).

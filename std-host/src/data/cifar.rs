@@ -122,3 +122,55 @@ fn from_records(folder: &Path, set: DataSetKind, split: Split, limit: usize) -> 
     }
     Ok(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An empty data folder of this test's own.
+    fn folder(name: &str) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("halfnet-cifar-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(root.join("cifar10")).unwrap();
+        std::fs::create_dir_all(root.join("cifar-100-binary")).unwrap();
+        root
+    }
+
+    fn record(labels: &[u8], pixel: u8) -> Vec<u8> {
+        [labels, &[pixel; PIXELS]].concat()
+    }
+
+    #[test]
+    fn original_records_of_both_sets() {
+        let root = folder("records");
+        for batch in 1..=5 {
+            let records = [record(&[batch], batch), record(&[9], 100 + batch)].concat();
+            std::fs::write(root.join(format!("cifar10/data_batch_{batch}.bin")), records).unwrap();
+        }
+        std::fs::write(root.join("cifar-100-binary/test.bin"), record(&[19, 99], 7)).unwrap();
+        let all = load(&root, DataSetKind::Cifar10, Split::Train, usize::MAX).unwrap();
+        assert_eq!(all.labels, [1, 9, 2, 9, 3, 9, 4, 9, 5, 9]);
+        assert_eq!((all.picture(4)[0], all.picture(9)[PIXELS - 1]), (3, 105));
+        let some = load(&root, DataSetKind::Cifar10, Split::Train, 3).unwrap();
+        assert_eq!((some.labels.as_slice(), some.pixels.len()), (&[1, 9, 2][..], 3 * PIXELS));
+        let fine = load(&root, DataSetKind::Cifar100, Split::Test, usize::MAX).unwrap();
+        assert_eq!((fine.labels.as_slice(), fine.pixels[0]), (&[99][..], 7));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn faults_name_the_file_and_what_would_do() {
+        let root = folder("faults");
+        let error = |set, split| load(&root, set, split, usize::MAX).unwrap_err().to_string();
+        let missing = error(DataSetKind::Cifar10, Split::Test);
+        assert!(missing.contains("test_batch.bin") && missing.contains("test_00.jxl") && missing.contains("--data"), "{missing}");
+        std::fs::write(root.join("cifar10/test_batch.bin"), [0; PIXELS]).unwrap();
+        assert!(error(DataSetKind::Cifar10, Split::Test).contains("no whole number of records"));
+        std::fs::write(root.join("cifar10/test_batch.bin"), record(&[10], 0)).unwrap();
+        assert!(error(DataSetKind::Cifar10, Split::Test).contains("a label is 10"));
+        std::fs::write(root.join("cifar10/train_labels.bin"), [3; 5]).unwrap();
+        assert!(error(DataSetKind::Cifar10, Split::Train).contains("train_00.jxl"));
+        std::fs::write(root.join("cifar10/train_00.jxl"), b"no picture").unwrap();
+        assert!(error(DataSetKind::Cifar10, Split::Train).contains("no readable JPEG XL"));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

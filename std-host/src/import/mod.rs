@@ -18,6 +18,7 @@ pub mod write;
 use std::path::Path;
 
 pub use error::ImportError;
+use quantise::Quantised;
 pub use report::{LayerReport, Report, bytes_each_way};
 pub use widths::{LayerWidths, Widths};
 
@@ -110,32 +111,29 @@ pub fn import_network(
     let ranges = calibrate::ranges(network, &pictures.first(options.range_pictures), &options.progress);
     let rounding = pictures.first(options.rounding_pictures);
     let judging = pictures.first(options.judging_pictures);
-    let make = |widths: &Widths| {
-        let quantised = quantise::quantise(network, &ranges, widths, &rounding, options)?;
-        let bytes = write::model(network, class_names, &quantised)?;
-        let report = report::measure(network, widths, &quantised, &bytes, &judging, options)?;
-        Ok::<_, ImportError>((quantised, Imported { bytes, report }))
+    let quantise = |widths: &Widths| quantise::quantise(network, &ranges, widths, &rounding, options);
+    let finish = |widths: &Widths, quantised: &Quantised| {
+        let bytes = write::model(network, class_names, quantised)?;
+        let report = report::measure(network, widths, quantised, &bytes, &judging, options)?;
+        Ok::<_, ImportError>(Imported { bytes, report })
     };
-    let widths = widths::by_rule(network, options);
-    let (quantised, mut imported) = make(&widths)?;
+    let by_rule = widths::by_rule(network, options);
+    let quantised = quantise(&by_rule)?;
     if options.ring_bits.is_some() || options.opened_bits.is_some() {
-        return Ok(imported);
+        return finish(&by_rule, &quantised);
     }
     let noise = sensitivity::measure(network, &quantised, &pictures.first(options.sensitivity_pictures), options);
-    let search = widths::Search::new(network, widths, noise);
+    let search = widths::Search::new(network, by_rule.clone(), noise);
     let mut budget = options.logit_error * options.logit_error;
     for _ in 0..SEARCHES {
-        let (_, found) = make(&search.narrowest(budget))?;
-        let good = found.report.is_good(options);
-        let excess = found.report.logit_error / options.logit_error;
-        if good && (found.report.bytes_each_way < imported.report.bytes_each_way || !imported.report.is_good(options)) {
-            imported = found;
-        }
-        if good {
-            break;
+        let widths = search.narrowest(budget);
+        let found = finish(&widths, &quantise(&widths)?)?;
+        if found.report.is_good(options) {
+            return Ok(found);
         }
         // What was measured came out worse than predicted: aim lower by as much.
+        let excess = found.report.logit_error / options.logit_error;
         budget /= (excess * excess).max(1.2);
     }
-    Ok(imported)
+    finish(&by_rule, &quantised)
 }
