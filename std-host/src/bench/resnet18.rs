@@ -1,8 +1,9 @@
 //! A random ResNet-18 of CIFAR's shape: 3×3 stem without ReLU, eight blocks of two 3×3 convolutions, 1×1 projections where a block halves
 //! the picture, a global average pool and ten classes. 491,520 activations in 16 layers, 555.4 million multiply-adds.
 //!
-//! Weights are normal, scaled channel by channel so that every pre-activation has mean 0 and deviation 1 on random pictures, as batch
-//! normalisation would leave them. The importer then makes integers of it as of any trained network.
+//! Weights are normal, scaled layer by layer so that pre-activations have mean 0 and deviation 1 on random pictures. The importer then makes
+//! integers of it as of any trained network. (Scaled channel by channel, as batch normalisation would leave it, a random network is chaotic:
+//! each layer multiplies any difference, so that even the floats' last bits reach the logits.)
 
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 
@@ -19,9 +20,15 @@ const STAGES: [(u16, u16); 4] = [(64, 32), (128, 16), (256, 8), (512, 4)];
 /// Pictures on which weights are scaled.
 const SCALING_PICTURES: usize = 8;
 /// Pictures on which ranges are taken.
-const RANGE_PICTURES: usize = 24;
+const RANGE_PICTURES: usize = 64;
 /// Pictures on which weights are rounded and the result is judged.
 const ROUNDING_PICTURES: usize = 8;
+/// Bits that every activation opens.
+const OPENED_BITS: u8 = 10;
+/// Deviation of the normal distribution that polynomials replace ReLU for. Pre-activations have deviation 1; fitted to that, polynomials of
+/// degree 2 make a random network unstable (a deviation that is too large by a little grows by 1.16 times that a layer, and then faster);
+/// from 1.3 or so on it shrinks. Training finds weights for which it does.
+const FITTED_DEVIATION: f32 = 1.5;
 /// Variance that a block's convolution keeps, at least, beside its shortcut.
 const LEAST_VARIANCE: f64 = 0.1;
 
@@ -115,7 +122,7 @@ pub fn network(relus: Relus, seed: u64) -> FloatNetwork {
 /// The importer's.
 pub fn import(network: &FloatNetwork, seed: u64, progress: Progress) -> Result<Imported, ImportError> {
     let options = ImportOptions {
-        opened_bits: Some(10),
+        opened_bits: Some(OPENED_BITS),
         range_pictures: RANGE_PICTURES,
         rounding_pictures: ROUNDING_PICTURES,
         judging_pictures: ROUNDING_PICTURES,
@@ -162,24 +169,19 @@ impl Builder {
         let terms = convolutions.iter().map(term).collect();
         let mut layer = FloatLayer { name: name.to_owned(), terms, bias: vec![0.0; usize::from(shape.channels)], step };
         let sums = self.sums(&layer);
-        let skips: Option<Vec<&[f32]>> = join.map(|(source, _)| self.wires.iter().map(|wires| wires[source].as_slice()).collect());
-        for channel in 0..usize::from(shape.channels) {
-            let range = channel * shape.plane()..(channel + 1) * shape.plane();
-            let own = sums.iter().flat_map(|sum| &sum[range.clone()]).map(|&v| f64::from(v));
-            let (gain, bias) = match &skips {
-                None => {
-                    let (mean, variance, ..) = moments(own.map(|v| (v, 0.0)));
-                    let gain = 1.0 / variance.max(f64::MIN_POSITIVE).sqrt();
-                    (gain, -mean * gain)
-                }
-                Some(skips) => beside(moments(own.zip(skips.iter().flat_map(|s| &s[range.clone()]).map(|&v| f64::from(v))))),
-            };
-            layer.bias[channel] = bias as f32;
-            for term in &mut layer.terms {
-                let FloatLinear::Convolution { geometry, weights } = &mut term.linear else { continue };
-                let row = channel * geometry.fan_in()..(channel + 1) * geometry.fan_in();
-                weights[row].iter_mut().for_each(|w| *w *= gain as f32);
+        let own = sums.iter().flatten().map(|&v| f64::from(v));
+        let (gain, bias) = match join {
+            None => {
+                let (mean, variance, ..) = moments(own.map(|v| (v, 0.0)));
+                let gain = 1.0 / variance.max(f64::MIN_POSITIVE).sqrt();
+                (gain, -mean * gain)
             }
+            Some((source, _)) => beside(moments(own.zip(self.wires.iter().flat_map(|wires| &wires[source]).map(|&v| f64::from(v))))),
+        };
+        layer.bias.fill(bias as f32);
+        for term in &mut layer.terms {
+            let FloatLinear::Convolution { weights, .. } = &mut term.linear else { continue };
+            weights.iter_mut().for_each(|w| *w *= gain as f32);
         }
         if let Some((source, join)) = join {
             layer.terms.push(FloatTerm { source, linear: FloatLinear::Join(join) });
@@ -187,7 +189,7 @@ impl Builder {
         if let FloatStep::Activate { relu, polynomial, .. } = &mut layer.step {
             let count = self.relus.next().unwrap_or(0);
             *relu = mask(shape.elements(), count, &mut self.choice);
-            *polynomial = (count < shape.elements()).then(|| normal_replacement(usize::from(shape.channels)));
+            *polynomial = (count < shape.elements()).then(|| normal_replacement(usize::from(shape.channels), FITTED_DEVIATION));
         }
         for (wires, sum) in (0..self.wires.len()).zip(self.sums(&layer)) {
             self.wires[wires].push(layer.step(&sum));
@@ -242,10 +244,10 @@ fn mask(elements: usize, count: usize, random: &mut Random) -> Mask {
 }
 
 /// AutoReP's distribution-aware replacement of ReLU, its Eq. 13: for N(μ, σ²), with φ and Φ of the normal distribution at μ/σ,
-/// c2 = φ/(2σ), c1 = Φ − μφ/σ, c0 = (μ² + σ²)φ/(2σ), here at μ = 0 and σ = 1.
-fn normal_replacement(channels: usize) -> FloatPolynomial {
+/// c2 = φ/(2σ), c1 = Φ − μφ/σ, c0 = (μ² + σ²)φ/(2σ), here at μ = 0.
+fn normal_replacement(channels: usize, deviation: f32) -> FloatPolynomial {
     let half_density = 0.5 / std::f32::consts::TAU.sqrt();
-    FloatPolynomial { c2: vec![half_density; channels], c1: vec![0.5; channels], c0: vec![half_density; channels] }
+    FloatPolynomial { c2: vec![half_density / deviation; channels], c1: vec![0.5; channels], c0: vec![half_density * deviation; channels] }
 }
 
 #[cfg(test)]
@@ -288,11 +290,22 @@ mod tests {
     fn the_replacement_is_the_best_quadratic_for_normal_inputs() {
         let inputs = Random::new(3, 3).normal(20_000);
         let error = |c2: f32, c1: f32, c0: f32| inputs.iter().map(|z| ((c2 * z + c1) * z + c0 - z.max(0.0)).powi(2)).sum::<f32>();
-        let p = normal_replacement(1);
+        let p = normal_replacement(1, 1.0);
         let best = error(p.c2[0], p.c1[0], p.c0[0]);
         for (d2, d1, d0) in [(0.02, 0.0, 0.0), (-0.02, 0.0, 0.0), (0.0, 0.02, 0.0), (0.0, -0.02, 0.0), (0.0, 0.0, 0.02), (0.0, 0.0, -0.02)]
         {
             assert!(error(p.c2[0] + d2, p.c1[0] + d1, p.c0[0] + d0) > best);
         }
+    }
+
+    #[test]
+    fn the_scale_of_a_picture_stays_in_bounds() {
+        // Of N(0, q), c2·z² + c1·z + c0 has second moment 3·c2²·q² + (c1² + 2·c2·c0)·q + c0²; its elasticity at q = 1 decides.
+        let elasticity = |deviation: f32| {
+            let FloatPolynomial { c2, c1, c0 } = normal_replacement(1, deviation);
+            let (square, linear) = (3.0 * c2[0] * c2[0], c1[0] * c1[0] + 2.0 * c2[0] * c0[0]);
+            (2.0 * square + linear) / (square + linear + c0[0] * c0[0])
+        };
+        assert!((elasticity(1.0) - 1.16).abs() < 0.01 && elasticity(FITTED_DEVIATION) < 0.95);
     }
 }

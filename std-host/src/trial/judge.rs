@@ -72,6 +72,7 @@ pub(super) fn judge(
         bundle_bytes: pair.bundle_bytes,
         max_abs_error: errors.map(|e| e.largest),
         relative_rms_error: errors.and_then(|e| e.relative),
+        relative_rms_error_within_classes: errors.and_then(|e| e.relative_within),
         error_against: if trial.float.is_some() { "float" } else { "integers" },
         layers: layers(&inspection, pair, trial.warm_up),
     })
@@ -112,6 +113,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 struct Errors {
     largest: f64,
     relative: Option<f64>,
+    relative_within: Option<f64>,
 }
 
 /// Errors of released logits, in real units.
@@ -127,18 +129,31 @@ fn errors(trial: &Trial<'_>, model: &Model<'_>, plan: &Plan<'_>, pair: &PairRepo
         None => verdicts[picture].deterministic[class] as f64 * unit(class),
     };
     let found = |picture: usize, class: usize| pair.inferences[picture].values[class] as f64 * cut * unit(class);
-    let (pictures, classes) = (verdicts.len(), last.sum_shape().elements());
-    let (mut largest, mut squares, mut variance) = (0.0_f64, 0.0, 0.0);
-    for class in 0..classes {
-        let mean = (0..pictures).map(|p| expected(p, class)).sum::<f64>() / pictures as f64;
-        for picture in 0..pictures {
-            let error = found(picture, class) - expected(picture, class);
-            largest = largest.max(error.abs());
-            squares += error * error;
-            variance += (expected(picture, class) - mean).powi(2);
+    let classes = last.sum_shape().elements();
+    let pairs = (0..verdicts.len()).map(|p| (0..classes).map(|c| (expected(p, c), found(p, c))).collect()).collect::<Vec<Vec<_>>>();
+    Some(Errors::of(&pairs))
+}
+
+impl Errors {
+    /// Of (expected, found), a list of classes for every picture.
+    fn of(pairs: &[Vec<(f64, f64)>]) -> Self {
+        let classes = pairs.first().map_or(0, Vec::len);
+        let (pictures, count) = (pairs.len() as f64, (pairs.len() * classes) as f64);
+        let all = pairs.iter().flatten().map(|(expected, _)| expected).sum::<f64>() / count;
+        let means: Vec<f64> = (0..classes).map(|c| pairs.iter().map(|p| p[c].0).sum::<f64>() / pictures).collect();
+        let (mut largest, mut squares, mut variance, mut within) = (0.0_f64, 0.0, 0.0, 0.0);
+        for picture in pairs {
+            for ((expected, found), mean) in picture.iter().zip(&means) {
+                let error = found - expected;
+                largest = largest.max(error.abs());
+                squares += error * error;
+                variance += (expected - all).powi(2);
+                within += (expected - mean).powi(2);
+            }
         }
+        let relative = |variance: f64| (variance > 0.0).then(|| (squares / variance).sqrt());
+        Self { largest, relative: relative(variance), relative_within: relative(within) }
     }
-    Some(Errors { largest, relative: (variance > 0.0).then(|| (squares / variance).sqrt()) })
 }
 
 #[cfg(test)]
@@ -150,6 +165,17 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 100.0].into_iter()), 3.0);
         assert_eq!(median([4.0, 2.0].into_iter()), 2.0);
         assert_eq!(median(std::iter::empty()), 0.0);
+    }
+
+    #[test]
+    fn errors_are_taken_against_both_deviations() {
+        // About the mean of all, 0: 9 + 9 + 1 + 1; about the classes' own means, 2 and -2: four times 1.
+        let pairs = [vec![(3.0, 3.5), (-3.0, -3.0)], vec![(1.0, 1.0), (-1.0, -1.5)]];
+        let errors = Errors::of(&pairs);
+        assert_eq!(errors.largest, 0.5);
+        assert!((errors.relative.unwrap() - (0.5_f64 / 20.0).sqrt()).abs() < 1e-12);
+        assert!((errors.relative_within.unwrap() - (0.5_f64 / 4.0).sqrt()).abs() < 1e-12);
+        assert_eq!(Errors::of(&[vec![(2.0, 1.0)]]).relative, None);
     }
 
     #[test]

@@ -51,8 +51,11 @@ pub struct TrialReport {
     pub bundle_bytes: u64,
     /// Largest error of a released logit, in real units; `null` for a label.
     pub max_abs_error: Option<f64>,
-    /// Root mean square of the logits' error in parts of their deviation over the pictures; `null` for a label or a single picture.
+    /// Root mean square of the logits' error in parts of the deviation of all logits; `null` for a label.
     pub relative_rms_error: Option<f64>,
+    /// The same in parts of the deviation that logits have about their class's mean over the pictures: what tells pictures apart. `null` for a
+    /// label or a single picture.
+    pub relative_rms_error_within_classes: Option<f64>,
     /// What errors are taken against: `float`, or the deterministic `integers` where there is no float network.
     pub error_against: &'static str,
     /// Layer by layer.
@@ -159,7 +162,9 @@ impl TrialReport {
         }
         if let Some(error) = self.max_abs_error {
             text += &format!("logits against the {}: largest error {error:.4}", self.error_against);
-            text += &self.relative_rms_error.map_or("\n".to_owned(), |e| format!(", root mean square {e:.4} of their deviation\n"));
+            text += &self.relative_rms_error.map_or(String::new(), |e| format!(", root mean square {e:.4} of their deviation"));
+            text += &self.relative_rms_error_within_classes.map_or(String::new(), |e| format!(" ({e:.4} of that about each class's mean)"));
+            text.push('\n');
         }
         text
     }
