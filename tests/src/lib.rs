@@ -7,3 +7,4 @@ pub mod network;
 pub mod pair;
 pub mod reference;
 pub mod statistics;
+pub mod vectors;

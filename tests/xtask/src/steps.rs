@@ -46,7 +46,7 @@ pub(crate) const ALL: &[Step] = &[
     },
     Step {
         name: "no_std",
-        what: "the core builds for microcontrollers, with and without defmt",
+        what: "the core and its known answers build for microcontrollers, the core with and without defmt",
         needs: &[Need::Target(BARE_TARGETS[0]), Need::Target(BARE_TARGETS[1]), Need::Target(BARE_TARGETS[2])],
         commands: no_std,
         runs_tests: false,
@@ -112,6 +112,7 @@ fn no_std() -> Vec<Command> {
         let mut with_logs = build(target);
         with_logs.args(["--features", "defmt"]);
         commands.push(with_logs);
+        commands.push(cargo(&["build", "--package", "halfnet-vectors", "--target", target]));
     }
     commands
 }
