@@ -16,7 +16,10 @@ pub fn network() -> Result<FloatNetwork, FloatError> {
     FloatNetwork::from_bytes(include_bytes!("../../assets/mnist_cnn.safetensors"), Path::new("the bundled weights"))
 }
 
-/// The first 32 pictures of MNIST's test set.
+/// Pictures that the program carries.
+pub const PICTURES: usize = 32;
+
+/// The first [`PICTURES`] pictures of MNIST's test set.
 ///
 /// # Errors
 /// The embedded files are malformed, which would be a fault of the build.
@@ -36,7 +39,7 @@ mod tests {
         assert!(MODEL.len() <= 64 << 10, "{} bytes", MODEL.len());
         let model = Model::decode(MODEL).unwrap();
         let pictures = pictures().unwrap();
-        assert_eq!((pictures.len(), pictures.shape), (32, model.header.input));
+        assert_eq!((pictures.len(), pictures.shape), (PICTURES, model.header.input));
         assert_eq!(model.header.data_set, "mnist");
         assert_eq!(network().unwrap().input, model.header.input);
     }

@@ -38,6 +38,58 @@ impl<M> std::fmt::Debug for DealtCoins<'_, M> {
     }
 }
 
+/// A of every wire that an inference has, modulo 2^W: that of the input, then those that the layers write.
+///
+/// # Errors
+/// A stream ended.
+pub fn wire_masks(plan: &Plan<'_>, secrets: &Secrets) -> Result<Vec<Vec<u64>>, MaterialError> {
+    let exchange = plan.header.options.mode.exchange();
+    let input = plan.header.input;
+    let mut first = vec![0; input.elements as usize];
+    secrets.input_mask(plan, 0, &mut first)?;
+    first.iter_mut().for_each(|a| *a &= low_mask(input.bits));
+    let mut masks = vec![first];
+    for layer in plan.layers() {
+        // What opening 2 cuts of each element; a ReLU's wire has y's own scale.
+        let cut = |element: usize| match layer.step {
+            StepPlan::Activate { frac_bits, relu, pool: None, .. } => {
+                if relu.get(element) {
+                    0
+                } else {
+                    frac_bits
+                }
+            }
+            StepPlan::Activate { frac_bits, .. } => {
+                if layer.window_is_cut(element) {
+                    frac_bits
+                } else {
+                    0
+                }
+            }
+            StepPlan::Rescale { shift, .. } => shift,
+            StepPlan::Release { .. } => 0,
+        };
+        let mut wire = Vec::new();
+        if !matches!(layer.step, StepPlan::Release { .. }) {
+            let drawn = |shift: u8| {
+                let mut drawn = vec![NO_MASK; layer.windows()];
+                secrets.next_masks(&layer, shift, exchange, 0, &mut drawn).map(|()| drawn)
+            };
+            let mut by_cut: Vec<(u8, Vec<Mask>)> = Vec::new();
+            for element in 0..layer.windows() {
+                let cut = cut(element);
+                if by_cut.iter().all(|(known, _)| *known != cut) {
+                    by_cut.push((cut, drawn(cut)?));
+                }
+                let mask = by_cut.iter().find(|(known, _)| *known == cut).map_or(NO_MASK, |(_, drawn)| drawn[element]);
+                wire.push(mask.high.wrapping_neg() & low_mask(layer.output.bits));
+            }
+        }
+        masks.push(wire);
+    }
+    Ok(masks)
+}
+
 const NO_MASK: Mask = Mask { added: 0, high: 0, coin: 0 };
 
 impl<'p, M: ModelHalf> DealtCoins<'p, M> {

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use halfnet_core::dealer::Secrets;
 use halfnet_core::model::Model;
 use halfnet_core::party::half::MaterialError;
-use halfnet_core::plan::{Plan, Release};
+use halfnet_core::plan::{Options, Plan, Release};
 use thiserror::Error;
 
-use crate::coins::DealtCoins;
+use crate::coins::{DealtCoins, wire_masks};
 use crate::material::{DealerState, FileError, PartyZero};
 use crate::party_model::{HostModel, HostWeights, WeightError};
-use crate::simulate::{Outcome, Reference};
+use crate::simulate::{Observer, Outcome, Reference};
 
 /// Why an answer could not be predicted.
 #[derive(Debug, Error)]
@@ -89,20 +90,48 @@ impl Predictor {
         &self.reference
     }
 
-    /// The answer of inference `counter` on a picture.
+    /// What was fixed when dealing.
+    ///
+    /// # Errors
+    /// The plan inside the state is none.
+    pub fn options(&self) -> Result<Options, PredictError> {
+        Ok(self.state.public.plan(Path::new(&self.path))?.header.options)
+    }
+
+    /// The next counter to be dealt: those below it can be predicted.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.state.next
+    }
+
+    fn secrets(&self, plan: &Plan<'_>, counter: u64) -> Result<Secrets, PredictError> {
+        let absent = || PredictError::Counter { counter, state: self.path.clone(), next: self.state.next };
+        self.state.secrets(plan, counter).ok_or_else(absent)
+    }
+
+    /// A of every wire of inference `counter`, modulo 2^W: that of the input, then those that the layers write.
+    ///
+    /// # Errors
+    /// The counter was never dealt, or its streams failed.
+    pub fn wire_masks(&self, counter: u64) -> Result<Vec<Vec<u64>>, PredictError> {
+        let plan: Plan<'_> = self.state.public.plan(Path::new(&self.path))?;
+        let secrets = self.secrets(&plan, counter)?;
+        wire_masks(&plan, &secrets).map_err(|source| PredictError::Coins { counter, source })
+    }
+
+    /// The answer of inference `counter` on a picture; `observer` sees every layer.
     ///
     /// # Shapes
     /// `pixels`: the model's input.
     ///
     /// # Errors
     /// The counter was never dealt, or its streams failed.
-    pub fn answer(&self, counter: u64, pixels: &[u8]) -> Result<Prediction, PredictError> {
+    pub fn answer(&self, counter: u64, pixels: &[u8], observer: Option<&mut dyn Observer>) -> Result<Prediction, PredictError> {
         let plan: Plan<'_> = self.state.public.plan(Path::new(&self.path))?;
-        let absent = || PredictError::Counter { counter, state: self.path.clone(), next: self.state.next };
-        let secrets = self.state.secrets(&plan, counter).ok_or_else(absent)?;
+        let secrets = self.secrets(&plan, counter)?;
         let release = plan.header.options.release;
         let mut coins = DealtCoins::new(plan, secrets, HostModel::new(self.weights.clone()));
-        let outcome = self.reference.run(&self.reference.input(pixels), &mut coins, None);
+        let outcome = self.reference.run(&self.reference.input(pixels), &mut coins, observer);
         let values = match release {
             Release::Label => vec![outcome.label() as i64],
             Release::Logits { bits } => self.reference.release(&outcome.logits, bits, &mut coins),

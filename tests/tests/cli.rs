@@ -1,71 +1,6 @@
 //! The command line from outside: the binary is run, its JSON and its exit codes are what is asserted.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
-
-use serde_json::Value;
-
-/// The binary, brought up to date: tests of another package do not build it, and a stale one would be tested unseen.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        // target/PROFILE/deps/cli-HASH
-        let profile = test.parent().unwrap().parent().unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "halfnet-host", "--bin", "halfnet"]);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        profile.join(format!("halfnet{}", std::env::consts::EXE_SUFFIX))
-    })
-}
-
-fn halfnet(arguments: &[&str]) -> Output {
-    // A data folder in the environment would change what the defaults mean.
-    Command::new(binary()).args(arguments).env_remove("HALFNET_DATA").output().unwrap()
-}
-
-fn json(arguments: &[&str]) -> Value {
-    let output = halfnet(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Asserts on the exit code and on a part of what is said; nothing may stand on standard output.
-fn refused(arguments: &[&str], code: i32, says: &str) {
-    let output = halfnet(arguments);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    assert!(said.contains(says), "{arguments:?} said: {said}");
-    assert!(output.stdout.is_empty());
-}
-
-/// A folder of this test's own, gone when it is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("halfnet-cli-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder left behind harms nobody.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use halfnet_tests::command::{Folder, halfnet, json, refused};
 
 #[test]
 fn inspect_tells_what_the_bundled_model_is() {
@@ -176,13 +111,13 @@ fn damaged_models_are_bad_input() {
         refused(&["inspect", &path], 3, says);
         refused(&["simulate", "--model", &path], 3, says);
     }
-    refused(&["inspect", folder.0.join("absent").to_str().unwrap()], 3, "cannot read");
+    refused(&["inspect", folder.path().join("absent").to_str().unwrap()], 3, "cannot read");
 }
 
 #[test]
 fn missing_data_says_what_to_do() {
     let folder = Folder::new("data");
-    let empty = folder.0.to_str().unwrap();
+    let empty = folder.path().to_str().unwrap();
     let model = folder.file("model", halfnet_host::bundled::MODEL);
     refused(&["simulate", "--model", &model], 3, "give --data DIR or set HALFNET_DATA");
     refused(&["simulate", "--data", empty], 3, "no pictures of mnist");

@@ -140,6 +140,7 @@ fn trial(
         pictures,
         float,
         warm_up: WARM_UP,
+        test_seed: None,
         timeout: TIMEOUT,
         progress: output.progress(),
     };

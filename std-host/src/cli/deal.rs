@@ -7,7 +7,7 @@ use halfnet_host::process::{DealReport, DealRequest, MoreRequest, deal, deal_mor
 use halfnet_host::report::table::grouped;
 
 use super::exit::Failure;
-use super::options::{DealFlags, Defaults};
+use super::options::{DealFlags, Defaults, TestSeed};
 use super::output::Output;
 use super::source::ModelSource;
 
@@ -29,22 +29,18 @@ pub(crate) struct Arguments {
     /// The dealer's state of that pairing
     #[arg(long, value_name = "FILE", requires = "more", conflicts_with_all = ["mode", "client", "release", "p0_memory", "p1_memory"])]
     state: Option<PathBuf>,
-    /// Derive every secret from this: repeatable, insecure, and what is dealt works on loopback alone
-    #[arg(long, value_name = "HEX")]
-    insecure_test_seed: Option<String>,
+    #[command(flatten)]
+    test_seed: TestSeed,
     #[command(flatten)]
     flags: DealFlags,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
-    if arguments.insecure_test_seed.is_some() {
-        eprintln!("warning: --insecure-test-seed makes secrets that anybody can know; for tests on this machine alone");
-    }
+    let test_seed = arguments.test_seed.warned();
     let bar = output.progress().bar(arguments.more.unwrap_or(arguments.bundles), "dealing");
     let progress = |done| bar.set_position(done);
     let report = match (&arguments.state, arguments.more) {
         (Some(state), Some(count)) => {
-            let test_seed = arguments.insecure_test_seed.clone();
             let request = MoreRequest { state: state.clone(), model: arguments.model.clone(), bundles: None, count, test_seed };
             deal_more(&request, &progress)
         }
@@ -52,8 +48,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
             let source = ModelSource::read(arguments.model.as_deref())?;
             let options = arguments.flags.resolve(&source.model()?, Defaults::Private);
             let model = arguments.model.clone().unwrap_or_default();
-            let (count, test_seed) = (arguments.bundles, arguments.insecure_test_seed.clone());
-            deal(&DealRequest { model, out: arguments.out.clone(), options, count, test_seed }, &progress)
+            deal(&DealRequest { model, out: arguments.out.clone(), options, count: arguments.bundles, test_seed }, &progress)
         }
     };
     bar.finish_and_clear();

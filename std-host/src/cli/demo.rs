@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use halfnet_host::data::DataSet;
 use halfnet_host::float::FloatNetwork;
 use halfnet_host::trial::{Trial, TrialReport};
-use halfnet_host::{bundled, data::DataSet};
 
 use super::exit::Failure;
-use super::options::{DealFlags, Defaults};
+use super::options::{DealFlags, Defaults, TestSeed};
 use super::output::Output;
 use super::source::ModelSource;
 
@@ -35,6 +35,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     #[command(flatten)]
+    test_seed: TestSeed,
+    #[command(flatten)]
     deal: DealFlags,
 }
 
@@ -44,16 +46,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let options = arguments.deal.resolve(&model, Defaults::Private);
     let wanted = arguments.images.map(|n| n as usize);
     let pictures = source.pictures(&model, arguments.data.as_ref(), wanted.or((!source.is_bundled()).then_some(IMAGES)))?;
-    let network = match &arguments.weights {
-        Some(path) => Some(FloatNetwork::read(path)?),
-        None if source.is_bundled() => Some(bundled::network()?),
-        None => None,
-    };
-    if let Some(network) = &network
-        && (network.input != model.header.input || network.classes() != usize::from(model.header.classes))
-    {
-        return Err(Failure::Input("the float weights are of another network than the model: name those it was imported from".into()));
-    }
+    let network = source.network(&model, arguments.weights.as_deref())?;
     let trial = Trial {
         model: source.bytes(),
         options,
@@ -61,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         pictures: (0..pictures.len()).map(|i| pictures.picture(i).to_vec()).collect(),
         float: network.map(|n| float_logits(&n, &pictures, output)),
         warm_up: 0,
+        test_seed: arguments.test_seed.warned(),
         timeout: Duration::from_secs(arguments.timeout),
         progress: output.progress(),
     };

@@ -12,6 +12,7 @@ mod inspect;
 mod options;
 mod output;
 mod party;
+mod prediction;
 mod simulate;
 mod source;
 

@@ -7,7 +7,7 @@ use halfnet_core::model::{Model, Step};
 use halfnet_core::plan::compile::ample;
 use halfnet_core::plan::{Client, Mode, Options, Release};
 
-/// Flags that `deal`, `demo`, `bench` and `inspect` share.
+/// Flags that `deal`, `demo`, `bench`, `inspect`, `compare` and `transcript record` share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DealFlags {
     /// Who holds the weights: two servers (t), shared with a client (s), held by P1 (h)
@@ -68,6 +68,29 @@ impl FromStr for ReleaseFlag {
     }
 }
 
+/// The flag of everything that deals or opens connections.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TestSeed {
+    /// Derive every secret and nonce from this: repeatable, insecure, and what is dealt works on loopback alone
+    #[arg(long, value_name = "HEX")]
+    insecure_test_seed: Option<String>,
+}
+
+impl TestSeed {
+    /// The seed, if there is one, after a warning.
+    pub(crate) fn warned(&self) -> Option<String> {
+        if self.insecure_test_seed.is_some() {
+            warn_of_test_seed();
+        }
+        self.insecure_test_seed.clone()
+    }
+}
+
+/// Says on standard error what a test seed means.
+pub(crate) fn warn_of_test_seed() {
+    eprintln!("warning: --insecure-test-seed makes secrets that anybody can know; for tests on this machine alone");
+}
+
 /// What is meant where a flag is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defaults {
@@ -75,6 +98,8 @@ pub(crate) enum Defaults {
     Private,
     /// Mode t, a third client, logits with the most bits allowed: what measures the most.
     Measured,
+    /// Mode s, P0 as the client, logits with the most bits allowed: what is dealt to be looked into.
+    Looked,
 }
 
 impl DealFlags {
@@ -99,8 +124,8 @@ impl DealFlags {
             Some(ReleaseFlag::Label) => Release::Label,
             Some(ReleaseFlag::Logits(Some(bits))) => Release::Logits { bits },
             Some(ReleaseFlag::Logits(None)) => Release::Logits { bits: most_bits(model) },
-            None if measured => Release::Logits { bits: most_bits(model) },
-            None => Release::Label,
+            None if defaults == Defaults::Private => Release::Label,
+            None => Release::Logits { bits: most_bits(model) },
         };
         let [p0, p1] = ample();
         let memory = [self.p0_memory.unwrap_or(p0), self.p1_memory.unwrap_or(p1)];

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::output::Output;
+use super::prediction;
 use super::source::ModelSource;
 
 /// Run the plaintext integer reference over a test set, on all cores
@@ -33,6 +34,15 @@ pub(crate) struct Arguments {
     /// Round to the nearest instead of by coins
     #[arg(long)]
     deterministic: bool,
+    /// Predict what two parties answer, bit for bit, from the dealer's state (without --model, of the model that it was dealt from)
+    #[arg(long, value_name = "dealer.postcard", requires = "counter", conflicts_with_all = ["seed", "seeds", "deterministic"])]
+    coins: Option<PathBuf>,
+    /// The counter of the first picture's inference; others follow
+    #[arg(long, value_name = "K", requires = "coins")]
+    counter: Option<u64>,
+    /// A picture to predict the answer for; may be repeated [default: the test pictures, as far as counters were dealt]
+    #[arg(long, value_name = "FILE.png|idx:N", requires = "coins", conflicts_with = "limit")]
+    picture: Vec<String>,
 }
 
 /// All runs together; the figures of one picture set are means over the seeds where there are several.
@@ -65,6 +75,12 @@ struct Layer {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    if let (Some(state), Some(counter)) = (&arguments.coins, arguments.counter) {
+        let Arguments { model, data, limit, picture, .. } = arguments;
+        let request =
+            prediction::Request { state, counter, model: model.as_deref(), data: data.as_ref(), limit: *limit, pictures: picture };
+        return prediction::run(&request, output);
+    }
     let source = ModelSource::read(arguments.model.as_deref())?;
     let model = source.model()?;
     let pictures = source.pictures(&model, arguments.data.as_ref(), arguments.limit)?;

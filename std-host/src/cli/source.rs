@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use halfnet_core::model::Model;
+use halfnet_core::model::{Layer, Model};
 use halfnet_host::bundled;
 use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
+use halfnet_host::float::{FloatLayer, FloatNetwork};
+use halfnet_host::material::DealerState;
 
 use super::exit::Failure;
 
@@ -40,6 +42,27 @@ impl ModelSource {
     /// The validated model.
     pub(crate) fn model(&self) -> Result<Model<'_>, Failure> {
         Ok(Model::decode(&self.bytes)?)
+    }
+
+    /// The float network that the model was imported from: the one named, or, for the bundled model, the bundled one.
+    pub(crate) fn network(&self, model: &Model<'_>, weights: Option<&Path>) -> Result<Option<FloatNetwork>, Failure> {
+        let network = match weights {
+            Some(path) => FloatNetwork::read(path)?,
+            None if self.bytes == bundled::MODEL => bundled::network()?,
+            None => return Ok(None),
+        };
+        let shapes = network.layers.iter().map(FloatLayer::sum_shape);
+        let fits = network.input == model.header.input && shapes.eq(model.layers.iter().map(Layer::sum_shape));
+        let other = "the float weights are of another network than the model: name those it was imported from";
+        if fits { Ok(Some(network)) } else { Err(Failure::Input(other.into())) }
+    }
+
+    /// The model of a file, the bundled one, or another that was dealt, as the dealer's state says.
+    pub(crate) fn dealt(path: Option<&Path>, state: &DealerState) -> Result<Self, Failure> {
+        match path {
+            None if *blake3::hash(bundled::MODEL).as_bytes() != state.model_hash => Self::read(Some(&state.model)),
+            path => Self::read(path),
+        }
     }
 
     /// The first `limit` test pictures: the bundled ones if neither a model nor a folder is named, else those of the model's data set.

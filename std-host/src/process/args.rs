@@ -215,6 +215,8 @@ type Named = (Vec<Vec<u8>>, Vec<Option<u16>>);
 pub struct Inferred {
     /// The picture's name.
     pub picture: String,
+    /// The counter that it was asked under.
+    pub counter: u64,
     /// The label alone, or the logits.
     pub values: Vec<i64>,
     /// What the data set says, where the picture is one of it.
@@ -238,8 +240,16 @@ impl InferArgs {
                 config.timeout = timeout;
                 let public = PartyZero::read(material)?.public;
                 let (pixels, labels) = self.read(&public, material)?;
-                let answers = infer_as_seed_party(&config, &pixels, shutdown, &mut self.link.reporter())?;
-                Ok(self.named(answers, labels))
+                let mut counters = Vec::with_capacity(pixels.len());
+                let mut reporter = self.link.reporter();
+                let mut report = |event: Event| {
+                    if let Event::Inference(stats) = &event {
+                        counters.push(stats.counter);
+                    }
+                    reporter(event);
+                };
+                let answers = infer_as_seed_party(&config, &pixels, shutdown, &mut report)?;
+                Ok(self.named(counters.into_iter().zip(answers), labels))
             }
             (None, Some(path), Some(p0), Some(p1)) => {
                 let config = ClientConfig {
@@ -253,7 +263,11 @@ impl InferArgs {
                 let (pixels, labels) = self.read(&public, path)?;
                 let plan = public.plan(path)?;
                 let mut client = ThirdClient::connect(&config, &public, &plan)?;
-                let answers = pixels.iter().map(|picture| client.infer(picture)).collect::<Result<Vec<_>, _>>()?;
+                let mut answers = Vec::with_capacity(pixels.len());
+                for picture in &pixels {
+                    let values = client.infer(picture)?;
+                    answers.push((client.counter(), values));
+                }
                 Ok(self.named(answers, labels))
             }
             _ => Err(ProcessError::Usage(
@@ -275,9 +289,9 @@ impl InferArgs {
         }
     }
 
-    fn named(&self, answers: Vec<Vec<i64>>, labels: Vec<Option<u16>>) -> Vec<Inferred> {
+    fn named(&self, answers: impl IntoIterator<Item = (u64, Vec<i64>)>, labels: Vec<Option<u16>>) -> Vec<Inferred> {
         let name = |index: usize| self.pictures.get(index).cloned().unwrap_or_else(|| index.to_string());
-        let one = |(index, (values, truth))| Inferred { picture: name(index), values, truth };
+        let one = |(index, ((counter, values), truth))| Inferred { picture: name(index), counter, values, truth };
         answers.into_iter().zip(labels).enumerate().map(one).collect()
     }
 }

@@ -45,6 +45,7 @@ pub struct ThirdClient<'p> {
     timeout: Duration,
     /// Hash of the E sent under each mask, by deal and counter.
     masked: HashMap<MaskKey, blake3::Hash>,
+    counter: u64,
 }
 
 impl core::fmt::Debug for ThirdClient<'_> {
@@ -65,7 +66,7 @@ impl<'p> ThirdClient<'p> {
             ));
         }
         for address in config.parties {
-            check_address(address, config.insecure_plaintext, public.test)?;
+            check_address(address, config.insecure_plaintext, public.test || config.test_seed.is_some())?;
         }
         let mut reactor = Reactor::new()?;
         let shape = plan.header.input;
@@ -79,7 +80,7 @@ impl<'p> ThirdClient<'p> {
         };
         let links = [open(config.parties[0], "P0")?, open(config.parties[1], "P1")?];
         let entropy = Entropy::from_flag(config.test_seed.as_deref())?.part("halfnet 1 requests of a client", 0);
-        Ok(Self { plan, links, reactor, entropy, timeout: config.timeout, masked: HashMap::new() })
+        Ok(Self { plan, links, reactor, entropy, timeout: config.timeout, masked: HashMap::new(), counter: 0 })
     }
 
     /// Classifies one picture: a label alone, or the logits.
@@ -104,6 +105,7 @@ impl<'p> ThirdClient<'p> {
         let packed = packed_len(header.input.elements as usize, header.input.bits);
         let (key, words) = self.agreed(&masks, &request, packed)?;
         let masked = mask(self.plan, &integers, words);
+        self.counter = key.1;
         // One E under one A, ever: the same bytes may go again, anything else needs a fresh counter.
         let hash = blake3::hash(&masked);
         if *self.masked.entry(key).or_insert(hash) != hash {
@@ -124,6 +126,12 @@ impl<'p> ThirdClient<'p> {
             }
         }
         Ok(combine_outputs(self.plan, [&outputs[0], &outputs[1]]).collect())
+    }
+
+    /// The counter of the last inference.
+    #[must_use]
+    pub const fn counter(&self) -> u64 {
+        self.counter
     }
 
     /// Do both parties speak of this request, and of one counter in one session?
@@ -183,7 +191,7 @@ impl<'p> ThirdClient<'p> {
 }
 
 /// E = X − (A_0 + A_1) in the input wire's ring, packed.
-fn mask(plan: &Plan<'_>, integers: &[i32], shares: [&[u8]; 2]) -> Vec<u8> {
+pub(crate) fn mask(plan: &Plan<'_>, integers: &[i32], shares: [&[u8]; 2]) -> Vec<u8> {
     let input = plan.header.input;
     let mut unpackers = shares.map(Unpacker::new);
     let mut packed = vec![0; packed_len(integers.len(), input.bits)];

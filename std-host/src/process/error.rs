@@ -139,7 +139,9 @@ pub enum ProcessError {
         address: SocketAddr,
     },
     /// Test material beyond this machine.
-    #[error("{address} is not loopback, and this material was dealt under --insecure-test-seed: anybody can know its masks")]
+    #[error(
+        "{address} is not loopback, and --insecure-test-seed was given here or when this material was dealt: anybody can know its masks"
+    )]
     TestMaterial {
         /// The address.
         address: SocketAddr,

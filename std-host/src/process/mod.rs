@@ -22,6 +22,7 @@ mod seed_party;
 mod usage;
 
 pub use bundle_party::run_bundle_party;
+pub(crate) use client::mask;
 pub use client::{ClientConfig, ThirdClient};
 pub use config::{PartyConfig, PeerAddress, check_address};
 pub use deal::{DealReport, DealRequest, MoreRequest, deal, deal_more, repetition_note};

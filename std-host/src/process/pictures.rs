@@ -5,12 +5,13 @@ use std::path::Path;
 use halfnet_core::model::Header;
 
 use super::ProcessError;
-use crate::data::{DataFolder, DataSetKind, Picture, Split};
+use crate::bundled;
+use crate::data::{DataError, DataFolder, DataSetKind, Picture, Split};
 
 /// A picture's bytes, and its label where the data set says it.
 pub type Labelled = (Vec<u8>, Option<u16>);
 
-/// Reads the pictures named; each comes with its label where the data set says it.
+/// Reads the pictures named; without a data folder, the first 32 of MNIST are those that the program carries. Each comes with its label where the data set says it.
 ///
 /// # Errors
 /// A file is no picture of the model's shape, or the data set has no such picture.
@@ -28,11 +29,14 @@ pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Resul
     let set = match wanted.iter().flatten().max() {
         None => None,
         Some(&last) => {
-            let folder = DataFolder::from_flag(data)?;
             let kind: DataSetKind = header.data_set.parse()?;
-            let set = folder.load(kind, Split::Test, Some(last.saturating_add(1)))?;
+            let set = match DataFolder::from_flag(data) {
+                // The digits that the program carries are the first of MNIST's test set.
+                Err(DataError::NoFolder) if kind == DataSetKind::Mnist && last < bundled::PICTURES => bundled::pictures()?,
+                folder => folder?.load(kind, Split::Test, Some(last.saturating_add(1)))?,
+            };
             if last >= set.len() {
-                return Err(crate::data::DataError::Index { set: kind, split: Split::Test, index: last, count: set.len() }.into());
+                return Err(DataError::Index { set: kind, split: Split::Test, index: last, count: set.len() }.into());
             }
             if set.shape != header.input {
                 return Err(ProcessError::Picture { expected: header.input.elements(), found: set.shape.elements() });

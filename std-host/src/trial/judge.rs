@@ -28,7 +28,7 @@ pub(super) fn judge(
     let inspection = inspect(model, trial.model.len(), &trial.options, None)?;
     let bar = trial.progress.bar(trial.pictures.len() as u64, "checking");
     let verdict = |(inference, pixels): (&crate::process::PairInference, &Vec<u8>)| -> Result<Verdict, TrialError> {
-        let expected = predictor.answer(inference.counter, pixels)?;
+        let expected = predictor.answer(inference.counter, pixels, None)?;
         let reference = predictor.reference();
         let deterministic = reference.run(&reference.input(pixels), &mut Nearest, None).logits;
         bar.inc(1);

@@ -76,6 +76,8 @@ pub struct Trial<'a> {
     pub float: Option<Vec<Vec<f32>>>,
     /// First inferences that are run and checked but left out of times.
     pub warm_up: usize,
+    /// Derive every secret and nonce from this: repeatable, insecure.
+    pub test_seed: Option<String>,
     /// How long a process may be silent.
     pub timeout: Duration,
     /// Whether progress is shown.
@@ -117,6 +119,9 @@ impl Trial<'_> {
         for (flag, role) in [("--p0-memory", Role::Seed), ("--p1-memory", Role::Bundle)] {
             command.args([flag, &memory[role.index()].to_string()]);
         }
+        if let Some(seed) = &self.test_seed {
+            command.args(["--insecure-test-seed", seed]);
+        }
         let output = command.stdin(Stdio::null()).output().map_err(ProcessError::System)?;
         spinner.finish_and_clear();
         if output.status.success() {
@@ -130,7 +135,7 @@ impl Trial<'_> {
             launcher: Launcher::current()?,
             dealt: dealt.to_owned(),
             pictures: self.pictures.clone(),
-            test_seed: None,
+            test_seed: self.test_seed.clone(),
             timeout: self.timeout,
         };
         let bar = self.progress.bar(self.pictures.len() as u64, "classifying");
