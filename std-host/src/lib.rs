@@ -11,6 +11,7 @@
 pub mod bench;
 pub mod bundled;
 pub mod coins;
+pub mod compare;
 pub mod data;
 pub mod entropy;
 pub mod float;
@@ -23,7 +24,9 @@ pub mod party_model;
 pub mod predict;
 pub mod process;
 pub mod progress;
+pub mod rehearsal;
 pub mod report;
 pub mod simulate;
 pub mod store;
+pub mod transcript;
 pub mod trial;

@@ -14,6 +14,7 @@ use halfnet_host::import::ImportError;
 use halfnet_host::kernel::KernelError;
 use halfnet_host::predict::PredictError;
 use halfnet_host::process::ProcessError;
+use halfnet_host::transcript::TranscriptError;
 use halfnet_host::trial::TrialError;
 
 /// The exit codes, as `--help` lists them.
@@ -26,7 +27,7 @@ Exit codes:
   4  the peer: gone, silent, or not following the protocol
   5  material: party files, bundles or the dealer's state are missing, damaged, spent or of another pairing
   6  an address cannot be used: port taken, not loopback, not reachable
-  7  a check failed: an answer differs from the reference";
+  7  a check failed: an answer differs from the reference, or two transcripts differ";
 
 /// What failed, by whose fault.
 #[derive(Debug)]
@@ -145,6 +146,15 @@ impl From<ProcessError> for Failure {
 impl From<PredictError> for Failure {
     fn from(error: PredictError) -> Self {
         Self::Material(Box::new(error))
+    }
+}
+
+impl From<TranscriptError> for Failure {
+    fn from(error: TranscriptError) -> Self {
+        match error {
+            TranscriptError::Io { action: "write", .. } => Self::Machine(Box::new(error)),
+            error => Self::Input(Box::new(error)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! errors go to standard error. [`exit`] is the one place that decides exit codes.
 
 mod bench;
+mod compare;
 mod deal;
 mod demo;
 mod exit;
@@ -15,6 +16,7 @@ mod party;
 mod prediction;
 mod simulate;
 mod source;
+mod transcript;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ enum Command {
     Party(party::PartyArguments),
     Infer(party::InferArguments),
     Demo(demo::Arguments),
+    Compare(compare::Arguments),
+    Transcript(transcript::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -65,6 +69,8 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Party(arguments) => party::party(&arguments),
         Command::Infer(arguments) => party::infer(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
+        Command::Compare(arguments) => compare::run(&arguments, output),
+        Command::Transcript(arguments) => transcript::run(&arguments, output),
         Command::Bench(arguments) => bench::run(&arguments, output),
     }
 }

@@ -196,7 +196,7 @@ fn layer(layer: &LayerPlan<'_>, options: &Options) -> LayerInspection {
     let release = matches!(layer.step, StepPlan::Release { .. });
     LayerInspection {
         index: layer.index,
-        linear: layer.terms.iter().map(|t| linear_name(&t.linear)).collect::<Vec<_>>().join(" + "),
+        linear: linear_names(layer),
         step: match layer.step {
             StepPlan::Activate { pool: None, .. } => "activate",
             StepPlan::Activate { pool: Some(_), .. } => "activate, pool",
@@ -228,6 +228,12 @@ fn multiply_adds(linear: &LinearPlan) -> u64 {
         LinearPlan::JoinScaled { geometry } => (usize::from(geometry.input.channels) * geometry.output.plane()) as u64,
         LinearPlan::JoinShift { .. } => 0,
     }
+}
+
+/// A layer's linear terms in words.
+#[must_use]
+pub fn linear_names(layer: &LayerPlan<'_>) -> String {
+    layer.terms.iter().map(|t| linear_name(&t.linear)).collect::<Vec<_>>().join(" + ")
 }
 
 fn linear_name(linear: &LinearPlan) -> String {

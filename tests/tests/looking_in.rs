@@ -1,0 +1,143 @@
+//! `compare` and `transcript`: that nothing is off where all is well, and that a fault is named where it was made.
+
+use halfnet_core::model::{Integers, Linear, Model};
+use halfnet_tests::command::{Folder, halfnet, json, refused};
+use halfnet_tests::dealt::sealed;
+use serde_json::Value;
+
+const MODES: [[&str; 4]; 4] = [
+    ["--mode", "t", "--client", "third"],
+    ["--mode", "s", "--client", "p0"],
+    ["--mode", "h", "--client", "p0"],
+    ["--mode", "h", "--client", "third"],
+];
+
+/// The object of a command that ends with "a check failed".
+fn failed_check(arguments: &[&str], says: &str) -> Value {
+    let output = halfnet(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{arguments:?}: {said}");
+    assert!(said.contains(says), "{arguments:?} said: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn compare_finds_nothing_where_nothing_is_off() {
+    for mode in MODES {
+        for release in ["logits", "label"] {
+            let found = json(&[&["compare", "--json", "--release", release, "--picture", "idx:5"], &mode[..]].concat());
+            assert_eq!((&found["first_layer_off"], &found["input_off"]), (&Value::Null, &0.into()), "{mode:?} {release}");
+            assert_eq!((&found["first_layer_far"], &found["range_violations"]), (&Value::Null, &0.into()));
+            assert_eq!(found["parties_label"], found["stochastic_label"]);
+            let layers = found["layers"].as_array().unwrap();
+            assert_eq!(layers.len(), 4);
+            for layer in layers {
+                assert_eq!(layer["parties_off"], 0, "{mode:?} {release}: {layer}");
+                let used = layer["used"].as_f64().unwrap();
+                assert!(used > 0.05 && used <= 1.0, "{layer}");
+                // Rounding errs, and by little.
+                let relative = layer["float_error"]["relative_rms"].as_f64().unwrap();
+                assert!(relative > 1e-6 && relative < 0.1, "{layer}");
+                assert!(layer["coin_error"]["rms"].as_f64().unwrap() > 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn compare_names_the_layer_in_which_a_frame_was_changed() {
+    for mode in MODES {
+        for layer in ["0", "1", "2", "3"] {
+            let arguments = [&["compare", "--json", "--release", "logits", "--corrupt", layer], &mode[..]].concat();
+            // The last layer of mode t has no frame between the parties.
+            if layer == "3" && mode[3] == "third" {
+                continue;
+            }
+            let found = failed_check(&arguments, &format!("the parties leave the integers at layer {layer}"));
+            assert_eq!(found["first_layer_off"].to_string(), layer, "{mode:?}");
+            assert_eq!(found["input_off"], 0);
+        }
+    }
+}
+
+#[test]
+fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave() {
+    let folder = Folder::new("compare");
+    // Another file of the same network is not the bundled model.
+    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let Linear::Convolution { weights, .. } = &mut model.layers[2].terms[0].linear else { panic!("a convolution") };
+    let negated: Vec<u8> = weights.bytes.iter().map(|byte| byte.wrapping_neg()).collect();
+    assert_eq!(weights.bits, 8);
+    *weights = Integers { bits: 8, bytes: negated.leak() };
+    let path = folder.file("negated.postcard", &sealed(&model));
+    let found = json(&["compare", "--model", &path, "--json"]);
+    assert!(found["float_label"].is_null() && found["layers"][0]["float_error"].is_null());
+    let text = String::from_utf8(halfnet(&["compare", "--model", &path]).stdout).unwrap();
+    assert!(text.contains("no float weights") && text.contains("equal the integers under the same coins"), "{text}");
+
+    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/mnist_cnn.safetensors");
+    let found = json(&["compare", "--model", &path, "--weights", weights, "--json"]);
+    assert_eq!((&found["first_layer_far"], &found["first_layer_off"]), (&2.into(), &Value::Null));
+    refused(&["compare", "--weights", &path], 3, "no safetensors file");
+    refused(&["compare", "--mode", "t", "--client", "p0"], 2, "the client is a third");
+    refused(&["compare", "--picture", "absent.png"], 3, "absent.png");
+}
+
+#[test]
+fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
+    let folder = Folder::new("transcripts");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let record = |name: &str, mode: &[&str], more: &[&str]| {
+        let out = path(name);
+        let output = halfnet(&[&["transcript", "record", "--out", &out, "--json"], mode, more].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("warning: --insecure-test-seed"), "{said}");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["insecure_test_seed"], true);
+        out
+    };
+    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let bias: Vec<i64> = model.layers[2].bias.iter().collect();
+    let changed: Vec<u8> = bias.iter().enumerate().flat_map(|(c, b)| (b + if c == 5 { 512 } else { 0 }).to_le_bytes()).collect();
+    model.layers[2].bias = Integers { bits: 64, bytes: changed.leak() };
+    let other = folder.file("other.postcard", &sealed(&model));
+    let plane = model.layers[2].sum_shape().plane() as u64;
+
+    for (index, mode) in MODES.iter().enumerate() {
+        let seed = ["--insecure-test-seed", "beef"];
+        let a = record(&format!("a{index}"), mode, &seed);
+        let same = record(&format!("same{index}"), mode, &seed);
+        assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&same).unwrap());
+        let found = json(&["transcript", "diff", &a, &same, "--json"]);
+        assert_eq!((&found["equal"], &found["first"]), (&true.into(), &Value::Null));
+
+        // A bias of channel 5 of layer 2: P1's opening shows it, at the first element of that channel.
+        let b = record(&format!("b{index}"), mode, &[&seed[..], &["--model", &other]].concat());
+        let found = failed_check(&["transcript", "diff", &a, &b, "--json"], "the transcripts differ");
+        let first = &found["first"];
+        assert_eq!((&first["layer"], &first["from"], &first["tile"]), (&2.into(), &"P1".into(), &0.into()), "{mode:?}: {first}");
+        assert_eq!((&first["step"], &first["element"]["channel"]), (&"opening 1".into(), &5.into()), "{first}");
+        assert_eq!(first["element"]["index"], 5 * plane);
+        assert_eq!(found["same_model"], false);
+
+        // Another picture: the masked input shows it.
+        let c = record(&format!("c{index}"), mode, &[&seed[..], &["--picture", "idx:1"]].concat());
+        let first = &failed_check(&["transcript", "diff", &a, &c, "--json"], "differ")["first"];
+        let from = if mode[3] == "p0" { "P0" } else { "client" };
+        assert_eq!((&first["layer"], &first["from"]), (&Value::Null, &from.into()), "{first}");
+        let digits = halfnet_host::bundled::pictures().unwrap();
+        let expected = (0..784).find(|&i| digits.picture(0)[i] != digits.picture(1)[i]).unwrap();
+        assert_eq!(first["element"]["index"], expected, "{first}");
+        // Other coins differ from the first frame on.
+        let d = record(&format!("d{index}"), mode, &["--insecure-test-seed", "beee"]);
+        assert_eq!(failed_check(&["transcript", "diff", &a, &d, "--json"], "differ")["first"]["frame"], 0);
+    }
+    refused(&["transcript", "diff", &path("a0"), &path("a1")], 3, "different plans (mode t and s)");
+    refused(&["transcript", "diff", &path("a0"), &other], 3, "other.postcard");
+    refused(&["transcript", "record", "--out", &path("x")], 2, "--insecure-test-seed");
+    refused(&["transcript", "record", "--out", &path("x"), "--insecure-test-seed", "xyz"], 2, "hexadecimal digits");
+    let cut = std::fs::read(path("a0")).unwrap();
+    let cut = folder.file("cut", &cut[..cut.len() - 20]);
+    refused(&["transcript", "diff", &path("a0"), &cut], 3, "line ");
+}
