@@ -4,7 +4,7 @@ use halfnet_core::dealer::FullWeights;
 use halfnet_core::model::{Header, Integers, Layer, Linear, Model, Normalisation, Step, Term};
 use halfnet_core::party::bundle::{BundleHalf, PortableModel};
 use halfnet_core::party::session::{Parts, Session};
-use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile};
+use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile, cost};
 use halfnet_core::shape::{Convolution, Shape};
 use heapless::Vec;
 
@@ -39,7 +39,7 @@ fn order_around_a_third_clients_input() {
     let parts = Parts {
         plan: plan.clone(),
         role: Role::Bundle,
-        half: BundleHalf::new(bundle, 0),
+        half: BundleHalf::new(bundle, cost::input_section_bytes(&plan.header)),
         model: PortableModel(FullWeights(&model)),
         arena: &mut arena,
     };
