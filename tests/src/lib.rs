@@ -7,5 +7,6 @@ pub mod hostile;
 pub mod network;
 pub mod pair;
 pub mod reference;
+pub mod residual;
 pub mod statistics;
 pub mod vectors;

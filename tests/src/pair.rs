@@ -284,13 +284,32 @@ pub fn try_run(
     bundle: &[u8],
     counter: u64,
     pixels: &[i32],
+    tamper: impl FnMut(Role, &mut Vec<u8>),
+) -> Result<Run, SessionError> {
+    let mut arenas = arenas(&deal.plan());
+    let [arena_0, arena_1] = &mut arenas;
+    run_with(deal, bundle, counter, pixels, [arena_0, arena_1], tamper)
+}
+
+/// Runs one inference in memory of the caller's.
+///
+/// # Errors
+/// An arena is shorter than the plan states.
+pub fn run_in(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32], arenas: [&mut [u64]; 2]) -> Result<Run, SessionError> {
+    run_with(deal, bundle, counter, pixels, arenas, |_, _| {})
+}
+
+fn run_with(
+    deal: &Deal,
+    bundle: &[u8],
+    counter: u64,
+    pixels: &[i32],
+    arenas: [&mut [u64]; 2],
     mut tamper: impl FnMut(Role, &mut Vec<u8>),
 ) -> Result<Run, SessionError> {
     let plan = deal.plan();
-    let mut arenas = arenas(&plan);
-    let [arena_0, arena_1] = &mut arenas;
     let log = RefCell::default();
-    let mut pair = sessions(deal, bundle, counter, [arena_0, arena_1], Some(&log))?;
+    let mut pair = sessions(deal, bundle, counter, arenas, Some(&log))?;
     let mut run = Run { flights: 1, bytes: [(HEADER + message::ACKNOWLEDGE) as u64; 2], ..Run::default() };
     let third = plan.header.options.client == Client::Third;
     if third {

@@ -40,6 +40,27 @@ pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<u
     }
     let bits = model.wire_bits().map_err(|e| e.reason)?;
     let wires = Wires::allocate(model, &bits, options)?;
+    // The largest window and the largest state may be of different layers, and both stand in the arena: where their sum is too much,
+    // state is held to what the window leaves, and the window to ever less.
+    for share in [Share::EachLayer, Share::Window(2), Share::Window(4), Share::Window(8), Share::Window(16)] {
+        match compile_with(model, options, &wires, share, out) {
+            Err(ModelError::Memory) => {}
+            done => return done,
+        }
+    }
+    Err(ModelError::Memory)
+}
+
+/// How what the wires leave of a budget is shared between the tile window and the comparison state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// Each layer as it likes.
+    EachLayer,
+    /// One part in so many for the window, the rest for the state, in every layer.
+    Window(u64),
+}
+
+fn compile_with(model: &Model<'_>, options: &Options, wires: &Wires, share: Share, out: &mut [u8]) -> Result<usize, ModelError> {
     let mut header = PlanHeader {
         options: *options,
         model: model.header.clone(),
@@ -57,7 +78,7 @@ pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<u
         len = postcard::to_slice(&header, out).map_err(|_| ModelError::TooLarge)?.len();
         let mut needs = cost::Needs::input(&header);
         for (index, layer) in model.layers.iter().enumerate() {
-            let record = wires.record(index, layer, &header, options)?;
+            let record = wires.record(index, layer, &header, options, share)?;
             needs.add(&record, options);
             let rest = out.get_mut(len..).ok_or(ModelError::TooLarge)?;
             len += postcard::to_slice(&record, rest).map_err(|_| ModelError::TooLarge)?.len();
@@ -66,14 +87,25 @@ pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<u
             header.window_words = needs.window_words;
             header.state_words = needs.state_words;
             header.longest_frame = needs.longest_frame;
+            check_budgets(&header)?;
         }
     }
     Ok(len)
 }
 
+/// The arenas that a header states lie within the budgets that it states.
+fn check_budgets(header: &PlanHeader<'_>) -> Result<(), ModelError> {
+    let fits = |r: usize| {
+        let words = [header.wire_words[r], header.window_words[r], header.state_words[r]];
+        8 * words.iter().map(|&w| u64::from(w)).sum::<u64>() <= header.options.memory[r]
+    };
+    if fits(0) && fits(1) { Ok(()) } else { Err(ModelError::Memory) }
+}
+
 /// The header's sizes are those that the records need.
 pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
     let header = &plan.header;
+    check_budgets(header)?;
     let mut needs = cost::Needs::input(header);
     for layer in plan.layers() {
         needs.add(&layer, &header.options);
@@ -208,7 +240,14 @@ impl Wires {
         Ok(wires)
     }
 
-    fn record<'a>(&self, index: usize, layer: &Layer<'a>, header: &PlanHeader<'_>, options: &Options) -> Result<LayerPlan<'a>, ModelError> {
+    fn record<'a>(
+        &self,
+        index: usize,
+        layer: &Layer<'a>,
+        header: &PlanHeader<'_>,
+        options: &Options,
+        share: Share,
+    ) -> Result<LayerPlan<'a>, ModelError> {
         let mut terms = Vec::new();
         for term in &layer.terms {
             let linear = match term.linear {
@@ -241,7 +280,7 @@ impl Wires {
             tile: 1,
             group: 1,
         };
-        fit(&mut record, header, options)?;
+        fit(&mut record, header, options, share)?;
         Ok(record)
     }
 }
@@ -265,13 +304,18 @@ fn in_place(layer: &Layer<'_>, index: usize, wires: &Wires, last_use: &impl Fn(u
 }
 
 /// Chooses tile and group: the largest that both parties' budgets hold.
-fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options) -> Result<(), ModelError> {
+fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options, share: Share) -> Result<(), ModelError> {
     let elements = record.elements();
     let free = |role: Role| options.memory[role.index()].saturating_sub(8 * u64::from(header.wire_words[role.index()]));
     let word = record.work(options).word.bytes() as u64;
-    // Half of what is free for the tile; P0 in H keeps 2 bytes an element and needs frames of up to 8 beside the arena.
-    let seed = if options.mode == Mode::Held { free(Role::Seed) / 16 } else { free(Role::Seed) / (2 * word) };
-    let room = seed.min(free(Role::Bundle) / (2 * word)).min(TILE as u64) as usize;
+    // Half of what is free for the tile, or less; P0 in H keeps 2 bytes an element and needs frames of up to 8 beside the arena.
+    let part = match share {
+        Share::EachLayer => 2,
+        Share::Window(part) => part,
+    };
+    let window = |role: Role| free(role) / part;
+    let seed = if options.mode == Mode::Held { window(Role::Seed) / 8 } else { window(Role::Seed) / word };
+    let room = seed.min(window(Role::Bundle) / word).min(TILE as u64) as usize;
     if matches!(record.step, StepPlan::Release { .. }) {
         record.tile = elements as u32;
     } else {
@@ -287,7 +331,9 @@ fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options) -
         needs.add(record, options);
         let fits = |role: Role| {
             let r = role.index();
-            8 * u64::from(needs.window_words[r]) + 8 * u64::from(needs.state_words[r]) <= free(role)
+            let own = 8 * u64::from(needs.window_words[r]);
+            let beside = if share == Share::EachLayer { own } else { own.max(window(role)) };
+            8 * u64::from(needs.state_words[r]) <= free(role).saturating_sub(beside)
         };
         if fits(Role::Seed) && fits(Role::Bundle) {
             return Ok(());
