@@ -9,4 +9,5 @@ pub mod pair;
 pub mod reference;
 pub mod residual;
 pub mod statistics;
+pub mod targets;
 pub mod vectors;
