@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use halfnet_tests::command::{Folder, binary, json, refused};
+use halfnet_tests::command::{Folder, binary, halfnet, json, refused};
 use serde_json::Value;
 
 /// A party in a process of its own, ended when dropped.
@@ -68,7 +68,8 @@ fn what_two_processes_answer_is_predicted_bit_for_bit() {
         assert_eq!((&found["first"], &found["count"]), (&0.into(), &2.into()));
         let state = format!("{dealt}/dealer.postcard");
         let more = json(&["deal", "--more", "1", "--state", &state, "--json"]);
-        assert_eq!((&more["first"], &more["count"]), (&2.into(), &1.into()));
+        assert_eq!((&more["first"], &more["count"], &more["dealt"]), (&2.into(), &1.into(), &3.into()));
+        assert!(more["note"].as_str().unwrap().contains("if all 3 bundles of this pairing went to one input"));
 
         let pictures = ["idx:3", "idx:7", "idx:3"];
         let predicted = json(&[
@@ -115,4 +116,41 @@ fn predictions_that_cannot_be_made_are_refused() {
     refused(&["simulate", "--coins", state, "--counter", "0", "--picture", "idx:32"], 3, "give --data DIR");
     refused(&["simulate", "--coins", state], 2, "--counter");
     refused(&["simulate", "--coins", model.as_str(), "--counter", "0"], 5, "blob of kind");
+}
+
+#[test]
+fn a_party_says_what_it_did_and_leaves_when_it_is_done() {
+    let folder = Folder::new("party");
+    let model = folder.file("model.postcard", halfnet_host::bundled::MODEL);
+    let dealt = folder.path().join("dealt");
+    let warned = halfnet(&["deal", "--model", &model, "--out", dealt.to_str().unwrap(), "--insecure-test-seed", "0a"]);
+    assert!(String::from_utf8_lossy(&warned.stderr).contains("warning: --insecure-test-seed"));
+    assert!(String::from_utf8_lossy(&warned.stdout).contains("dealt under a test seed: insecure"));
+    let file = |name: &str| dealt.join(name).to_str().unwrap().to_owned();
+    let (zero, one) = (file("party0.postcard"), file("party1.postcard"));
+    // A port that is taken, and addresses that others could see.
+    let taken = std::net::TcpListener::bind(ANY).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(&["party", "--role", "1", "--material", &one, "--peer-listen", &address], 6, "another process uses this port");
+    for plaintext in [&[][..], &["--insecure-plaintext"]] {
+        let far = [&["party", "--role", "1", "--material", &one, "--peer-listen", "0.0.0.0:0"], plaintext].concat();
+        refused(&far, 6, "not loopback, and --insecure-test-seed was given");
+    }
+
+    let mut child = Command::new(binary())
+        .args(["party", "--role", "1", "--material", &one, "--peer-listen", ANY, "--inferences", "1", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+    json(&["infer", "--material", &zero, "--peer-connect", &address, "--json", "idx:1"]);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let served: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&served["role"], &served["inferences"], &served["failed"]), (&1.into(), &1.into(), &0.into()));
+    assert!(served["arena_bytes"].as_u64().unwrap() > 1000);
 }

@@ -71,8 +71,10 @@ fn help_lists_the_exit_codes() {
     let output = halfnet(&["--help"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
+    let readme = include_str!("../../README.md");
     for code in 0..=7 {
-        assert!(text.contains(&format!("\n  {code}  ")), "{text}");
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("  {code}  "))).unwrap_or_else(|| panic!("{code} in {text}"));
+        assert!(readme.contains(&format!("| {code} | {line} |")), "README.md says otherwise of exit code {code}");
     }
 }
 
@@ -83,6 +85,9 @@ fn wrong_command_lines_are_usage_errors() {
     refused(&["inspect", "--chunk", "9"], 2, "--chunk");
     refused(&["inspect", "--release", "everything"], 2, "logits:BITS");
     refused(&["inspect", "--release", "logits:17"], 2, "BITS must be 1 to 16");
+    refused(&["demo", "--release", "logits:exact"], 2, "exact logits are never released");
+    refused(&["demo", "--mode", "t", "--client", "p0"], 2, "with two servers (t) the client is a third");
+    refused(&["deal", "--more", "1"], 2, "--state");
     refused(&["inspect", "--mode", "t", "--client", "p0"], 2, "with two servers (t) the client is a third");
     refused(&["inspect", "--p0-memory", "1000"], 2, "memory budget is too small");
     refused(&["inspect", "--rtt=-1", "--bandwidth", "1"], 2, "zero or more");
@@ -123,4 +128,48 @@ fn missing_data_says_what_to_do() {
     refused(&["simulate", "--data", empty], 3, "no pictures of mnist");
     refused(&["import", &model, "--data", empty], 3, "no safetensors file");
     refused(&["import", "absent.safetensors", "--data", empty], 3, "cannot read");
+}
+
+#[test]
+fn demo_prints_what_an_inference_took() {
+    // Default: mode s, P0 as the client, the label alone.
+    let found = json(&["demo", "--images", "2", "--json"]);
+    assert_eq!((&found["mode"], &found["client"], &found["release"]), (&"s".into(), &"p0".into(), &"label".into()));
+    assert_eq!(found["insecure_test_seed"], false);
+    let seeded = ["demo", "--images", "2", "--json", "--mode", "t", "--release", "logits:16", "--insecure-test-seed", "c0de"];
+    let (first, second) = (json(&seeded), json(&seeded));
+    assert_eq!((&first["client"], &first["insecure_test_seed"]), (&"third".into(), &true.into()));
+    // The same coins, the same errors.
+    assert_eq!(first["max_abs_error"], second["max_abs_error"]);
+    for (found, logits) in [(&found, false), (&first, true)] {
+        assert_eq!((&found["images"], &found["correct"], &found["agree_with_reference"]), (&2.into(), &2.into(), &2.into()));
+        for pair in ["bytes_sent", "peak_rss_bytes", "arena_bytes"] {
+            let pair = found[pair].as_array().unwrap();
+            assert!(pair.len() == 2 && pair.iter().all(|n| n.as_u64().unwrap() > 1000), "{pair:?}");
+        }
+        assert!(found["cpu_s"].as_array().unwrap().iter().all(|s| s.as_f64().unwrap() > 0.0) && found["wall_s"].as_f64().unwrap() > 0.0);
+        assert!(found["rounds"].as_u64().unwrap() < found["flights"].as_u64().unwrap());
+        assert!(found["bundle_bytes"].as_u64().unwrap() > 100_000);
+        for error in ["max_abs_error", "relative_rms_error"] {
+            assert_eq!(found[error].as_f64().is_some_and(|e| e > 0.0 && e < 1.0), logits, "{error}");
+            assert_eq!(found[error].is_null(), !logits, "{error}");
+        }
+    }
+    // What the plan predicts is what moved.
+    let inspected = json(&["inspect", "--mode", "s", "--client", "p0", "--release", "label", "--json"]);
+    for field in ["bytes_sent", "rounds", "flights", "arena_bytes", "bundle_bytes"] {
+        assert_eq!(found[field], inspected[field], "{field}");
+    }
+}
+
+#[test]
+fn bench_prints_the_same_fields() {
+    for arguments in [&["relu", "--n", "1024"][..], &["conv", "--bits", "16"], &["conv"]] {
+        let found = json(&[&["bench"], arguments, &["--inferences", "1", "--json"]].concat());
+        let fields = ["images", "agree_with_reference", "bytes_sent", "rounds", "flights", "wall_s", "cpu_s", "peak_rss_bytes"];
+        for field in fields.into_iter().chain(["arena_bytes", "bundle_bytes", "max_abs_error", "relative_rms_error"]) {
+            assert!(!found[field].is_null(), "{arguments:?}: {field} in {found}");
+        }
+        assert_eq!(found["agree_with_reference"], found["images"]);
+    }
 }

@@ -25,7 +25,7 @@ fn child() {
     static SHUTDOWN: AtomicBool = AtomicBool::new(false);
     let Ok(command) = std::env::var(COMMAND) else { return };
     let done = match Cli::parse_from(std::iter::once("halfnet").chain(command.lines())) {
-        Cli::Party(party) => party.run(&SHUTDOWN),
+        Cli::Party(party) => party.run(&SHUTDOWN).map(drop),
         Cli::Infer(infer) => infer.run(&SHUTDOWN).map(drop),
     };
     if let Err(e) = done {

@@ -154,7 +154,7 @@ impl Common {
 }
 
 /// One gate's part of an inference.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct GateReport {
     gate: String,
     elements: usize,
@@ -256,6 +256,9 @@ struct ConvReport {
     limit_multiply_adds_per_s: f64,
     /// Multiply-adds of the convolution.
     multiply_adds: u64,
+    /// The widest ring's figures stand at the top too, as those of every other command.
+    #[serde(flatten)]
+    widest: Option<GateReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ring_16: Option<GateReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,7 +266,8 @@ struct ConvReport {
 }
 
 fn run_conv(arguments: &Conv, output: &Output) -> Result<(), Failure> {
-    let mut report = ConvReport { limit_multiply_adds_per_s: limit().multiply_adds, multiply_adds: 0, ring_16: None, ring_32: None };
+    let mut report =
+        ConvReport { limit_multiply_adds_per_s: limit().multiply_adds, multiply_adds: 0, widest: None, ring_16: None, ring_32: None };
     for bits in [16, 32].into_iter().filter(|b| arguments.bits.is_none_or(|wanted| wanted == *b)) {
         let bytes = gates::convolution(bits).map_err(|e| Failure::Usage(e.to_string()))?;
         let model = Model::decode(&bytes)?;
@@ -272,6 +276,7 @@ fn run_conv(arguments: &Conv, output: &Output) -> Result<(), Failure> {
         let pictures = gates::pictures(model.header.input.elements(), arguments.common.count());
         let whole = trial(&bytes, options, pictures, None, output)?;
         let found = gate("convolution and opening", &bytes, &options, 1, [0; 2], whole)?;
+        report.widest = Some(found.clone());
         *(if bits == 16 { &mut report.ring_16 } else { &mut report.ring_32 }) = Some(found);
     }
     if report.multiply_adds == 0 {

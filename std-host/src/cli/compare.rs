@@ -1,6 +1,7 @@
 //! `halfnet compare`: why a private answer differs, one picture, layer by layer.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use halfnet_core::wire::frame::{HEADER, Header};
@@ -11,6 +12,9 @@ use super::exit::Failure;
 use super::options::{DealFlags, Defaults, TestSeed};
 use super::output::Output;
 use super::source::ModelSource;
+
+/// Between two looks of a bar that says no more than that time passes.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Compare one picture layer by layer: float network, integers, two parties (dealt for looking into it)
 #[derive(Debug, Args)]
@@ -45,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let options = arguments.deal.resolve(&model, Defaults::Looked);
     let request = Request { model: source.bytes(), options, pixels: &pixels, float: float.as_ref(), test_seed: test_seed.as_deref() };
     let bar = output.progress().bar(1, "comparing");
-    bar.tick();
+    bar.enable_steady_tick(TICK);
     let mut corrupt = arguments.corrupt;
     let comparison = compare(&request, &mut |_, frame| {
         let layer = frame.first_chunk::<HEADER>().map(|head| Header::decode(head).layer);

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", requires = "state", value_parser = clap::value_parser!(u64).range(1..))]
     more: Option<u64>,
     /// The dealer's state of that pairing
-    #[arg(long, value_name = "FILE", requires = "more", conflicts_with_all = ["mode", "client", "release", "p0_memory", "p1_memory"])]
+    #[arg(long, value_name = "FILE", requires = "more", conflicts_with_all = ["mode", "client", "release", "p0_memory", "p1_memory", "chunk"])]
     state: Option<PathBuf>,
     #[command(flatten)]
     test_seed: TestSeed,

@@ -66,7 +66,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Inspect(arguments) => inspect::run(&arguments, output),
         Command::Simulate(arguments) => simulate::run(&arguments, output),
         Command::Deal(arguments) => deal::run(&arguments, output),
-        Command::Party(arguments) => party::party(&arguments),
+        Command::Party(arguments) => party::party(&arguments, output),
         Command::Infer(arguments) => party::infer(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Compare(arguments) => compare::run(&arguments, output),

@@ -62,6 +62,7 @@ impl FromStr for ReleaseFlag {
         match text.split_once(':') {
             None if text == "label" => Ok(Self::Label),
             None if text == "logits" => Ok(Self::Logits(None)),
+            Some(("logits", "exact" | "all")) => Err("exact logits are never released: BITS must be 1 to 16".to_owned()),
             Some(("logits", text)) => bits(text).map(|b| Self::Logits(Some(b))).ok_or_else(|| "BITS must be 1 to 16".to_owned()),
             _ => Err("must be `label`, `logits` or `logits:BITS`, BITS from 1 to 16".to_owned()),
         }

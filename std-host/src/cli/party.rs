@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use halfnet_host::process::args::{InferArgs, Inferred, PartyArgs};
-use halfnet_host::report::table::Table;
+use halfnet_host::report::table::{Table, grouped};
 
 use super::exit::Failure;
 use super::output::Output;
@@ -26,8 +26,16 @@ pub(crate) struct InferArguments {
     inner: InferArgs,
 }
 
-pub(crate) fn party(arguments: &PartyArguments) -> Result<(), Failure> {
-    Ok(arguments.inner.run(&SHUTDOWN)?)
+pub(crate) fn party(arguments: &PartyArguments, output: &Output) -> Result<(), Failure> {
+    let served = arguments.inner.run(&SHUTDOWN)?;
+    // With this flag standard output is the parent's, a line an event.
+    if arguments.inner.link.report_json {
+        return Ok(());
+    }
+    output.print(&served, |s| {
+        let (arena, peak) = (grouped(s.stats.arena_bytes), grouped(s.stats.peak_rss_bytes));
+        format!("{} inferences, {} failed; arena {arena} bytes, at most {peak} bytes resident\n", s.inferences, s.failed)
+    })
 }
 
 pub(crate) fn infer(arguments: &InferArguments, output: &Output) -> Result<(), Failure> {

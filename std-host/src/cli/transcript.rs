@@ -84,7 +84,6 @@ fn run_record(arguments: &Record, output: &Output) -> Result<(), Failure> {
     let model = source.model()?;
     let (pixels, _) = pictures::read(std::slice::from_ref(&arguments.picture), &model.header, arguments.data.as_deref())?.remove(0);
     let bar = output.progress().bar(1, "recording");
-    bar.tick();
     let options = arguments.deal.resolve(&model, Defaults::Looked);
     let transcript = record(source.bytes(), options, &pixels, &arguments.insecure_test_seed)?;
     transcript.write(&arguments.out)?;

@@ -123,6 +123,7 @@ fn finish(
         mode: mode_name(mode),
         client: client_name(client),
         release: release_name(release),
+        insecure_test_seed: request.test_seed.is_some(),
         float_label: references.float,
         deterministic_label: references.deterministic,
         stochastic_label: references.stochastic,

@@ -88,6 +88,8 @@ pub struct Comparison {
     pub client: &'static str,
     /// Release, as on the command line.
     pub release: String,
+    /// Dealt under a test seed.
+    pub insecure_test_seed: bool,
     /// The float network's label.
     pub float_label: Option<usize>,
     /// The deterministic integers' label.

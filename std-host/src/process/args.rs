@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use halfnet_core::plan::Role;
 
-use super::report::Event;
+use super::report::{Event, PartyStats};
 use super::{ClientConfig, PartyConfig, PeerAddress, ProcessError, ThirdClient, infer_as_seed_party, pictures, run_party};
 use crate::material::{PartyZero, Public};
 
@@ -195,16 +195,42 @@ impl PartyArgs {
         Ok((config, if self.role == 0 { Role::Seed } else { Role::Bundle }))
     }
 
-    /// Runs the party.
+    /// Runs the party until it ends by itself.
     ///
     /// # Errors
     /// See [`ProcessError`].
-    pub fn run(&self, shutdown: &'static AtomicBool) -> Result<(), ProcessError> {
+    pub fn run(&self, shutdown: &'static AtomicBool) -> Result<Served, ProcessError> {
         let (config, role) = self.resolve()?;
         self.link.warn();
         self.link.watch_input(shutdown);
-        run_party(&config, role, shutdown, &mut self.link.reporter())
+        let mut served = Served { role: self.role, ..Served::default() };
+        let mut reporter = self.link.reporter();
+        let mut report = |event: Event| {
+            match &event {
+                Event::Inference(_) => served.inferences += 1,
+                Event::Failed { .. } => served.failed += 1,
+                Event::Finished(stats) => served.stats = *stats,
+                _ => {}
+            }
+            reporter(event);
+        };
+        run_party(&config, role, shutdown, &mut report)?;
+        Ok(served)
     }
+}
+
+/// What a party did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Served {
+    /// 0 or 1.
+    pub role: u8,
+    /// Inferences done.
+    pub inferences: u64,
+    /// Inferences that failed, where the party went on.
+    pub failed: u64,
+    /// The whole run's figures.
+    #[serde(flatten)]
+    pub stats: PartyStats,
 }
 
 /// Pictures and labels.

@@ -73,21 +73,24 @@ pub struct DealReport {
     pub arena_bytes: [u64; 2],
     /// Dealt under a test seed.
     pub insecure_test_seed: bool,
+    /// Bundles that this pairing was ever dealt: they cap the queries.
+    pub dealt: u64,
     /// What repeated queries would tell.
     pub note: String,
 }
 
-/// What repeated queries tell the client, in words.
+/// What repeated queries tell the client, in words; `dealt` bundles of the pairing cap them.
 #[must_use]
-pub fn repetition_note(release: Release, count: u64) -> String {
-    let bits = 0.5 * (count.max(1) as f64).log2();
+pub fn repetition_note(release: Release, dealt: u64) -> String {
+    let bits = 0.5 * (dealt.max(1) as f64).log2();
     let released = match release {
         Release::Label => "the label".to_owned(),
         Release::Logits { bits } => format!("logits of {bits} bits"),
     };
     format!(
         "each inference releases {released}; rounding is unbiased, so N repeats of one input add about ½·log2 N bits to each logit \
-         ({bits:.1} bits if all {count} bundles went to one input). Nothing limits that but the number of bundles."
+         ({bits:.1} bits if all {dealt} bundles of this pairing went to one input), and fine logits tell about the weights. Nothing caps \
+         repeated queries but the number of bundles."
     )
 }
 
@@ -228,7 +231,8 @@ fn deal_batch(
         flights: cost.flights,
         arena_bytes: [arena(halfnet_core::plan::Role::Seed), arena(halfnet_core::plan::Role::Bundle)],
         insecure_test_seed: state.public.test,
-        note: repetition_note(plan.header.options.release, count),
+        dealt: next,
+        note: repetition_note(plan.header.options.release, next),
     })
 }
 

@@ -212,7 +212,7 @@ impl Difference {
     fn text(&self) -> String {
         let layer = match (self.layer, &self.linear) {
             (Some(layer), Some(linear)) => format!("layer {layer} ({linear})"),
-            _ => "before or after the layers".to_owned(),
+            _ => "outside the layers".to_owned(),
         };
         let byte = match (self.byte, self.bytes) {
             (None, _) => "only one transcript has this frame".to_owned(),

@@ -53,6 +53,7 @@ pub(super) fn judge(
         mode: inspection.mode,
         client: inspection.client,
         release: inspection.release.clone(),
+        insecure_test_seed: trial.test_seed.is_some(),
         activations: inspection.activations,
         relus: inspection.relus,
         images: verdicts.len(),

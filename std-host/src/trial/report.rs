@@ -15,6 +15,8 @@ pub struct TrialReport {
     pub client: &'static str,
     /// Release, as on the command line.
     pub release: String,
+    /// Dealt under a test seed.
+    pub insecure_test_seed: bool,
     /// Elements that an activation is computed of.
     pub activations: usize,
     /// How many of them are ReLU.
@@ -130,8 +132,9 @@ impl TrialReport {
         pair("packed weights", self.weight_bytes.map(grouped));
         pair("peak resident bytes", self.peak_rss_bytes.map(grouped));
         let count = |what: &str, count: Option<usize>| count.map_or(String::new(), |n| format!("  {n} {what}\n"));
+        let insecure = if self.insecure_test_seed { "dealt under a test seed: insecure\n" } else { "" };
         let mut text = format!(
-            "{}: {} of {} activations are ReLU; mode {}, client {}, release {}\n\n{}\n{}\n\
+            "{insecure}{}: {} of {} activations are ReLU; mode {}, client {}, release {}\n\n{}\n{}\n\
              {} rounds, {} flights, {}; bundle {} bytes\n\nof {} pictures\n",
             self.model,
             grouped(self.relus as u64),
