@@ -266,17 +266,42 @@ impl Bitmap<'_> {
         match self {
             Self::All => range.len(),
             Self::None => 0,
-            Self::Bits(bytes) => {
-                let whole = range.start.div_ceil(8)..range.end / 8;
-                if whole.start >= whole.end {
-                    return range.filter(|&i| self.get(i)).count();
-                }
-                let edge = |r: core::ops::Range<usize>| r.filter(|&i| self.get(i)).count();
-                let middle = bytes.get(whole.clone()).map_or(0, |b| b.iter().map(|b| b.count_ones() as usize).sum::<usize>());
-                edge(range.start..whole.start * 8) + middle + edge(whole.end * 8..range.end)
+            Self::Bits(_) => {
+                let words = range.start / 64..range.end.div_ceil(64);
+                words.map(|word| (self.word(word) & mask_of(word, &range)).count_ones() as usize).sum()
             }
         }
     }
+
+    /// The bits of elements 64·`word` to 64·`word` + 63, the first lowest; zeros beyond a bitmap's end.
+    #[must_use]
+    #[inline]
+    pub fn word(&self, word: usize) -> u64 {
+        match self {
+            Self::All => u64::MAX,
+            Self::None => 0,
+            Self::Bits(bytes) => {
+                let bytes = bytes.get(8 * word..).unwrap_or(&[]);
+                bytes.first_chunk().map_or_else(
+                    || bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
+                    |bytes| u64::from_le_bytes(*bytes),
+                )
+            }
+        }
+    }
+}
+
+/// Which of the elements 64·`word` to 64·`word` + 63 lie in `range`, as bits.
+#[must_use]
+#[inline]
+pub(crate) fn mask_of(word: usize, range: &core::ops::Range<usize>) -> u64 {
+    let first = 64 * word;
+    let below = |end: usize| match end.saturating_sub(first) {
+        0 => 0,
+        bits if bits < 64 => (1 << bits) - 1,
+        _ => u64::MAX,
+    };
+    below(range.end) & !below(range.start)
 }
 
 impl Linear<'_> {

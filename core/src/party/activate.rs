@@ -34,7 +34,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 group.pending = Some(tile);
             }
         }
-        if group.opened == group.layer.group_tiles(group.group) && group.layer.group_relus(group.group) > 0 {
+        if group.opened == group.layer.group_tiles(group.group) && group.relus > 0 {
             self.begin_comparison(group)?;
         }
         Ok(())
@@ -45,7 +45,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
         let layout = group.work.layout;
         let size = layout.state_words();
         let blind = self.is_blind();
-        let relus = group.layer.group_relus(group.group);
+        let relus = group.relus;
         let mut chunks = Selected::new(group.layer.relu(), true, group.layer.group_range(group.group));
         for word in 0..relus.div_ceil(LANES) {
             let mut opened = [0_u16; LANES];
@@ -73,7 +73,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     pub(super) fn mask_level(&mut self, group: &mut Group<'p>, level: usize) -> Result<(), ErrorKind> {
         let layout = group.work.layout;
         let size = layout.state_words();
-        for word in 0..group.layer.group_relus(group.group).div_ceil(LANES) {
+        for word in 0..group.relus.div_ceil(LANES) {
             let record = self.state.get_mut(word * size..(word + 1) * size).ok_or(MaterialError::Bundle)?;
             if level == layout.levels() {
                 comparison::open_sign(layout, record);
@@ -100,7 +100,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     /// Comparisons of a frame of a bit step.
     fn frame_lanes(&self, group: &Group<'_>, tile: usize) -> usize {
         let words = group.layer.words_a_frame();
-        group.layer.group_relus(group.group).saturating_sub(tile * words * LANES).min(words * LANES)
+        group.relus.saturating_sub(tile * words * LANES).min(words * LANES)
     }
 
     /// Offsets of a frame's records in the state, a reader of its planes, and the first record's number.
@@ -193,7 +193,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
 
 /// C of the group's ReLUs, which P0 in H keeps behind the comparison records.
 fn kept_opened<'s>(state: &'s mut [u64], group: &Group<'_>) -> &'s mut [u16] {
-    let relus = group.layer.group_relus(group.group);
+    let relus = group.relus;
     let records = relus.div_ceil(LANES) * group.work.layout.state_words();
     bytemuck::cast_slice_mut(state.get_mut(records..).unwrap_or(&mut [])).get_mut(..relus).unwrap_or(&mut [])
 }

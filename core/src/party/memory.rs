@@ -1,6 +1,7 @@
 //! The arena: 64-bit words that the caller lends, seen as whatever a region holds.
 
 use crate::bits::LANES;
+use crate::model::mask_of;
 use crate::packing::Unpacker;
 use crate::plan::Region;
 use crate::ring::{Word, WordKind, Words, WordsMut};
@@ -162,42 +163,21 @@ impl Iterator for Selected<'_> {
     type Item = Chunk;
 
     fn next(&mut self) -> Option<Chunk> {
-        use crate::model::Bitmap;
         let mut chunk = Chunk { indices: [0; 64], count: 0 };
-        let all = match self.bitmap {
-            Bitmap::All => Some(self.relu),
-            Bitmap::None => Some(!self.relu),
-            Bitmap::Bits(_) => None,
-        };
-        match all {
-            Some(false) => return None,
-            Some(true) => {
-                chunk.count = (self.end - self.next).min(64);
-                for (slot, index) in chunk.indices.iter_mut().zip(self.next..self.next + chunk.count) {
-                    *slot = index as u32;
+        while self.next < self.end && chunk.count < chunk.indices.len() {
+            let word = self.next / 64;
+            let bits = self.bitmap.word(word);
+            let mut wanted = if self.relu { bits } else { !bits } & mask_of(word, &(self.next..self.end));
+            let base = 64 * word as u32;
+            for slot in chunk.indices.iter_mut().skip(chunk.count) {
+                if wanted == 0 {
+                    break;
                 }
-                self.next += chunk.count;
+                *slot = base + wanted.trailing_zeros();
+                wanted &= wanted - 1;
+                chunk.count += 1;
             }
-            None => {
-                let Bitmap::Bits(bytes) = self.bitmap else { return None };
-                while self.next < self.end && chunk.count < 64 {
-                    // A byte without any wanted bit is passed over whole.
-                    if self.next.is_multiple_of(8) {
-                        let byte = bytes.get(self.next / 8).copied().unwrap_or(0);
-                        if byte == if self.relu { 0 } else { 0xff } {
-                            self.next += 8;
-                            continue;
-                        }
-                    }
-                    if self.bitmap.get(self.next) == self.relu {
-                        if let Some(slot) = chunk.indices.get_mut(chunk.count) {
-                            *slot = self.next as u32;
-                        }
-                        chunk.count += 1;
-                    }
-                    self.next += 1;
-                }
-            }
+            self.next = if wanted == 0 { 64 * (word + 1) } else { (base + wanted.trailing_zeros()) as usize };
         }
         (chunk.count > 0).then_some(chunk)
     }

@@ -44,6 +44,8 @@ pub(super) struct Group<'p> {
     pub(super) layer: LayerPlan<'p>,
     pub(super) work: Work,
     pub(super) group: usize,
+    /// Its ReLUs.
+    pub(super) relus: usize,
     pub(super) steps: heapless::Vec<Step, MAX_STEPS>,
     pub(super) sent: Place,
     pub(super) received: Place,
@@ -266,6 +268,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
                 work: layer.work(&options),
                 steps: layer.steps(&options, index),
                 group: index,
+                relus: layer.group_relus(index),
                 layer,
                 sent: (0, 0),
                 received: (0, 0),
@@ -292,7 +295,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// Exchanges of a group: every step that moves anything, but for polynomials beside comparisons.
     fn count_rounds(&mut self, group: &Group<'_>) {
         for &step in &group.steps {
-            if step == Step::OpenPolynomial && group.layer.group_relus(group.group) > 0 {
+            if step == Step::OpenPolynomial && group.relus > 0 {
                 continue;
             }
             let moves = (0..group.layer.step_tiles(group.group, step))
@@ -487,7 +490,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
 
     /// Every element of the last group has flowed into its windows.
     fn accumulated(&self, group: &Group<'_>) -> bool {
-        group.opened == group.layer.group_tiles(group.group) && (group.layer.group_relus(group.group) == 0 || group.signed)
+        group.opened == group.layer.group_tiles(group.group) && (group.relus == 0 || group.signed)
     }
 
     /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first, or [`Session::provide_masked`]: a peer that

@@ -53,7 +53,7 @@ pub fn relu(elements: usize, width: u8) -> Result<Vec<u8>, GateError> {
     let gate_weights = factor.max(1).to_le_bytes();
     let bias = [0; 8];
     let step = Step::Activate(Activation { ring_bits, shift: RELU_SHIFT, relu: Bitmap::All, polynomial: None, pool: None });
-    let reader = Reader::new(input, &[width + 4]);
+    let reader = Reader::new(input, width + 4);
     let layers = [layer(0, gate, Integers { bits: 64, bytes: &gate_weights }, &bias, step), reader.layer(1)];
     encode("relu", input, &layers)
 }
@@ -78,7 +78,7 @@ pub fn convolution(ring_bits: u8) -> Result<Vec<u8>, GateError> {
     let scale = 1_i64 << (ring_bits - 16);
     let gate_weights: Vec<u8> = (0..gate.weights()).flat_map(|_| ((spread() * scale) as i32).to_le_bytes()).collect();
     let bias = [0; 8 * 64];
-    let reader = Reader::new(inner, &[CONVOLUTION_OPENED]);
+    let reader = Reader::new(inner, CONVOLUTION_OPENED);
     let layers = [
         layer(0, before, Integers { bits: 8, bytes: &before_weights }, &bias, Step::Rescale { shift: 0, pool: None }),
         layer(1, gate, Integers { bits: 32, bytes: &gate_weights }, &bias, Step::Rescale { shift, pool: None }),
@@ -119,7 +119,7 @@ fn layer<'a>(source: u16, geometry: Convolution, weights: Integers<'a>, bias: &'
     Layer { terms, bias: Integers { bits: 64, bytes: bias }, step, output_scale: &[] }
 }
 
-/// The last layer: two logits, each of which reads one element.
+/// The last layer: two logits, each of which reads the first element of a channel. It is no part of a gate and takes next to nothing.
 struct Reader {
     geometry: Convolution,
     weights: Vec<u8>,
@@ -127,12 +127,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(input: Shape, ring_bits: &[u8; 1]) -> Self {
-        let elements = input.elements();
-        let mut weights = vec![0; 2 * elements];
+    fn new(input: Shape, ring_bits: u8) -> Self {
+        let channels = usize::from(input.channels);
+        let mut weights = vec![0; 2 * channels];
         weights[0] = 1;
-        weights[2 * elements - 1] = 1;
-        Self { geometry: conv(input, 2, (input.height, input.width), 0), weights, ring_bits: ring_bits[0] }
+        weights[2 * channels - 1] = 1;
+        let geometry = Convolution { stride: input.height.max(input.width), ..conv(input, 2, (1, 1), 0) };
+        Self { geometry, weights, ring_bits }
     }
 
     fn layer(&self, source: u16) -> Layer<'_> {

@@ -90,13 +90,12 @@ pub fn drive<H: Half, M: ModelHalf, I: Input>(
                 moved = true;
             }
         }
-        trace.stands_in(session.at().map(|(layer, _)| layer));
         let at = session.at();
         let failed = |source| DriveError::Link { at, source };
         link.flush().map_err(failed)?;
         if session.is_finished() {
             if link.waiting() == 0 {
-                trace.stands_in(None);
+                trace.mark(session.at().map(|(layer, _)| layer));
                 return Ok(());
             }
         } else if session.can_receive() {
@@ -108,8 +107,9 @@ pub fn drive<H: Half, M: ModelHalf, I: Input>(
                 frame => frame,
             };
             if let Some(frame) = frame {
-                trace.frame(false, frame);
+                trace.mark(at.map(|(layer, _)| layer));
                 session.handle_frame(frame)?;
+                trace.frame(false, frame);
                 let length = frame.len();
                 link.consume(length);
                 moved = true;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use halfnet_core::wire::frame::Header;
+use halfnet_core::wire::frame::{Header, NO_LAYER};
 use serde::{Deserialize, Serialize};
 
 use crate::process::thread_seconds;
@@ -14,7 +14,7 @@ pub struct LayerTrace {
     pub sent: u64,
     /// Bytes received, headers included.
     pub received: u64,
-    /// Seconds that the walk stood in it.
+    /// Seconds that its frames took: computed, waited for, used.
     pub seconds: f64,
     /// Processor seconds of this thread in it.
     pub cpu_s: f64,
@@ -25,7 +25,6 @@ pub struct LayerTrace {
 pub struct Trace {
     layers: Vec<LayerTrace>,
     outside: LayerTrace,
-    at: Option<u16>,
     since: Instant,
     processor: f64,
     record: Option<Vec<(bool, Vec<u8>)>>,
@@ -36,7 +35,7 @@ impl Trace {
     #[must_use]
     pub fn new(layers: u16) -> Self {
         let layers = vec![LayerTrace::default(); usize::from(layers)];
-        Self { layers, outside: LayerTrace::default(), at: None, since: Instant::now(), processor: thread_seconds(), record: None }
+        Self { layers, outside: LayerTrace::default(), since: Instant::now(), processor: thread_seconds(), record: None }
     }
 
     /// Keeps every frame too, for a transcript.
@@ -53,29 +52,26 @@ impl Trace {
         self.layers.get_mut(usize::from(layer)).unwrap_or(&mut self.outside)
     }
 
-    /// Counts a frame.
+    /// Counts a frame, and the time since the last mark to the layer that it names: whoever sends a frame has just computed it, whoever
+    /// took one has just used it.
     pub fn frame(&mut self, sent: bool, frame: &[u8]) {
         let Some(header) = frame.first_chunk().map(Header::decode) else { return };
         let layer = self.of(header.layer);
         *(if sent { &mut layer.sent } else { &mut layer.received }) += frame.len() as u64;
+        self.mark(Some(header.layer));
         if let Some(record) = &mut self.record {
             record.push((sent, frame.to_vec()));
         }
     }
 
-    /// The walk stands in `layer`.
-    pub fn stands_in(&mut self, layer: Option<u16>) {
-        if layer != self.at {
-            let now = Instant::now();
-            let seconds = now.duration_since(self.since).as_secs_f64();
-            let (then, processor) = (self.processor, thread_seconds());
-            let left = self.of(self.at.unwrap_or(u16::MAX));
-            left.seconds += seconds;
-            left.cpu_s += processor - then;
-            self.processor = processor;
-            self.at = layer;
-            self.since = now;
-        }
+    /// Counts the time since the last mark to `layer`.
+    pub fn mark(&mut self, layer: Option<u16>) {
+        let (now, processor) = (Instant::now(), thread_seconds());
+        let (seconds, cpu_s) = (now.duration_since(self.since).as_secs_f64(), processor - self.processor);
+        (self.since, self.processor) = (now, processor);
+        let layer = self.of(layer.unwrap_or(NO_LAYER));
+        layer.seconds += seconds;
+        layer.cpu_s += cpu_s;
     }
 
     /// The layers' figures.
