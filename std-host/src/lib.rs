@@ -6,6 +6,9 @@
 //!
 //! Two parties as processes: [`material`] holds their files, [`store`] what is used once, [`link`] carries frames, [`party_model`] multiplies
 //! by a party's weights, [`process`] deals and runs parties and clients. [`entropy`] is where randomness enters.
+//!
+//! Whether they answer what they must: [`predict`] knows it beforehand from the dealer's state, [`trial`] runs both processes and judges
+//! them, [`compare`] and [`transcript`] look into a [`rehearsal`] of both parties in one process.
 #![deny(unsafe_code)]
 
 pub mod bench;

@@ -1,8 +1,14 @@
 //! `compare` and `transcript`: that nothing is off where all is well, and that a fault is named where it was made.
 
-use halfnet_core::model::{Integers, Linear, Model};
+use halfnet_core::error::ModelError;
+use halfnet_core::model::{Integers, Linear, Model, Normalisation};
+use halfnet_core::plan::{Client, Mode, Options, Release, compile};
+use halfnet_host::compare::{Request, compare};
+use halfnet_host::transcript::{diff, record};
+use halfnet_host::trial::TrialError;
 use halfnet_tests::command::{Folder, halfnet, json, refused};
-use halfnet_tests::dealt::sealed;
+use halfnet_tests::dealt::{pixels, sealed};
+use halfnet_tests::network::random_network;
 use serde_json::Value;
 
 const MODES: [[&str; 4]; 4] = [
@@ -84,6 +90,22 @@ fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave(
 }
 
 #[test]
+fn compare_says_when_a_sum_leaves_its_range() {
+    let folder = Folder::new("garbled");
+    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let bias: Vec<i64> = model.layers[1].bias.iter().collect();
+    let raised: Vec<u8> = bias.iter().enumerate().flat_map(|(c, b)| (b + if c == 3 { 16_384 } else { 0 }).to_le_bytes()).collect();
+    model.layers[1].bias = Integers { bits: 64, bytes: raised.leak() };
+    let path = folder.file("raised.postcard", &sealed(&model));
+    let says = "leave the integers at layer 1 (conv 3×3 8→16 /2): its sum leaves its range on this picture";
+    let found = failed_check(&["compare", "--model", &path, "--json"], says);
+    assert_eq!(found["first_layer_off"], 1);
+    let layer = &found["layers"][1];
+    assert!(layer["range_violations"].as_u64().unwrap() > 0 && layer["used"].as_f64().unwrap() > 1.0, "{layer}");
+    assert_eq!(found["layers"][0]["range_violations"], 0);
+}
+
+#[test]
 fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
     let folder = Folder::new("transcripts");
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -140,4 +162,96 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
     let cut = std::fs::read(path("a0")).unwrap();
     let cut = folder.file("cut", &cut[..cut.len() - 20]);
     refused(&["transcript", "diff", &path("a0"), &cut], 3, "line ");
+}
+
+/// A random network whose pixels lie around 128, as a file.
+fn random_model(seed: u64) -> Vec<u8> {
+    let mut model = random_network(seed);
+    for normalisation in &mut model.header.normalisation {
+        *normalisation = Normalisation { gain: 1 << 16, offset: -(128 << 16) };
+    }
+    sealed(&model)
+}
+
+/// Options of every mode and client, with memory enough and with little of it for P0.
+fn all_options() -> impl Iterator<Item = Options> {
+    let ample = compile::ample();
+    let clients = [
+        (Mode::TwoServers, Client::Third),
+        (Mode::Shared, Client::SeedParty),
+        (Mode::Shared, Client::Third),
+        (Mode::Held, Client::SeedParty),
+        (Mode::Held, Client::Third),
+    ];
+    let memories = [ample, [6 << 10, ample[1]]];
+    let release = Release::Logits { bits: 6 };
+    clients.into_iter().flat_map(move |(mode, client)| memories.map(|memory| Options { mode, client, release, chunk_bits: 4, memory }))
+}
+
+#[test]
+fn every_wire_of_every_kind_of_layer_is_reconstructed() {
+    let (mut compared, mut wires) = (0, 0);
+    for seed in 0..24 {
+        let bytes = random_model(seed);
+        let model = Model::decode(&bytes).unwrap();
+        let pixels = pixels(&model, seed);
+        for options in all_options() {
+            let request = Request { model: &bytes, options, pixels: &pixels, float: None, test_seed: Some("77") };
+            let found = match compare(&request, &mut |_, _| {}) {
+                Ok(found) => found,
+                // Not every network fits into little memory, or has logits of so many bits.
+                Err(TrialError::Plan(ModelError::Memory | ModelError::ReleaseBits)) => continue,
+                Err(error) => panic!("seed {seed}, {options:?}: {error}"),
+            };
+            if found.range_violations > 0 {
+                continue;
+            }
+            assert!(found.is_exact(), "seed {seed}, {options:?}: {}", found.verdict());
+            compared += 1;
+            wires += found.layers.iter().filter(|l| l.parties_off.is_some()).count();
+        }
+    }
+    assert!(compared > 100 && wires > 3 * compared, "{compared} networks, {wires} wires");
+}
+
+#[test]
+fn a_flipped_bit_is_found_in_its_frame_at_its_byte_and_element() {
+    let mut located = [0, 0];
+    for seed in 0..12 {
+        let bytes = random_model(seed);
+        let model = Model::decode(&bytes).unwrap();
+        let pixels = pixels(&model, seed);
+        for options in all_options() {
+            let a = match record(&bytes, options, &pixels, "77") {
+                Ok(transcript) => transcript,
+                Err(TrialError::Plan(ModelError::Memory | ModelError::ReleaseBits)) => continue,
+                Err(error) => panic!("seed {seed}, {options:?}: {error}"),
+            };
+            for frame in 0..a.lines.len() {
+                let line = &a.lines[frame];
+                let last = line.payload.len() - 1;
+                let mut elements = Vec::new();
+                for byte in [0, last] {
+                    let mut b = a.clone();
+                    b.lines[frame].payload[byte] ^= 1;
+                    let found = diff(&a, &b).unwrap();
+                    let first = found.first.unwrap();
+                    assert_eq!((found.frames_off, first.frame, first.byte), (1, frame, Some(byte)), "seed {seed}, {options:?}");
+                    assert_eq!((&first.from, first.layer, &first.step), (&line.from, line.layer, &line.step));
+                    elements.push(first.element.map(|e| e.index));
+                }
+                // Padding at the end of a payload is of no element.
+                let [first, end] = elements[..] else { unreachable!() };
+                let of_elements = line.step.starts_with("opening") || line.step.starts_with("comparison");
+                if let (Some(layer), true) = (line.layer, of_elements) {
+                    let sum = model.layers[usize::from(layer)].sum_shape().elements();
+                    let first = first.unwrap_or_else(|| panic!("seed {seed}, {options:?}: {line:?}"));
+                    assert!(first < sum && end.is_none_or(|end| first <= end && end < sum), "seed {seed}, {options:?}: {line:?}");
+                    located[usize::from(first > 0)] += 1;
+                }
+            }
+        }
+    }
+    // Tiles begin elsewhere than at the first element.
+    assert!(located.iter().all(|count| *count > 500), "{located:?}");
 }
