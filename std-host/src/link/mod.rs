@@ -3,7 +3,7 @@
 //! * [`Link`] is one connection: bytes wait in a queue until the socket takes them, frames are handed out when they are whole, and no call
 //!   blocks. A frame that is longer than the plan allows is refused before it is buffered.
 //! * [`Reactor`] is the one place where a thread sleeps: until any of its sockets can go on.
-//! * [`drive`] moves a sans-io session over a link.
+//! * [`drive()`] moves a sans-io session over a link.
 
 mod connection;
 pub mod drive;
