@@ -164,11 +164,15 @@ fn demo_prints_what_an_inference_took() {
 
 #[test]
 fn bench_prints_the_same_fields() {
-    for arguments in [&["relu"][..], &["conv", "--bits", "16"], &["conv"]] {
+    for arguments in [&["relu", "--n", "1024"][..], &["conv", "--bits", "16"], &["conv"]] {
         let found = json(&[&["bench"], arguments, &["--inferences", "1", "--json"]].concat());
         let fields = ["images", "agree_with_reference", "bytes_sent", "rounds", "flights", "wall_s", "cpu_s", "peak_rss_bytes"];
-        for field in fields.into_iter().chain(["arena_bytes", "bundle_bytes", "max_abs_error", "relative_rms_error"]) {
+        for field in fields.into_iter().chain(["arena_bytes", "bundle_bytes", "max_abs_error"]) {
             assert!(!found[field].is_null(), "{arguments:?}: {field} in {found}");
+        }
+        // No data set has these pictures, and the logits of a single gate need not vary from one to the next.
+        for field in ["correct", "relative_rms_error"] {
+            assert!(found.get(field).is_some(), "{arguments:?}: {field} in {found}");
         }
         assert_eq!(found["agree_with_reference"], found["images"]);
     }
