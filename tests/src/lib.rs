@@ -6,6 +6,7 @@ pub mod dealt;
 pub mod hostile;
 pub mod network;
 pub mod pair;
+pub mod processes;
 pub mod reference;
 pub mod residual;
 pub mod statistics;

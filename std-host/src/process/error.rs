@@ -59,6 +59,31 @@ impl Reason {
     }
 }
 
+/// Where an inference stood when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The parties tell each other that they have burned the counter.
+    Acknowledge,
+    /// The client gets shares of A and sends E.
+    Input,
+    /// The parties walk the plan.
+    Layers,
+    /// The client gets the output.
+    Output,
+}
+
+impl Stage {
+    /// What stands before an error that does not name layer and step itself.
+    const fn prefix(self, source: &ProcessError) -> &'static str {
+        match (source, self) {
+            (ProcessError::Drive(_), _) | (_, Self::Layers) => "",
+            (_, Self::Acknowledge) => "before the first layer, at the acknowledgements: ",
+            (_, Self::Input) => "before the first layer, at the client's input: ",
+            (_, Self::Output) => "behind the last layer, at the client's output: ",
+        }
+    }
+}
+
 /// Why a process ended.
 #[derive(Debug, Error)]
 pub enum ProcessError {
@@ -194,10 +219,12 @@ pub enum ProcessError {
     #[error("the client: {0}")]
     ClientLink(LinkError),
     /// After the burn.
-    #[error("inference {counter} ended early and its counter and bundle are spent: {source}")]
+    #[error("inference {counter} ended early and its counter and bundle are spent: {}{source}", stage.prefix(source))]
     Spent {
         /// The counter.
         counter: u64,
+        /// Where it stood.
+        stage: Stage,
         /// Why.
         source: Box<ProcessError>,
     },
@@ -275,7 +302,7 @@ impl From<SessionError> for ProcessError {
 
 impl ProcessError {
     /// Marks an error as one that came after the burn.
-    pub(super) fn after_burn(counter: u64) -> impl FnOnce(Self) -> Self {
-        move |source| Self::Spent { counter, source: Box::new(source) }
+    pub(super) fn after_burn(counter: u64, stage: Stage) -> impl FnOnce(Self) -> Self {
+        move |source| Self::Spent { counter, stage, source: Box::new(source) }
     }
 }

@@ -9,7 +9,7 @@ use halfnet_core::plan::{Client, Mode, Plan, Role};
 use halfnet_core::wire::frame::HEADER;
 use halfnet_core::wire::message::{Code, MASK, MaskHeader};
 
-use super::ProcessError;
+use super::error::{ProcessError, Stage};
 use super::handshake::{Burned, acknowledge};
 use super::report::InferenceStats;
 use super::usage::thread_seconds;
@@ -43,10 +43,12 @@ impl Desk<'_, '_> {
     /// Anything; the counter is spent, and the error says so.
     pub(super) fn run(mut self, burned: &Burned, half: impl Half, input: Option<&[i32]>) -> Result<Outcome, ProcessError> {
         let counter = burned.counter;
-        self.run_inner(burned, half, input).map_err(ProcessError::after_burn(counter))
+        let mut stage = Stage::Acknowledge;
+        let done = self.run_inner(burned, half, input, &mut stage);
+        done.map_err(ProcessError::after_burn(counter, stage))
     }
 
-    fn run_inner(&mut self, burned: &Burned, half: impl Half, input: Option<&[i32]>) -> Result<Outcome, ProcessError> {
+    fn run_inner(&mut self, burned: &Burned, half: impl Half, input: Option<&[i32]>, stage: &mut Stage) -> Result<Outcome, ProcessError> {
         let Self { plan, role, reactor, peer, client, model, arena, limits } = self;
         let (plan, role) = (*plan, *role);
         let (began, processor) = (Instant::now(), thread_seconds());
@@ -54,6 +56,7 @@ impl Desk<'_, '_> {
         let sent_before = sent(peer, client);
         let mut trace = Trace::new(plan.header.layers);
         acknowledge(peer, reactor, burned, limits)?;
+        *stage = Stage::Input;
 
         let parts = Parts { plan: plan.clone(), role, half, model: Lent(model), arena };
         let mut session = Session::new(parts)?;
@@ -75,7 +78,9 @@ impl Desk<'_, '_> {
             }
         }
         let mut input = input;
+        *stage = Stage::Layers;
         drive(&mut session, role, input.as_mut(), peer, reactor, limits, &mut trace)?;
+        *stage = Stage::Output;
         let mut answer = Vec::new();
         if let Some(client) = client {
             let (words, bits) = output_shape(plan);

@@ -26,7 +26,7 @@ pub(crate) use client::mask;
 pub use client::{ClientConfig, ThirdClient};
 pub use config::{PartyConfig, PeerAddress, check_address};
 pub use deal::{DealReport, DealRequest, MoreRequest, deal, deal_more, repetition_note};
-pub use error::{ProcessError, Reason};
+pub use error::{ProcessError, Reason, Stage};
 pub use pair::{Launcher, PairInference, PairReport, PairRun};
 pub use report::{Event, InferenceStats, PartyStats};
 pub use seed_party::{infer_as_seed_party, run_seed_party};

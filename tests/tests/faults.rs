@@ -1,0 +1,313 @@
+//! Links that fail under real processes: the peer gone at any byte, silent, sending too much, too little, something else. Every process
+//! ends with an exit code and says why; what is spent is exactly what was burned, and the next inference goes well.
+
+use std::time::Duration;
+
+use halfnet_core::plan::{Client, Mode, Options, Release, compile};
+use halfnet_core::wire::frame::{HEADER, Header};
+use halfnet_core::wire::message::{ACKNOWLEDGE, HELLO, REPLY};
+use halfnet_host::process::Event;
+use halfnet_tests::dealt::{Dealt, TEST_SEED, pixels};
+use halfnet_tests::network::every_step;
+use halfnet_tests::processes::{ANY_PORT, Ended, Fault, Line, Meddle, Running, Stock, Way};
+
+/// The peer's fault.
+const PEER: i32 = 4;
+/// Nobody listens.
+const ADDRESS: i32 = 6;
+
+/// A dealt folder and the picture that is asked about again and again.
+struct Setting {
+    dealt: Dealt,
+    third: bool,
+    pixels: Vec<u8>,
+    picture: String,
+}
+
+/// What a run came to: P0, P1, and a third client.
+struct Run {
+    zero: Ended,
+    one: Ended,
+    client: Option<Ended>,
+    moved: [usize; 2],
+}
+
+impl Setting {
+    fn new(mode: Mode, client: Client, bundles: u64) -> Self {
+        let options = Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+        let dealt = Dealt::new(every_step(), options, bundles);
+        let pixels = pixels(&dealt.model, 1);
+        let path = dealt.file("picture");
+        std::fs::write(&path, &pixels).unwrap();
+        Self { dealt, third: client == Client::Third, pixels, picture: path.to_str().unwrap().to_owned() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dealt.file(name).to_str().unwrap().to_owned()
+    }
+
+    /// One inference whose link between the parties is at fault.
+    fn run(&self, fault: Fault, timeout: &str) -> Run {
+        let common = ["--insecure-test-seed", TEST_SEED, "--timeout", timeout];
+        let (zero_file, one_file, plan) = (self.path("party0.postcard"), self.path("party1.postcard"), self.path("plan.postcard"));
+        let clients: &[&str] = if self.third { &["--clients", ANY_PORT] } else { &[] };
+        let arguments = ["party", "--role", "1", "--inferences", "1", "--material", &one_file, "--peer-listen", ANY_PORT];
+        let mut one = Running::start(&[&arguments[..], &common, clients].concat());
+        let [peer, one_clients] = one.listening();
+        let line = Line::to(peer.unwrap(), fault);
+        let address = line.address.to_string();
+        let zero_common = ["--material", &zero_file, "--peer-connect", &address];
+        let (zero, client) = if self.third {
+            let arguments = ["party", "--role", "0", "--inferences", "1"];
+            let mut zero = Running::start(&[&arguments[..], &zero_common, &common, clients].concat());
+            let [_, zero_clients] = zero.listening();
+            let addresses = [zero_clients, one_clients].map(|address| address.unwrap().to_string());
+            let arguments = ["infer", "--plan", &plan, "--p0", &addresses[0], "--p1", &addresses[1], "--raw-pictures", &self.picture];
+            // It tries to reach a party for as long as it waits for one.
+            let patience = ["--insecure-test-seed", TEST_SEED, "--timeout", if matches!(fault, Fault::None) { timeout } else { "2" }];
+            (zero, Some(Running::start(&[&arguments[..], &patience].concat())))
+        } else {
+            (Running::start(&[&["infer", "--raw-pictures", &self.picture][..], &zero_common, &common].concat()), None)
+        };
+        let client = client.map(Running::end);
+        Run { zero: zero.end(), one: one.end(), client, moved: line.moved() }
+    }
+
+    /// An inference that goes well, whatever happened before; drops what P0 would refuse.
+    fn recover(&self) -> [usize; 2] {
+        let before = Stock::of(&self.dealt);
+        let stale: Vec<u64> = before.bundles.iter().copied().filter(|&counter| counter < before.next).collect();
+        let counter = *before.bundles.iter().find(|&&counter| counter >= before.next).expect("enough bundles were dealt");
+        let run = self.run(Fault::None, "20");
+        assert_eq!((run.zero.code, run.one.code), (0, 0), "{} {}", run.zero.said, run.one.said);
+        assert!(run.client.is_none_or(|client| client.code == 0));
+        let dropped = Event::Dropped { next: before.next, bundles: stale.len() };
+        assert_eq!(run.one.events.contains(&dropped), !stale.is_empty(), "{:?}", run.one.events);
+        let mut expected = before.after(counter, [true, true]);
+        expected.bundles.retain(|kept| !stale.contains(kept));
+        assert_eq!(Stock::of(&self.dealt), expected);
+        if !self.third
+            && let Some(expected) = self.dealt.expected(counter, &self.pixels)
+        {
+            assert!(run.zero.events.contains(&Event::Answer { values: expected }), "{:?}", run.zero.events);
+        }
+        run.moved
+    }
+
+    /// An inference with a fault. Returns who burned, and the run.
+    fn fail(&self, fault: Fault, timeout: &str) -> ([bool; 2], Run) {
+        if Stock::of(&self.dealt).bundles.first().is_some_and(|&lowest| lowest < Stock::of(&self.dealt).next) {
+            self.recover();
+        }
+        let before = Stock::of(&self.dealt);
+        let counter = *before.bundles.first().expect("enough bundles were dealt");
+        let run = self.run(fault, timeout);
+        let after = Stock::of(&self.dealt);
+        let burned = [after.next > before.next, !after.bundles.contains(&counter)];
+        assert_eq!(after, before.after(counter, burned), "{fault:?}: one counter and its bundle, or nothing");
+        for (ended, burned) in [&run.zero, &run.one].into_iter().zip(burned) {
+            let says_so = ended.said.contains(&format!("inference {counter} ended early and its counter and bundle are spent"));
+            match ended.code {
+                0 => assert!(burned, "{fault:?}: success without an inference"),
+                PEER => {
+                    assert_eq!(says_so, burned, "{fault:?}: burned {burned}, but it says: {}", ended.said);
+                    let place = ["in layer ", "before the first layer", "behind the last layer"].iter().any(|at| ended.said.contains(at));
+                    assert!(!burned || place, "{fault:?}: no layer and step in: {}", ended.said);
+                }
+                code => panic!("{fault:?}: exit code {code}: {}", ended.said),
+            }
+        }
+        // A client is told, or sees its party leave.
+        if let Some(client) = &run.client {
+            let ends = [
+                (PEER, "spent"),
+                (PEER, "closed the connection"),
+                (PEER, "do not agree"),
+                (PEER, "has been silent"),
+                // The party was gone before the client came.
+                (ADDRESS, "cannot connect"),
+            ];
+            let told = ends.iter().any(|(code, what)| client.code == *code && client.said.contains(what));
+            assert!(told, "{fault:?}: {} {}", client.code, client.said);
+        }
+        (burned, run)
+    }
+}
+
+/// The peer leaves after every so many bytes, either way.
+fn gone_at_any_byte(mode: Mode, client: Client) {
+    let setting = Setting::new(mode, client, 60);
+    let [there, back] = setting.recover();
+    let (hello, reply, acknowledge) = (HEADER + HELLO, HEADER + REPLY, HEADER + ACKNOWLEDGE);
+    for (way, total, first) in [(Way::There, there, reply), (Way::Back, back, hello)] {
+        let edges = [0, 1, first - 1, first, first + 1, first + acknowledge - 1, first + acknowledge, total - 1];
+        // Strides that are no multiple of anything.
+        let between = (1..11).map(|i| first + i * (total - first) / 11 + i % 3);
+        for after in edges.into_iter().chain(between).filter(|&after| after < total) {
+            let fault = Fault::Cut(way, after);
+            let (burned, run) = setting.fail(fault, "20");
+            let expected = match way {
+                // P0 burns when it accepts, P1 when it has the whole acceptance.
+                Way::There => [after > 0, after >= reply],
+                Way::Back => [after >= hello, after > hello],
+            };
+            assert_eq!(burned, expected, "{mode:?} {fault:?} of {total}: {} {}", run.zero.said, run.one.said);
+            // Who is short of bytes fails; who sent them may have all it needs.
+            let short = if way == Way::There { &run.one } else { &run.zero };
+            assert_eq!(short.code, PEER, "{mode:?} {fault:?} of {total}: {}", short.said);
+            assert!(short.said.contains("closed the connection") || short.said.contains("the peer left"), "{}", short.said);
+        }
+    }
+    setting.recover();
+}
+
+#[test]
+fn gone_at_any_byte_with_two_servers() {
+    gone_at_any_byte(Mode::TwoServers, Client::Third);
+}
+
+#[test]
+fn gone_at_any_byte_with_shared_weights() {
+    gone_at_any_byte(Mode::Shared, Client::SeedParty);
+    gone_at_any_byte(Mode::Shared, Client::Third);
+}
+
+#[test]
+fn gone_at_any_byte_with_held_weights() {
+    gone_at_any_byte(Mode::Held, Client::SeedParty);
+    gone_at_any_byte(Mode::Held, Client::Third);
+}
+
+/// A peer that says nothing any more is given up after the timeout, and neither sooner nor much later.
+#[test]
+fn silence_ends_at_the_timeout() {
+    for (mode, client) in [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)] {
+        let setting = Setting::new(mode, client, 12);
+        let [there, back] = setting.recover();
+        for fault in [Fault::Silence(Way::Back, 0), Fault::Silence(Way::There, there / 2), Fault::Silence(Way::Back, back * 2 / 3)] {
+            let began = std::time::Instant::now();
+            let (_, run) = setting.fail(fault, "0.6");
+            assert!((0.6..6.0).contains(&began.elapsed().as_secs_f64()), "{fault:?}: {:?}", began.elapsed());
+            let silent = |ended: &Ended| ended.said.contains("has been silent for") && ended.said.contains("is it still running?");
+            assert!(silent(&run.zero) || silent(&run.one), "{mode:?} {fault:?}: {} {}", run.zero.said, run.one.said);
+        }
+        setting.recover();
+    }
+}
+
+fn header(frame: &[u8]) -> Header {
+    Header::decode(frame.first_chunk().unwrap())
+}
+
+fn with_header(frame: &[u8], header: Header, payload: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = frame.to_vec();
+    payload(&mut out);
+    out[..HEADER].copy_from_slice(&header.encode());
+    out
+}
+
+/// A frame twice.
+fn repeated(frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    [&frames[..1], &frames[..]].concat()
+}
+
+/// A byte less, honestly stated.
+fn shorter(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let found = header(&frames[0]);
+    frames[0] = with_header(&frames[0], Header { length: found.length - 1, ..found }, |bytes| bytes.truncate(bytes.len() - 1));
+    frames
+}
+
+/// A byte more, honestly stated.
+fn longer(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let found = header(&frames[0]);
+    frames[0] = with_header(&frames[0], Header { length: found.length + 1, ..found }, |bytes| bytes.push(7));
+    frames
+}
+
+/// As long as a header can say.
+fn endless(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let found = header(&frames[0]);
+    frames[0] = with_header(&frames[0], Header { length: (1 << 24) - 1, ..found }, |_| {});
+    frames
+}
+
+/// The name of another tile.
+fn misnamed(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let found = header(&frames[0]);
+    frames[0] = with_header(&frames[0], Header { tile: found.tile + 1, ..found }, |_| {});
+    frames
+}
+
+/// A name that no frame has, ahead of the true one.
+fn invented(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    frames.insert(0, [&Header { layer: 77, step: 3, tile: 0, length: 5 }.encode()[..], &[1; 5]].concat());
+    frames
+}
+
+/// Too much, too little, out of order: refused by who gets it, with what was wrong.
+#[test]
+fn wrong_frames_are_refused() {
+    for (mode, client) in [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)] {
+        let setting = Setting::new(mode, client, 60);
+        let all: [(Meddle, bool); 6] =
+            [(repeated, true), (shorter, false), (longer, false), (endless, false), (misnamed, false), (invented, false)];
+        for (meddle, readable) in all {
+            for (way, index) in [(Way::There, 0), (Way::There, 3), (Way::Back, 0), (Way::Back, 1), (Way::Back, 4)] {
+                let fault = Fault::Frames(way, index, meddle);
+                let (burned, run) = setting.fail(fault, "5");
+                let reader = if way == Way::There { &run.one } else { &run.zero };
+                assert_eq!(reader.code, PEER, "{mode:?} {way:?} {index}: {}", reader.said);
+                let faults = [
+                    "sent a frame",
+                    "announced a frame of",
+                    "malformed message",
+                    "out of order",
+                    "bytes where the plan states",
+                    "protocol version",
+                ];
+                assert!(faults.iter().any(|what| reader.said.contains(what)), "{mode:?} {way:?} {index}: {}", reader.said);
+                // What cannot be read of the handshake burns nothing more.
+                match (way, index) {
+                    (Way::Back, 0) => assert_eq!(burned, [readable; 2]),
+                    (Way::There, 0) => assert_eq!(burned, [true, readable]),
+                    _ => assert_eq!(burned, [true; 2]),
+                }
+            }
+        }
+        setting.recover();
+    }
+}
+
+/// A client that leaves takes its inference with it, and the next client is served.
+#[test]
+fn a_client_that_leaves_costs_one_inference() {
+    let setting = Setting::new(Mode::TwoServers, Client::Third, 4);
+    let common = ["--insecure-test-seed", TEST_SEED, "--timeout", "10", "--clients", ANY_PORT, "--inferences", "1", "--keep-going"];
+    let files = [setting.path("party0.postcard"), setting.path("party1.postcard")];
+    let mut one = Running::start(&[&["party", "--role", "1", "--material", &files[1], "--peer-listen", ANY_PORT][..], &common].concat());
+    let [peer, one_clients] = one.listening();
+    let peer = peer.unwrap().to_string();
+    let mut zero = Running::start(&[&["party", "--role", "0", "--material", &files[0], "--peer-connect", &peer][..], &common].concat());
+    let zero_clients = zero.listening()[1].unwrap();
+    let ask = |zero: &str, one: &str| {
+        let plan = setting.path("plan.postcard");
+        let arguments = ["infer", "--plan", &plan, "--p0", zero, "--p1", one, "--raw-pictures", &setting.picture];
+        Running::start(&[&arguments[..], &["--insecure-test-seed", TEST_SEED, "--timeout", "10"]].concat()).end()
+    };
+    // It gets a part of P0's share of A and no more.
+    let line = Line::to(zero_clients, Fault::Cut(Way::Back, HEADER + 20));
+    let lost = ask(&line.address.to_string(), &one_clients.unwrap().to_string());
+    assert_eq!(lost.code, PEER);
+    assert!(lost.said.contains("P0 closed the connection in the middle of a frame"), "{}", lost.said);
+    std::thread::sleep(Duration::from_millis(300));
+    let served = ask(&zero_clients.to_string(), &one_clients.unwrap().to_string());
+    assert_eq!(served.code, 0, "{}", served.said);
+    let ended = [zero.end(), one.end()];
+    for party in &ended {
+        assert_eq!(party.code, 0, "{}", party.said);
+        let failed = party.events.iter().find_map(|event| if let Event::Failed { reason } = event { Some(reason) } else { None });
+        assert!(failed.is_some_and(|reason| reason.contains("inference 0 ended early")), "{:?}", party.events);
+    }
+    assert_eq!(Stock::of(&setting.dealt).next, 2);
+}
