@@ -45,14 +45,19 @@ pub fn sealed(model: &Model<'_>) -> Vec<u8> {
 
 impl Dealt {
     /// Deals `count` bundles of a model whose pixels lie around 128.
-    pub fn new(mut model: Model<'static>, options: Options, count: u64) -> Self {
+    pub fn new(model: Model<'static>, options: Options, count: u64) -> Self {
+        Self::with_seed(model, options, count, TEST_SEED)
+    }
+
+    /// As [`Dealt::new`] under another seed: another pairing.
+    pub fn with_seed(mut model: Model<'static>, options: Options, count: u64, seed: &str) -> Self {
         for normalisation in &mut model.header.normalisation {
             *normalisation = Normalisation { gain: 1 << 16, offset: -(128 << 16) };
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("model.postcard");
         std::fs::write(&path, sealed(&model)).expect("a model file");
-        let request = DealRequest { model: path, out: folder.path().join("dealt"), options, count, test_seed: Some(TEST_SEED.into()) };
+        let request = DealRequest { model: path, out: folder.path().join("dealt"), options, count, test_seed: Some(seed.into()) };
         let report = deal(&request, &|_| {}).expect("dealing");
         Self { model, report, folder }
     }
