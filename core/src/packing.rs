@@ -10,12 +10,24 @@ pub const fn packed_len(count: usize, bits: u8) -> usize {
 }
 
 /// Writes elements of any widths one after another; the caller sizes the buffer with [`packed_len`].
-#[derive(Debug)]
 pub struct Packer<'a> {
     out: &'a mut [u8],
     len: usize,
     pending: u64,
     fill: u32,
+}
+
+// Neither prints what passes through: it may be a share.
+impl core::fmt::Debug for Packer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Packer").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl core::fmt::Debug for Unpacker<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Unpacker").field("left", &self.bytes.len()).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Packer<'a> {
@@ -76,7 +88,7 @@ impl<'a> Packer<'a> {
 }
 
 /// Reads elements of any widths one after another; beyond the end it gives zeros, lengths are checked by who frames the bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Unpacker<'a> {
     bytes: &'a [u8],
     pending: u64,

@@ -2,7 +2,9 @@
 //!
 //! Z_b is kept in the narrowest of three words: `u16` for b ≤ 16, `u32` for b ≤ 32, else `u64`. Arithmetic is carried out
 //! modulo the word and reduced with [`Word::reduce`] only where a value is compared, shifted right or sent: reduction is a
-//! ring homomorphism, so everything between may run over. Every operation is constant-time on the targets of this crate.
+//! ring homomorphism, so everything between may run over. Every operation is additions, multiplications, shifts and masks of words:
+//! constant-time wherever the processor's multiplication is (Cortex-M4, M7 and M33 are; the long multiplication of Cortex-M3, which
+//! Z_64 would use, is not).
 
 use core::fmt::Debug;
 

@@ -4,12 +4,17 @@
 //! masks, inner A) are the dealer's own randomness; P0's shares of everything are PRG output, P1's are value − P0's share.
 
 mod gates;
+mod secrets;
 mod split;
 mod tournament;
 
 use core::ops::Range;
 
+pub use secrets::Secrets;
+use secrets::{Own, masks};
 pub use split::{FullWeights, split_tensor, tensors};
+
+use zeroize::Zeroize;
 
 use crate::bits::LANES;
 use crate::gate::{comparison, linear};
@@ -18,13 +23,12 @@ use crate::opening::{self, Exchange};
 use crate::packing::Packer;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
 use crate::party::memory::{region, region_mut, window_as};
-use crate::party::seed::{self, SeedHalf};
+use crate::party::seed::SeedHalf;
 use crate::plan::cost;
 use crate::plan::{Client, LayerPlan, LinearPlan, Mode, Plan, Release, Section, StepPlan, Work};
-use crate::prg::{Key, Stream};
+use crate::prg::Stream;
 use crate::ring::{Word, WordKind, WordsMut, low_mask};
-use crate::wire::message::{Agreement, Identifier};
-use crate::{wire::frame::NO_LAYER, with_kind, with_words};
+use crate::{with_kind, with_words};
 
 /// Takes a bundle's bytes in order.
 pub trait Sink {
@@ -33,146 +37,11 @@ pub trait Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), MaterialError>;
 }
 
-/// What the dealer's randomness of one inference follows from; a simulator that is given it can predict every coin.
-#[derive(Clone, Debug)]
-pub struct Secrets {
-    inference: Key,
-    own: Key,
-}
-
-/// Kinds of the dealer's own streams.
-#[derive(Clone, Copy, Debug)]
-enum Own {
-    /// A of the input, for a third client.
-    Input,
-    /// The mask of opening 1, by element.
-    Open,
-    /// The mask of opening 2, by element of the output wire.
-    Next,
-    /// ρ, a word for 64 comparisons.
-    Flip,
-    Tree(u8),
-    TournamentMask(u8),
-    TournamentFlip(u8),
-    TournamentChoice(u8),
-    TournamentTree(u8, u8),
-}
-
-impl Own {
-    const fn kind(self) -> u64 {
-        match self {
-            Self::Input => 1,
-            Self::Open => 2,
-            Self::Next => 3,
-            Self::Flip => 4,
-            Self::Tree(level) => 16 + level as u64,
-            Self::TournamentMask(round) => 256 + 16 * round as u64,
-            Self::TournamentFlip(round) => 257 + 16 * round as u64,
-            Self::TournamentChoice(round) => 258 + 16 * round as u64,
-            Self::TournamentTree(round, level) => 260 + 16 * round as u64 + level as u64,
-        }
-    }
-}
-
-impl Secrets {
-    /// The secrets of inference `counter`.
-    #[must_use]
-    pub fn new(dealer_seed: &Key, party_seed: &Key, agreement: &Agreement, deal: &Identifier, counter: u64) -> Self {
-        let parts: [&[u8]; 5] = [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
-        Self {
-            inference: seed::inference_key(party_seed, agreement, deal, counter),
-            own: dealer_seed.derive("halfnet 1 inference of the dealer", &parts),
-        }
-    }
-
-    fn stream(&self, layer: u16, own: Own) -> Stream {
-        Stream::new(&seed::layer_key(&self.own, layer), own.kind())
-    }
-
-    /// P0's half of this inference.
-    #[must_use]
-    pub fn seed_half(&self) -> SeedHalf {
-        SeedHalf::new(self.inference.clone())
-    }
-
-    /// A of the input wire for elements `first ..`, modulo 2^64.
-    ///
-    /// # Errors
-    /// The stream ended.
-    pub fn input_mask(&self, plan: &Plan<'_>, first: usize, out: &mut [u64]) -> Result<(), MaterialError> {
-        match plan.header.options.client {
-            Client::SeedParty => self.seed_half().words(Section::Sum, Position { words: first as u64, bytes: 0 }, 64, out),
-            Client::Third => Ok(self.stream(NO_LAYER, Own::Input).fill_words(first as u64, out)?),
-        }
-    }
-
-    /// ρ of a layer's comparisons, word `word` of 64 and the one after it.
-    ///
-    /// # Errors
-    /// The stream ended.
-    pub fn flips(&self, layer: u16, word: usize) -> Result<[u64; 2], MaterialError> {
-        let mut flips = [0; 2];
-        self.stream(layer, Own::Flip).fill_words(word as u64, &mut flips)?;
-        Ok(flips)
-    }
-
-    /// The masks of a layer's opening 1 for elements `first ..`.
-    ///
-    /// # Errors
-    /// The stream ended.
-    pub fn open_masks(
-        &self,
-        layer: &LayerPlan<'_>,
-        work: &Work,
-        exchange: Exchange,
-        first: usize,
-        out: &mut [opening::Mask],
-    ) -> Result<(), MaterialError> {
-        masks(&mut self.stream(layer.index, Own::Open), work.opened_bits, work.shift, exchange, first, out)
-    }
-
-    /// The masks of a layer's opening 2 for elements (or windows) `first ..` of its output, each cutting `shift` bits.
-    ///
-    /// # Errors
-    /// The stream ended.
-    pub fn next_masks(
-        &self,
-        layer: &LayerPlan<'_>,
-        shift: u8,
-        exchange: Exchange,
-        first: usize,
-        out: &mut [opening::Mask],
-    ) -> Result<(), MaterialError> {
-        masks(&mut self.stream(layer.index, Own::Next), layer.output.bits, shift, exchange, first, out)
-    }
-}
-
-fn masks(
-    stream: &mut Stream,
-    bits: u8,
-    shift: u8,
-    exchange: Exchange,
-    first: usize,
-    out: &mut [opening::Mask],
-) -> Result<(), MaterialError> {
-    let mut words = [0_u64; LANES];
-    let mut at = first as u64;
-    for part in out.chunks_mut(LANES) {
-        let words = words.get_mut(..part.len()).unwrap_or(&mut []);
-        stream.fill_words(at, words)?;
-        for (slot, word) in part.iter_mut().zip(words.iter()) {
-            *slot = opening::mask(exchange, *word, bits, shift);
-        }
-        at += part.len() as u64;
-    }
-    Ok(())
-}
-
 const NO_MASK: opening::Mask = opening::Mask { added: 0, high: 0, coin: 0 };
 
 /// Makes the bundle of one inference.
 ///
-/// `model` is the whole model, `weights` multiplies by its full weights, `arena` holds [`arena_words`] words.
+/// `model` is the whole model, `weights` multiplies by its full weights, `arena` holds [`arena_words`] words and is wiped at the end.
 ///
 /// # Errors
 /// The plan is not of this model, the arena is too short, or sink or streams failed.
@@ -187,12 +56,10 @@ pub fn deal<M: ModelHalf>(
     let (wires, window) = arena.split_at_mut_checked(plan.header.wire_words[1] as usize).ok_or(MaterialError::Weights)?;
     let (open, next) = (secrets.stream(0, Own::Open), secrets.stream(0, Own::Next));
     let mut walk = Walk { plan, secrets, half: secrets.seed_half(), weights, wires, window, open, next, sink };
-    walk.input()?;
-    let mut layers = model.layers.iter();
-    for layer in plan.layers() {
-        walk.layer(&layer, layers.next().ok_or(MaterialError::Weights)?)?;
-    }
-    Ok(())
+    let walked = walk.all(model);
+    // Masks of every wire.
+    arena.zeroize();
+    walked
 }
 
 /// Words of the arena that [`deal`] needs.
@@ -215,6 +82,15 @@ struct Walk<'w, 'p, M, S> {
 }
 
 impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
+    fn all(&mut self, model: &Model<'_>) -> Result<(), MaterialError> {
+        self.input()?;
+        let mut layers = model.layers.iter();
+        for layer in self.plan.layers() {
+            self.layer(&layer, layers.next().ok_or(MaterialError::Weights)?)?;
+        }
+        Ok(())
+    }
+
     fn exchange(&self) -> Exchange {
         self.plan.header.options.mode.exchange()
     }

@@ -5,7 +5,7 @@ use crate::bits::LANES;
 use crate::gate::{argmax, comparison};
 use crate::party::half::{MaterialError, ModelHalf, Position};
 use crate::plan::cost::tournament_select_words;
-use crate::plan::layer::{tournament_round, tournament_rounds};
+use crate::plan::step::{tournament_round, tournament_rounds};
 use crate::plan::{LayerPlan, Section, Work};
 use crate::ring::low_mask;
 

@@ -3,8 +3,9 @@
 use super::ErrorKind;
 use super::half::{Half, MaterialError, ModelHalf};
 use super::memory::{Chunk, Selected, region, window_as};
-use super::session::{Group, Session};
+use super::session::Session;
 use super::tournament::planes_at;
+use super::walk::Group;
 use crate::bits::{LANES, bits_from, transpose};
 use crate::gate::{comparison, polynomial, relu};
 use crate::plan::{Role, Section};

@@ -3,7 +3,8 @@
 use super::ErrorKind;
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
 use super::memory::{region, region_mut, window_as, wrap};
-use super::session::{Group, Session};
+use super::session::Session;
+use super::walk::Group;
 use crate::bits::LANES;
 use crate::gate::linear;
 use crate::plan::{LinearPlan, Mode, Region, Release, Role, Section, StepPlan};

@@ -14,6 +14,7 @@ pub mod seed;
 pub mod session;
 mod tournament;
 mod transmit;
+mod walk;
 
 pub(crate) use linear::add_to_windows;
 pub(crate) use memory::wrap;

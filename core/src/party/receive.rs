@@ -3,8 +3,9 @@
 use super::ErrorKind;
 use super::half::{Half, MaterialError, ModelHalf};
 use super::memory::{Selected, add_run, join, region, region_mut, store_run};
-use super::session::{Group, Session};
+use super::session::Session;
 use super::tournament::planes_at;
+use super::walk::Group;
 use crate::bits::LANES;
 use crate::gate::comparison;
 use crate::packing::Unpacker;

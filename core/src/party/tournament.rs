@@ -10,7 +10,7 @@ use crate::bits::LANES;
 use crate::gate::{argmax, comparison};
 use crate::packing::{Packer, Unpacker, packed_len};
 use crate::plan::cost::tournament_select_words;
-use crate::plan::layer::tournament_round;
+use crate::plan::step::tournament_round;
 use crate::plan::{Section, Step, Work};
 use crate::ring::low_mask;
 

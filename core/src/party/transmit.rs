@@ -3,7 +3,8 @@
 use super::ErrorKind;
 use super::half::{Half, ModelHalf};
 use super::memory::{Selected, region, region_mut, store_run, window_as};
-use super::session::{Group, Session};
+use super::session::Session;
+use super::walk::Group;
 use crate::bits::LANES;
 use crate::packing::Packer;
 use crate::plan::{Mode, Role, Step};

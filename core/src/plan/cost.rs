@@ -4,7 +4,7 @@ use super::{Client, LayerPlan, Mode, Options, Plan, PlanHeader, Release, Role, S
 use crate::bits::LANES;
 use crate::gate::{polynomial, relu};
 use crate::packing::packed_len;
-use crate::plan::layer::{tournament_round, tournament_rounds};
+use crate::plan::step::{tournament_round, tournament_rounds};
 use crate::wire::{frame, message};
 
 /// Sizes of the header that the records need.

@@ -11,6 +11,7 @@
 pub mod compile;
 pub mod cost;
 pub mod layer;
+pub mod step;
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,8 @@ use crate::opening::Exchange;
 use crate::ring::WordKind;
 use crate::shape::{Convolution, Join, Pool, Shape};
 
-pub use layer::{Section, Step, Work};
+pub use layer::Work;
+pub use step::{Section, Step};
 
 /// Who holds what; see `docs/PROTOCOL.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What a frame is, and which element a byte of it belongs to.
 
 use halfnet_core::bits::LANES;
-use halfnet_core::plan::layer::tournament_round;
+use halfnet_core::plan::step::tournament_round;
 use halfnet_core::plan::{LayerPlan, Mode, Options, Plan, Role, Step, Work};
 use halfnet_core::wire::frame::Header;
 use halfnet_core::wire::message::Code;
