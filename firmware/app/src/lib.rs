@@ -1,0 +1,29 @@
+//! P0, the seed party, on a microcontroller: what is the same on every board.
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | [`material`] | what is a board provisioned with, and is it whole |
+//! | [`counter`] | which inference may still be accepted, whatever happened before |
+//! | [`nonce`] | where do the handshake's nonces come from without a random generator |
+//! | [`picture`] | how do a picture's bytes in flash become integers of the input wire |
+//! | [`link`] | how do bytes come and go without ever waiting for one while the other could go on |
+//! | [`frames`] | how do bytes become frames, within the memory that the plan states |
+//! | [`party`] | the handshake, the burn, the session: one inference |
+//! | [`fault`] | why one ended early, in a number that never changes its meaning |
+//!
+//! A board lends memory and a [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
+//! `halfnet-core`'s, unchanged. Nothing here allocates and nothing panics, whatever comes over the link.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod counter;
+pub mod fault;
+pub mod frames;
+pub mod link;
+pub mod material;
+pub mod nonce;
+pub mod party;
+pub mod picture;

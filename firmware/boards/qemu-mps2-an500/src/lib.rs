@@ -1,0 +1,27 @@
+//! What QEMU's mps2-an500 (Cortex-M7) and mps2-an386 (Cortex-M4) have: a clock, serial ports, and files of the host in flash's place.
+#![no_std]
+
+pub mod clock;
+pub mod stack;
+pub mod store;
+pub mod uart;
+
+// The interrupt table and the logger are linked by name.
+use cortex_m as _;
+use defmt_semihosting as _;
+
+use cortex_m::peripheral::SCB;
+
+/// Reports over defmt and resets the board. The counter lies in memory that a reset does not touch.
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    defmt::error!("panic: {}", defmt::Display2Format(info));
+    SCB::sys_reset()
+}
+
+defmt::timestamp!("{=u32:ms}", clock::milliseconds());
+
+/// Ends the emulation.
+pub fn exit(success: bool) -> ! {
+    semihosting::process::exit(i32::from(!success))
+}
