@@ -1,7 +1,8 @@
 //! Two-party private inference, from the ring up, without an operating system.
 //!
 //! Layers, each using only those above it: [`ring`], [`fixed_point`], [`shape`] and [`error`]; [`packing`], [`bits`] and [`prg`]; [`model`], the
-//! integer network; [`plan`], the same network seen from outside; the `gate`s and [`opening`]s; [`dealer`] and [`party`]; [`wire`].
+//! integer network; [`plan`], the same network seen from outside; the `gate`s and [`opening`]s; [`dealer`] and [`party`]; [`wire`];
+//! [`board`], what a microcontroller is flashed with.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -9,6 +10,7 @@
 extern crate std;
 
 pub mod bits;
+pub mod board;
 pub mod dealer;
 pub mod error;
 pub mod fixed_point;

@@ -112,7 +112,12 @@ impl Halfnet<'_> {
             for (mode, client, release, report) in processes {
                 figures.push(row(&[
                     &format!("{name}, two processes, an inference"),
-                    &format!("{}; {} of {} answers equal the reference bit for bit", costs(&report), report["agree_with_reference"], report["images"]),
+                    &format!(
+                        "{}; {} of {} answers equal the reference bit for bit",
+                        costs(&report),
+                        report["agree_with_reference"],
+                        report["images"]
+                    ),
                     &format!("`demo --model MODEL --data DIR --images {IMAGES} --mode {mode} --client {client} --release {release}`"),
                 ]));
             }
@@ -129,7 +134,11 @@ impl Halfnet<'_> {
             let bytes = number(&relu["bytes_per_element"], 0);
             rows.push(row(&[
                 &format!("ReLU of 65,536 elements, mode T, {width} opened bits"),
-                &format!("{bytes:.2} bytes an element and party, {} rounds, {} ms of processor [P0, P1]", relu["rounds"], millis(&relu["cpu_s"])),
+                &format!(
+                    "{bytes:.2} bytes an element and party, {} rounds, {} ms of processor [P0, P1]",
+                    relu["rounds"],
+                    millis(&relu["cpu_s"])
+                ),
                 &format!("`bench relu --n 65536 --width {width}`"),
             ]));
         }

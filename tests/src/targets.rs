@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
 
+use halfnet_core::board::Board;
 use halfnet_core::model::Model;
 use halfnet_core::model::blob::{self, ENVELOPE_BYTES, Kind};
 use halfnet_core::plan::{Client, LinearPlan, Mode, Options, Plan, Release, Role, compile, cost};
@@ -202,11 +203,12 @@ pub fn operations(data: &[u8]) {
 /// Party files of any body under a right hash are refused, or hold a plan that is one.
 pub fn party_files(data: &[u8]) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    for kind in [Kind::PartyZero, Kind::PartyOne, Kind::State, Kind::Plan] {
+    for kind in [Kind::PartyZero, Kind::PartyOne, Kind::State, Kind::Plan, Kind::Board] {
         let mut sealed = vec![0; data.len() + ENVELOPE_BYTES];
         let sealed = blob::seal(kind, data, &mut sealed).expect("room for the envelope");
         std::fs::write(file.path(), sealed).expect("a temporary file");
         match kind {
+            Kind::Board => drop(Board::decode(sealed)),
             Kind::PartyZero => drop(PartyZero::read(file.path())),
             Kind::State => drop(DealerState::read(file.path())),
             Kind::Plan => drop(Public::read(file.path())),

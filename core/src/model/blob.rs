@@ -46,6 +46,8 @@ pub enum Kind {
     Bundle = 5,
     /// The dealer's state.
     State = 6,
+    /// What a board is flashed with: [`crate::board`].
+    Board = 7,
 }
 
 /// Why an envelope was refused.

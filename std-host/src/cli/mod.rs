@@ -14,6 +14,7 @@ mod options;
 mod output;
 mod party;
 mod prediction;
+mod provision;
 mod simulate;
 mod source;
 mod transcript;
@@ -42,6 +43,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Simulate(simulate::Arguments),
     Deal(deal::Arguments),
+    Provision(provision::Arguments),
     Party(party::PartyArguments),
     Infer(party::InferArguments),
     Demo(demo::Arguments),
@@ -66,6 +68,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Inspect(arguments) => inspect::run(&arguments, output),
         Command::Simulate(arguments) => simulate::run(&arguments, output),
         Command::Deal(arguments) => deal::run(&arguments, output),
+        Command::Provision(arguments) => provision::run(&arguments, output),
         Command::Party(arguments) => party::party(&arguments, output),
         Command::Infer(arguments) => party::infer(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),

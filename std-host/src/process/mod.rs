@@ -3,6 +3,7 @@
 //! * [`deal()`] and [`deal_more`] make material and bundles.
 //! * [`run_party`] serves a third client's requests as P0 or P1, or answers P0 as the client as P1; [`infer_as_seed_party`] is P0 with its
 //!   own pictures; [`ThirdClient`] talks to both parties.
+//! * [`provision()`] writes what a board is flashed with to be P0.
 //! * [`PairRun`] runs both parties as processes of their own and gathers what they report.
 //! * [`args`] is the command line of all this.
 
@@ -17,6 +18,7 @@ mod handshake;
 mod inference;
 mod pair;
 pub mod pictures;
+mod provision;
 mod report;
 mod seed_party;
 mod usage;
@@ -28,6 +30,7 @@ pub use config::{PartyConfig, PeerAddress, check_address};
 pub use deal::{DealReport, DealRequest, MoreRequest, deal, deal_more, repetition_note};
 pub use error::{ProcessError, Reason, Stage};
 pub use pair::{Launcher, PairInference, PairReport, PairRun};
+pub use provision::{ProvisionReport, ProvisionRequest, provision};
 pub use report::{Event, InferenceStats, PartyStats};
 pub use seed_party::{infer_as_seed_party, run_seed_party};
 pub use usage::{peak_rss_bytes, thread_seconds};

@@ -11,6 +11,28 @@ use crate::data::{DataError, DataFolder, DataSetKind, Picture, Split};
 /// A picture's bytes, and its label where the data set says it.
 pub type Labelled = (Vec<u8>, Option<u16>);
 
+/// Names with each `idx:A..B` replaced by `idx:A` to `idx:B − 1`.
+///
+/// # Errors
+/// A range is empty or none.
+pub fn expand(names: &[String]) -> Result<Vec<String>, ProcessError> {
+    let mut expanded = Vec::with_capacity(names.len());
+    for name in names {
+        let Some((first, end)) = name.strip_prefix("idx:").and_then(|range| range.split_once("..")) else {
+            expanded.push(name.clone());
+            continue;
+        };
+        let wrong = || ProcessError::Usage(format!("`{name}` names no pictures: idx:A..B with numbers A below B"));
+        let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
+        let range = number(first)?..number(end)?;
+        if range.is_empty() {
+            return Err(wrong());
+        }
+        expanded.extend(range.map(|index| format!("idx:{index}")));
+    }
+    Ok(expanded)
+}
+
 /// Reads the pictures named; without a data folder, the first 32 of MNIST are those that the program carries. Each comes with its label where the data set says it.
 ///
 /// # Errors
