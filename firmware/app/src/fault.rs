@@ -49,6 +49,9 @@ pub enum Fault {
     /// The board lends less memory than the plan states.
     #[error("the board lends less memory than the plan states")]
     Memory,
+    /// The material is for a third client, which a board does not serve.
+    #[error("the material was dealt for a third client: deal with `--client p0`")]
+    Client,
 }
 
 impl From<SessionError> for Fault {
@@ -71,9 +74,8 @@ impl Fault {
             Self::Malformed(MessageError::Field) => 204,
             Self::Disagreement => 205,
             Self::Acknowledge => 206,
-            Self::Counter(CounterError::Read) => 301,
-            Self::Counter(CounterError::Write) => 302,
-            Self::Counter(CounterError::Spent) => 303,
+            Self::Counter(CounterError::Burn) => 301,
+            Self::Counter(CounterError::Kept) => 302,
             Self::Session(SessionError { kind, .. }) => match kind {
                 ErrorKind::Unexpected { .. } => 401,
                 ErrorKind::Length { .. } => 402,
@@ -86,6 +88,7 @@ impl Fault {
                 ErrorKind::Material(MaterialError::Weights) => 409,
             },
             Self::Memory => 501,
+            Self::Client => 502,
         }
     }
 }

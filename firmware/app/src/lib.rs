@@ -2,16 +2,16 @@
 //!
 //! | module | question that it answers |
 //! |---|---|
-//! | [`material`] | what is a board provisioned with, and is it whole |
+//! | [`memory`] | how much memory does a plan ask for |
+//! | [`model`] | where do P0's weight shares come from |
 //! | [`counter`] | which inference may still be accepted, whatever happened before |
 //! | [`nonce`] | where do the handshake's nonces come from without a random generator |
-//! | [`picture`] | how do a picture's bytes in flash become integers of the input wire |
 //! | [`link`] | how do bytes come and go without ever waiting for one while the other could go on |
 //! | [`frames`] | how do bytes become frames, within the memory that the plan states |
 //! | [`party`] | the handshake, the burn, the session: one inference |
 //! | [`fault`] | why one ended early, in a number that never changes its meaning |
 //!
-//! A board lends memory and a [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
+//! A board is provisioned with `halfnet-core`'s [`Board`](halfnet_core::board::Board), lends memory and a [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
 //! `halfnet-core`'s, unchanged. Nothing here allocates and nothing panics, whatever comes over the link.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,7 +23,7 @@ pub mod counter;
 pub mod fault;
 pub mod frames;
 pub mod link;
-pub mod material;
+pub mod memory;
+pub mod model;
 pub mod nonce;
 pub mod party;
-pub mod picture;

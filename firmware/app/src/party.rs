@@ -3,35 +3,23 @@
 //! P1 proposes a counter; P0 refuses one that is burned and says which is next. On an acceptance it burns the counter durably, then
 //! both acknowledge, and only then does anything that depends on the picture leave. After a fault the counter stays burned.
 
-use halfnet_core::party::half::ModelHalf;
-use halfnet_core::party::seed::{NoModel, SeedHalf, SeedModel, inference_key, model_key};
+use halfnet_core::board::Board;
+use halfnet_core::party::seed::{SeedHalf, SeedModel, inference_key, model_key};
 use halfnet_core::party::session::{Input, Parts, Session};
 use halfnet_core::party::{ErrorKind, SessionError};
-use halfnet_core::plan::{Mode, Role, Step};
+use halfnet_core::plan::{Client, Mode, Role, Step};
 use halfnet_core::wire::message::{Acknowledge, Code, Hello, Identifier, MessageError, Reply, Verdict};
 
-use crate::counter::CounterStore;
+use crate::counter::{CounterError, CounterStore};
 use crate::fault::Fault;
 use crate::frames::Frames;
 use crate::link::Link;
-use crate::material::Material;
+use crate::memory::{Memory, Needs};
+use crate::model::BoardModel;
 use crate::nonce::Nonces;
 
 /// Values that a board keeps of an answer: the label, or so many logits.
 pub const MAX_ANSWER: usize = 16;
-
-/// Memory that the board lends; [`crate::material::Needs`] says how much.
-#[derive(Debug)]
-pub struct Memory<'a> {
-    /// The session's wires, window and comparison state.
-    pub arena: &'a mut [u64],
-    /// The weights of one output channel.
-    pub channel: &'a mut [u64],
-    /// One frame to P1.
-    pub outgoing: &'a mut [u8],
-    /// One frame from P1.
-    pub incoming: &'a mut [u8],
-}
 
 /// What an inference released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +59,7 @@ pub struct Failure {
 /// P0 at work.
 #[derive(Debug)]
 pub struct SeedParty<'a, C> {
-    material: Material<'a>,
+    board: &'a Board<'a>,
     counter: C,
     nonces: Nonces,
     timeout: u32,
@@ -91,21 +79,19 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     /// A party that takes its peer for gone after `timeout` milliseconds without a byte.
     ///
     /// # Errors
-    /// The memory lent is shorter than the plan states.
-    pub fn new(material: Material<'a>, counter: C, nonces: Nonces, memory: Memory<'a>, timeout: u32) -> Result<Self, Fault> {
-        let needs = material.needs();
+    /// The memory lent is shorter than the plan states, or the material was dealt for a third client.
+    pub fn new(board: &'a Board<'a>, counter: C, nonces: Nonces, memory: Memory<'a>, timeout: u32) -> Result<Self, Fault> {
+        if board.plan.header.options.client != Client::SeedParty {
+            return Err(Fault::Client);
+        }
+        let needs = Needs::of(&board.plan);
         let Memory { arena, channel, outgoing, incoming } = memory;
         let given = [arena.len(), channel.len(), outgoing.len(), incoming.len()];
         let needed = [needs.arena, needs.channel, needs.outgoing, needs.incoming];
         if given.iter().zip(needed).any(|(&given, needed)| given < needed) {
             return Err(Fault::Memory);
         }
-        Ok(Self { material, counter, nonces, timeout, arena, channel, frames: Frames::new(outgoing, incoming) })
-    }
-
-    /// The material.
-    pub const fn material(&self) -> &Material<'a> {
-        &self.material
+        Ok(Self { board, counter, nonces, timeout, arena, channel, frames: Frames::new(outgoing, incoming) })
     }
 
     /// Waits for P1's proposal, as long as it takes, and asks one picture.
@@ -138,17 +124,14 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         if found != burned.acknowledge {
             return Err(Fault::Acknowledge);
         }
-        let Self { material, arena, channel, frames, timeout, .. } = self;
+        let Self { board, arena, channel, frames, timeout, .. } = self;
         let counter = burned.acknowledge.counter;
-        let half = SeedHalf::new(inference_key(&material.seed, &material.agreement, &burned.deal, counter));
+        let half = SeedHalf::new(inference_key(&board.seed, &board.agreement, &burned.deal, counter));
         let desk = Desk { link, frames, timeout: *timeout, at };
-        let plan = material.plan.clone();
-        let mut outcome = if plan.header.options.mode == Mode::Held {
-            desk.run(Parts { plan, role: Role::Seed, half, model: NoModel, arena }, picture)?
-        } else {
-            let model = SeedModel::new(model_key(&material.seed, &material.agreement), channel);
-            desk.run(Parts { plan, role: Role::Seed, half, model, arena }, picture)?
-        };
+        let plan = board.plan.clone();
+        let shared = plan.header.options.mode != Mode::Held;
+        let model = BoardModel(shared.then(|| SeedModel::new(model_key(&board.seed, &board.agreement), channel)));
+        let mut outcome = desk.run(Parts { plan, role: Role::Seed, half, model, arena }, picture)?;
         outcome.counter = counter;
         Ok(outcome)
     }
@@ -166,17 +149,20 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
                     return Err(Fault::Malformed(error));
                 }
             };
-            if hello.agreement != self.material.agreement {
+            if hello.agreement != self.board.agreement {
                 self.refuse(link, Verdict::Disagreement)?;
                 return Err(Fault::Disagreement);
             }
-            if hello.counter < self.counter.next()? {
+            if hello.counter < self.counter.next() {
                 self.refuse(link, Verdict::OldCounter)?;
                 continue;
             }
-            let reply = self.reply(Verdict::Accepted)?;
+            let reply = self.reply(Verdict::Accepted);
             // Before a byte of the acceptance leaves: a cut of power from here on finds the counter burned.
             self.counter.burn(hello.counter)?;
+            if self.counter.next() != hello.counter + 1 {
+                return Err(CounterError::Kept.into());
+            }
             *spent = Some(hello.counter);
             self.frames.queue_message(Code::Reply, &reply.encode())?;
             self.flush(link)?;
@@ -185,12 +171,12 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         }
     }
 
-    fn reply(&mut self, verdict: Verdict) -> Result<Reply, Fault> {
-        Ok(Reply { agreement: self.material.agreement, nonce: self.nonces.draw(), verdict, next: self.counter.next()? })
+    fn reply(&mut self, verdict: Verdict) -> Reply {
+        Reply { agreement: self.board.agreement, nonce: self.nonces.draw(), verdict, next: self.counter.next() }
     }
 
     fn refuse(&mut self, link: &mut impl Link, verdict: Verdict) -> Result<(), Fault> {
-        let reply = self.reply(verdict)?;
+        let reply = self.reply(verdict);
         self.frames.queue_message(Code::Reply, &reply.encode())?;
         self.flush(link)
     }
@@ -219,7 +205,7 @@ struct Desk<'d, 'a, L> {
 
 impl<L: Link> Desk<'_, '_, L> {
     /// Runs a session to its end. Frames leave as soon as they are ready and are taken as soon as they are wanted.
-    fn run<M: ModelHalf>(self, parts: Parts<'_, '_, SeedHalf, M>, picture: &mut impl Input) -> Result<Outcome, Fault> {
+    fn run(self, parts: Parts<'_, '_, SeedHalf, BoardModel<'_>>, picture: &mut impl Input) -> Result<Outcome, Fault> {
         let Self { link, frames, timeout, at } = self;
         let mut session = Session::new(parts)?;
         let mut asking = true;

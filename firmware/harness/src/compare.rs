@@ -5,15 +5,18 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use halfnet_core::board::Board;
+use halfnet_core::model::Model;
 use halfnet_core::wire::frame::HEADER;
-use halfnet_firmware::counter::{SLOT, Slots, TwoSlots};
-use halfnet_firmware::material::Material;
+use halfnet_firmware::memory::Needs;
 
 use crate::emulator::{Emulator, MACHINE};
 use crate::proxy::{Passed, Proxy, free_address};
 
 /// What both are dealt and run under.
 const TEST_SEED: &str = "4a1f";
+/// Bytes of the emulated board's flash.
+const FLASH: usize = 3 * 4096;
 /// After so long a party is taken for stuck.
 const TIMEOUT: &str = "120";
 
@@ -75,19 +78,6 @@ impl Drop for Party {
     }
 }
 
-/// Slots of a board that is about to be provisioned.
-struct Blank;
-
-impl Slots for Blank {
-    fn read(&mut self, _slot: usize) -> Result<[u8; SLOT], halfnet_firmware::counter::CounterError> {
-        Ok([0; SLOT])
-    }
-
-    fn write(&mut self, _slot: usize, _record: &[u8; SLOT]) -> Result<(), halfnet_firmware::counter::CounterError> {
-        Err(halfnet_firmware::counter::CounterError::Write)
-    }
-}
-
 impl Comparison {
     /// Runs every mode and prints a table; says whether everything was equal.
     pub(crate) fn run(&self) -> Result<bool> {
@@ -143,21 +133,23 @@ impl Comparison {
         let copied = work.join("board");
         copy(&dealt, &copied)?;
 
-        let bytes = std::fs::read(dealt.join("party0.postcard"))?;
-        let material = Material::open(&bytes)?;
-        let size = material.plan.header.model.input.elements();
         let pictures = std::fs::read(&self.pictures).with_context(|| format!("cannot read {}", self.pictures.display()))?;
+        let model = std::fs::read(&self.model)?;
+        let size = Model::decode(&model)?.header.input.elements();
         let pictures = pictures.get(self.skip..self.skip + size * self.count).context("not so many pictures in the file")?;
         let raw = work.join("pictures");
         std::fs::write(&raw, pictures)?;
-        let pairing = material.agreement.pairing;
-        std::fs::write(copied.join("counter.0"), TwoSlots::<Blank>::record(&pairing, 0))?;
-        std::fs::write(copied.join("boot.0"), TwoSlots::<Blank>::record(&pairing, 0))?;
+        let blob = copied.join("board");
+        let mut provision = Command::new(&self.halfnet);
+        provision.arg("provision").arg("--material").arg(copied.join("party0.postcard")).arg("--out").arg(&blob);
+        finish(provision.arg("--raw-pictures").arg(&raw))?;
+        let bytes = std::fs::read(&blob)?;
+        let needs = Needs::of(&Board::decode(&bytes)?.plan);
+        std::fs::write(copied.join("flash"), [0xff; FLASH])?;
 
         let (host, host_passed) = self.on_host(&dealt, &raw)?;
-        let elf = build(&copied, &raw)?;
+        let elf = build(&copied)?;
         let (board, board_passed, board_says, seconds) = self.on_board(&elf, &copied)?;
-        let needs = material.needs();
         Ok(Row {
             mode,
             board,
@@ -231,11 +223,11 @@ impl Comparison {
 }
 
 /// Builds the board's party with the material of `folder`.
-fn build(folder: &Path, pictures: &Path) -> Result<PathBuf> {
+fn build(folder: &Path) -> Result<PathBuf> {
     let board = firmware().join("boards/qemu-mps2-an500");
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--release", "--features", "party", "--bin", "party"]).current_dir(board);
-    cargo.env("HALFNET_MATERIAL", folder.join("party0.postcard")).env("HALFNET_PICTURES", pictures).env("HALFNET_TEST_SEED", TEST_SEED);
+    cargo.env("HALFNET_BOARD", folder.join("board")).env("HALFNET_TEST_SEED", TEST_SEED);
     // Flags of the host are none of the board's.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
     finish(&mut cargo)?;

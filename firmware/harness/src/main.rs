@@ -1,7 +1,7 @@
 //! Emulated boards beside the host's party.
 //!
 //! ```text
-//! halfnet-harness emulate ELF [--machine M]        run a program of a board, print its log, end with its exit code
+//! halfnet-harness emulate ELF [--machine M]        run a program of a board, an instruction a nanosecond; print its log, end with its exit code
 //! halfnet-harness compare [OPTIONS]                P0 on the board and P0 on the host, byte by byte
 //!     --halfnet FILE      the host's program              [default: ../target/release/halfnet, else debug]
 //!     --model FILE        the network                     [default: ../assets/mnist_cnn.postcard]
@@ -47,7 +47,7 @@ fn run() -> Result<ExitCode> {
                 _ => bail!("emulate ELF [--machine M]"),
             };
             let folder = elf.parent().context("the program lies in no folder")?.to_owned();
-            let run = Emulator::start(&elf, &machine, &folder, &["-serial", "null"], true)?.finish()?;
+            let run = Emulator::start(&elf, &machine, &folder, &["-serial", "null", "-icount", "shift=0"], true)?.finish()?;
             Ok(if run.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Some("compare") => {

@@ -1,9 +1,9 @@
-//! What QEMU's mps2-an500 (Cortex-M7) and mps2-an386 (Cortex-M4) have: a clock, serial ports, and files of the host in flash's place.
+//! What QEMU's mps2-an500 (Cortex-M7) and mps2-an386 (Cortex-M4) have: a clock, serial ports, and a file of the host in flash's place.
 #![no_std]
 
 pub mod clock;
+pub mod flash;
 pub mod stack;
-pub mod store;
 pub mod uart;
 
 // The interrupt table and the logger are linked by name.
@@ -15,7 +15,8 @@ use cortex_m::peripheral::SCB;
 /// Reports over defmt and resets the board. The counter lies in memory that a reset does not touch.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    defmt::error!("panic: {}", defmt::Display2Format(info));
+    let (file, line) = info.location().map_or(("", 0), |at| (at.file(), at.line()));
+    defmt::error!("panic at {=str}:{=u32}", file, line);
     SCB::sys_reset()
 }
 

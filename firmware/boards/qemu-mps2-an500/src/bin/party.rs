@@ -3,20 +3,22 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use halfnet_firmware::counter::{CounterStore, TwoSlots};
+use halfnet_core::board::Board;
+use halfnet_counter::{Blocking, Counter, wait};
+use halfnet_firmware::counter::FlashCounter;
 use halfnet_firmware::link::Port;
-use halfnet_firmware::material::Material;
+use halfnet_firmware::memory::Memory;
 use halfnet_firmware::nonce::Nonces;
-use halfnet_firmware::party::{Memory, SeedParty};
-use halfnet_firmware::picture::Picture;
+use halfnet_firmware::party::SeedParty;
+use halfnet_qemu_mps2_an500::flash::{Flash, SIZE};
 use halfnet_qemu_mps2_an500::uart::{SysTick, Uart};
-use halfnet_qemu_mps2_an500::{clock, exit, stack, store};
+use halfnet_qemu_mps2_an500::{clock, exit, stack};
 use static_cell::ConstStaticCell;
 
 mod provisioned {
     include!(concat!(env!("OUT_DIR"), "/provisioned.rs"));
 }
-use provisioned::{ARENA, CHANNEL, INCOMING, MATERIAL, OUTGOING, PAIRING, PICTURE, PICTURES, TEST_SEED};
+use provisioned::{ARENA, BLOB, CHANNEL, INCOMING, OUTGOING, TEST_SEED};
 
 static ARENA_WORDS: ConstStaticCell<[u64; ARENA]> = ConstStaticCell::new([0; ARENA]);
 static CHANNEL_WORDS: ConstStaticCell<[u64; CHANNEL]> = ConstStaticCell::new([0; CHANNEL]);
@@ -37,33 +39,33 @@ fn main() -> ! {
 
 /// Asks every picture; says whether all were answered.
 fn serve() -> bool {
-    let material = match Material::open(MATERIAL) {
-        Ok(material) => material,
+    let board = match Board::decode(BLOB) {
+        Ok(board) => board,
         Err(error) => {
-            defmt::error!("the material is refused: {}", error);
+            defmt::error!("the board's material is refused: {}", error);
             return false;
         }
     };
-    let nonces = match TEST_SEED {
-        Some(seed) => Nonces::insecure_test(seed),
-        None => {
-            let mut boots = TwoSlots::new(store::BOOT, PAIRING);
-            match boots.next().and_then(|boot| boots.burn(boot).map(|()| boot)) {
-                Ok(boot) => Nonces::new(&material.seed, boot),
-                Err(error) => {
-                    defmt::error!("the number of the boot: {}", error);
-                    return false;
-                }
-            }
+    let Ok(flash) = Flash::open() else {
+        defmt::error!("there is no flash: a file `flash` of {=u32} bytes 0xff in the emulator's folder", SIZE);
+        return false;
+    };
+    let opened = wait(Counter::open(Blocking(flash), 0..SIZE, board.agreement.pairing));
+    let (counter, boot) = match opened.and_then(|mut counter| wait(counter.boot()).map(|boot| (counter, boot))) {
+        Ok(opened) => opened,
+        Err(error) => {
+            defmt::error!("the counter: {}", defmt::Debug2Format(&error));
+            return false;
         }
     };
+    let nonces = TEST_SEED.map_or_else(|| Nonces::new(&board.seed, u64::from(boot)), Nonces::insecure_test);
     let memory = Memory {
         arena: ARENA_WORDS.take(),
         channel: CHANNEL_WORDS.take(),
         outgoing: OUTGOING_BYTES.take(),
         incoming: INCOMING_BYTES.take(),
     };
-    let mut party = match SeedParty::new(material, TwoSlots::new(store::COUNTER, PAIRING), nonces, memory, TIMEOUT) {
+    let mut party = match SeedParty::new(&board, FlashCounter::new(counter, board.next), nonces, memory, TIMEOUT) {
         Ok(party) => party,
         Err(fault) => {
             defmt::error!("fault {=u16}: {}", fault.code(), fault);
@@ -72,9 +74,8 @@ fn serve() -> bool {
     };
     // Safety: here alone, once.
     let mut link = Port::new(unsafe { Uart::zero() }, SysTick);
-    defmt::info!("waiting, {=u32} pictures", (PICTURES.len() / PICTURE) as u32);
-    for (index, pixels) in PICTURES.chunks_exact(PICTURE).enumerate() {
-        let Ok(picture) = Picture::new(&party.material().plan, pixels) else { return false };
+    defmt::info!("boot {=u32}, waiting, {=usize} pictures", boot, board.pictures().len());
+    for (index, picture) in board.pictures().enumerate() {
         // A proposal that fails is no answer: the picture is asked again under the next counter.
         loop {
             let mut picture = picture;
