@@ -198,6 +198,9 @@ pub struct Pool {
     pub padding: u16,
 }
 
+/// Rows of all windows of a pool, at most.
+pub const MAX_WINDOW_ROWS: usize = 1 << 21;
+
 impl Pool {
     /// # Errors
     /// A size is zero, the window does not fit, or padding reaches a whole window.
@@ -206,7 +209,10 @@ impl Pool {
         if self.kernel == 0 || self.stride == 0 || self.padding >= self.kernel || !fits(input.height) || !fits(input.width) {
             return Err(ModelError::Shape);
         }
-        self.output(input).validate()
+        let output = self.output(input);
+        output.validate()?;
+        // Whether a window is all ReLU is asked row by row of its bitmap, several times an inference.
+        if output.elements().saturating_mul(usize::from(self.kernel)) > MAX_WINDOW_ROWS { Err(ModelError::TooLarge) } else { Ok(()) }
     }
 
     /// Shape of the pooled tensor.

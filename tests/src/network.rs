@@ -263,6 +263,23 @@ pub fn bitmap(elements: usize, is_relu: impl Fn(usize) -> bool) -> Bitmap<'stati
     Bitmap::Bits(Box::leak(bytes.into_boxed_slice()))
 }
 
+/// Two activations of four channels of `side` × `side`, one element in three a ReLU: large enough for several tiles and groups.
+pub fn several_groups(side: u16) -> Model<'static> {
+    let mut b = Builder::new(Shape::new(1, side, side), 3);
+    for opened in [10, 8] {
+        let (wire, shape) = b.last();
+        let convolution = b.convolution(wire, shape, 4, (3, 3), (1, 1), 1);
+        b.layer(&[convolution], |random, magnitude, shape| {
+            let ring_bits = (magnitude + 3).clamp(opened, 32);
+            let mut draw = |bound: i64| integers(&(0..i64::from(shape.channels)).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
+            let polynomial = Polynomial { degree: 2, frac_bits: 8, c2: draw(1), c1: draw(256), c0: draw(768) };
+            let relu = bitmap(shape.elements(), |i| i % 3 == 0);
+            Step::Activate(Activation { ring_bits, shift: ring_bits - opened, relu, polynomial: Some(polynomial), pool: None })
+        });
+    }
+    b.release(4)
+}
+
 /// A small network in which every step of the protocol occurs, with eight classes; every count of elements, of ReLUs and of windows is
 /// a multiple of eight, so that whole bytes travel in every frame but those of an odd ring.
 pub fn every_step() -> Model<'static> {

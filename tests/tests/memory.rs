@@ -10,7 +10,7 @@ use halfnet_core::party::half::{Half, Position};
 use halfnet_core::party::seed::{self, QUADRATIC, SeedHalf};
 use halfnet_core::plan::{Client, LinearPlan, Mode, Options, Plan, Release, Role, Section, StepPlan, compile, cost};
 use halfnet_core::prg::Key;
-use halfnet_tests::network::{Random, every_step, picture, random_network};
+use halfnet_tests::network::{Random, every_step, picture, random_network, several_groups};
 use halfnet_tests::pair::{self, Deal};
 use halfnet_tests::residual::Residual;
 
@@ -230,5 +230,31 @@ fn every_stream_has_a_label_of_its_own() {
         [&mut other.pairing[..], &mut other.plan[..], &mut other.provisioning[..]][change][0] ^= 1;
         assert!(keys.insert(*seed::inference_key(&root, &other, &[3; 16], 0).expose()));
         assert!(keys.insert(*seed::model_key(&root, &other).expose()));
+    }
+}
+
+/// Whatever budget a plan is made for, it is one that both parties accept; and who has more memory can do no less.
+#[test]
+fn every_plan_made_is_a_plan_accepted() {
+    for side in [16, 20, 28, 48] {
+        let model = several_groups(side);
+        for mode in [Mode::TwoServers, Mode::Shared, Mode::Held] {
+            for chunk_bits in [1, 4, 8] {
+                let mut least = None;
+                for bytes in (256..32 << 10).step_by(116) {
+                    let options = Options { chunk_bits, ..options(mode, [bytes, 1 << 18]) };
+                    match plan_bytes(&model, &options) {
+                        Ok(plan) => {
+                            assert!(Plan::decode(&plan).is_ok(), "{side} {mode:?} {chunk_bits} {bytes}");
+                            least.get_or_insert(bytes);
+                        }
+                        Err(error) => {
+                            assert_eq!(error, ModelError::Memory);
+                            assert_eq!(least, None, "{side} {mode:?} {chunk_bits}: {bytes} bytes are refused, fewer are not");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use halfnet_core::model::{Model, Step};
 use halfnet_core::plan::{Client, Mode, Options, Release, compile, cost};
 use halfnet_host::coins::DealtCoins;
 use halfnet_host::simulate::Reference;
-use halfnet_tests::network::{picture, random_network};
+use halfnet_tests::network::{self, picture, random_network};
 use halfnet_tests::pair::{self, Deal};
 use halfnet_tests::reference;
 use proptest::prelude::*;
@@ -35,21 +35,24 @@ fn expected(model: &Model<'_>, deal: &Deal, counter: u64, pixels: &[i64]) -> (Ve
 }
 
 fn check(seed: u64, mode: Mode, client: Client, release: Release, chunk_bits: u8, memory: [u64; 2]) -> Result<(), TestCaseError> {
-    let model = random_network(seed);
+    check_model(&random_network(seed), Options { mode, client, release, chunk_bits, memory })
+}
+
+fn check_model(model: &Model<'_>, options: Options) -> Result<(), TestCaseError> {
     model.validate().map_err(|e| TestCaseError::fail(format!("{e}")))?;
-    let options = Options { mode, client, release, chunk_bits, memory };
-    let deal = match Deal::try_new(&model, &options) {
+    let deal = match Deal::try_new(model, &options) {
         Ok(deal) => deal,
-        Err(halfnet_core::error::ModelError::Memory) if memory != compile::ample() => return Ok(()),
+        // Rejected, and so counted: a plan that refuses every budget fails the test.
+        Err(halfnet_core::error::ModelError::Memory) if options.memory != compile::ample() => return Err(TestCaseError::reject("memory")),
         Err(error) => return Err(TestCaseError::fail(format!("{error}"))),
     };
     let plan = deal.plan();
     let predicted = cost::plan_cost(&plan);
     for counter in 0..2 {
         let pixels = picture(model.header.input, counter);
-        let (answer, violations) = expected(&model, &deal, counter, &pixels);
+        let (answer, violations) = expected(model, &deal, counter, &pixels);
         prop_assume!(violations == 0);
-        let bundle = deal.bundle(&model, counter);
+        let bundle = deal.bundle(model, counter);
         let narrow: Vec<i32> = pixels.iter().map(|&p| p as i32).collect();
         let run = pair::run(&deal, &bundle, counter, &narrow);
         prop_assert_eq!(&run.answer, &answer, "counter {}", counter);
@@ -60,14 +63,16 @@ fn check(seed: u64, mode: Mode, client: Client, release: Release, chunk_bits: u8
     Ok(())
 }
 
+const SETTINGS: [(Mode, Client); 5] = [
+    (Mode::TwoServers, Client::Third),
+    (Mode::Shared, Client::SeedParty),
+    (Mode::Shared, Client::Third),
+    (Mode::Held, Client::SeedParty),
+    (Mode::Held, Client::Third),
+];
+
 fn settings() -> impl Strategy<Value = (Mode, Client)> {
-    prop_oneof![
-        Just((Mode::TwoServers, Client::Third)),
-        Just((Mode::Shared, Client::SeedParty)),
-        Just((Mode::Shared, Client::Third)),
-        Just((Mode::Held, Client::SeedParty)),
-        Just((Mode::Held, Client::Third)),
-    ]
+    prop::sample::select(&SETTINGS[..])
 }
 
 fn releases() -> impl Strategy<Value = Release> {
@@ -101,5 +106,23 @@ fn a_wire_between_linear_layers_may_be_wider_than_32_bits() {
     assert_eq!(seeds.len(), 3, "too few of the random networks have a wide wire");
     for (seed, mode) in seeds.iter().zip([Mode::TwoServers, Mode::Shared, Mode::Held]) {
         check(*seed, mode, Client::Third, Release::Label, 4, compile::ample()).unwrap();
+    }
+}
+
+/// Layers cut into several groups, each with comparisons of its own, as a small board has them.
+#[test]
+fn several_groups() {
+    let model = network::several_groups(20);
+    for (mode, client) in SETTINGS {
+        let options = |bytes| Options { mode, client, release: Release::Label, chunk_bits: 4, memory: [bytes, bytes + (16 << 10)] };
+        let groups = |bytes: &u64| {
+            let deal = Deal::try_new(&model, &options(*bytes)).ok()?;
+            deal.plan().layers().map(|layer| layer.groups()).max()
+        };
+        let budgets: Vec<u64> = (1..256).map(|n| 64 * n).filter(|bytes| groups(bytes).is_some_and(|groups| groups > 1)).take(3).collect();
+        assert_eq!(budgets.len(), 3, "{mode:?}: few budgets make several groups");
+        for bytes in budgets {
+            check_model(&model, options(bytes)).unwrap();
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use heapless::Vec;
 
-use super::{Activation, Bitmap, Integers, Layer, Linear, MAX_LAYERS, MAX_TERMS, Model, Polynomial, Step};
+use super::{Activation, Bitmap, Header, Integers, Layer, Linear, MAX_LAYERS, MAX_TERMS, Model, Polynomial, Step};
 use crate::error::ModelError;
 use crate::shape::{Pool, Shape};
 
@@ -166,6 +166,21 @@ fn check_bitmap(bitmap: &Bitmap<'_>, elements: usize) -> Result<(), ModelError> 
     Ok(())
 }
 
+impl Header<'_> {
+    /// # Errors
+    /// Names, shape, normalisation and classes do not fit each other.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        self.input.validate()?;
+        let named = |name: &str| !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+        let classes = self.class_names.is_empty() || self.class_names.lines().count() == usize::from(self.classes);
+        let channels = self.normalisation.len() == usize::from(self.input.channels);
+        if !named(self.name) || !named(self.data_set) || !classes || !channels || self.classes == 0 {
+            return Err(ModelError::Header);
+        }
+        Ok(())
+    }
+}
+
 impl Model<'_> {
     /// W of every wire, the input's first: see [`wire_bits_of`].
     ///
@@ -181,7 +196,7 @@ impl Model<'_> {
     /// The first thing that is wrong, with its layer.
     pub fn validate(&self) -> Result<(), InvalidModel> {
         let whole = |reason| InvalidModel { layer: None, reason };
-        self.check_header().map_err(whole)?;
+        self.header.check().map_err(whole)?;
         let count = self.layers.len();
         if count == 0 {
             return Err(whole(ModelError::Release));
@@ -209,18 +224,6 @@ impl Model<'_> {
         }
         let last = self.layers.last().map_or(0, |l| l.output_shape().elements());
         if last != usize::from(self.header.classes) { Err(whole(ModelError::Header)) } else { Ok(()) }
-    }
-
-    fn check_header(&self) -> Result<(), ModelError> {
-        let header = &self.header;
-        header.input.validate()?;
-        let named = |name: &str| !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-        let classes = header.class_names.is_empty() || header.class_names.lines().count() == usize::from(header.classes);
-        let channels = header.normalisation.len() == usize::from(header.input.channels);
-        if !named(header.name) || !named(header.data_set) || !classes || !channels || header.classes == 0 {
-            return Err(ModelError::Header);
-        }
-        Ok(())
     }
 
     fn input_interval(&self) -> Interval {

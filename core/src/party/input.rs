@@ -44,9 +44,8 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
         for first in (0..input.elements as usize).step_by(LANES) {
             let part = chunk.get_mut(..(input.elements as usize - first).min(LANES)).unwrap_or(&mut []);
             let count = part.len();
-            if let Err(e) = input_words(&mut self.half, position, input.bits, part) {
-                return Err(self.error(e));
-            }
+            let drawn = input_words(&mut self.half, position, input.bits, part).map_err(|e| self.error(e));
+            self.end_on_error(drawn)?;
             packer.extend(part, input.bits);
             position.advance(count, 1, input.bits);
         }
@@ -71,7 +70,8 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
             with_words!(WordsMut, region_mut(self.wires, &input), wire => unpacker.take(input.bits, wire));
         }
         if self.mode() == Mode::Held {
-            return self.next_group();
+            let begun = self.next_group();
+            return self.end_on_error(begun);
         }
         self.input_hash =
             Some(*blake3::Hasher::new_derive_key("halfnet 1 masked input").update(self.plan.hash()).update(packed).finalize().as_bytes());
@@ -86,7 +86,11 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     /// Any other party or mode.
     pub fn begin_without_input(&mut self) -> Result<(), SessionError> {
         let blind = self.is_blind() && self.plan.header.options.client == Client::Third;
-        if blind && matches!(self.phase, Phase::Input) { self.next_group() } else { Err(self.error(ErrorKind::Misuse)) }
+        if !blind || !matches!(self.phase, Phase::Input) {
+            return Err(self.error(ErrorKind::Misuse));
+        }
+        let begun = self.next_group();
+        self.end_on_error(begun)
     }
 
     fn input_range(&self, tile: usize) -> core::ops::Range<usize> {

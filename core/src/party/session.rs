@@ -222,7 +222,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         let length = self.payload(group, step, tile, self.role);
         let payload = frame_payload(out, length, None)?;
         self.transmit_step(group, step, tile, payload).map_err(|kind| SessionError { at: Some((group.layer.index, step)), kind })?;
-        write_header(out, &Header { layer: group.layer.index, step: step.code(), tile: tile as u16, length: length as u32 });
+        let name = group.layer.frame_tile(group.group, step, tile);
+        write_header(out, &Header { layer: group.layer.index, step: step.code(), tile: name, length: length as u32 });
         group.sent = self.next_frame(group, (index, tile + 1), self.role);
         Ok(Some(HEADER + length))
     }
@@ -329,7 +330,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         };
         let at = Some((group.layer.index, step));
         let length = self.payload(group, step, tile, self.role.peer()) as u32;
-        let expected = Header { layer: group.layer.index, step: step.code(), tile: tile as u16, length };
+        let name = group.layer.frame_tile(group.group, step, tile);
+        let expected = Header { layer: group.layer.index, step: step.code(), tile: name, length };
         self.check(header, &expected).map_err(|e| SessionError { at, ..e })?;
         // A frame may come before this party could have caused it only if the peer skips a step.
         if !self.may_receive(group, step) {

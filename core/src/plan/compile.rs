@@ -10,14 +10,21 @@ use super::{
 };
 use crate::error::ModelError;
 use crate::model::{Activation, Layer, Linear, MAX_LAYERS, Model, Step};
+use crate::packing::packed_len;
 use crate::ring::WordKind;
 use crate::shape::Shape;
 use crate::wire::frame::MAX_PAYLOAD;
+use crate::wire::message::MASK;
 
 /// Elements of a tile where memory allows.
 pub const TILE: usize = 1 << 14;
 /// Elements of a tile, at least (or the whole layer): below this a party cannot stream.
 pub const SMALLEST_TILE: usize = 64;
+
+/// 64-bit words of an arena, at most: a GiB.
+pub const MAX_ARENA_WORDS: usize = 1 << 27;
+/// Weights of a network, at most.
+pub const MAX_WEIGHTS: u64 = 1 << 28;
 
 /// Makes a plan; returns its length in `out`.
 ///
@@ -66,7 +73,7 @@ fn compile_with(model: &Model<'_>, options: &Options, wires: &Wires, share: Shar
         model: model.header.clone(),
         layers: u16::try_from(model.layers.len()).map_err(|_| ModelError::TooLarge)?,
         input: wires.wire(0)?,
-        input_tile: TILE.min(model.header.input.elements()) as u32,
+        input_tile: input_tile(model.header.input.elements(), wires, options) as u32,
         wire_words: wires.words,
         window_words: [0; 2],
         state_words: [0; 2],
@@ -87,10 +94,26 @@ fn compile_with(model: &Model<'_>, options: &Options, wires: &Wires, share: Shar
             header.window_words = needs.window_words;
             header.state_words = needs.state_words;
             header.longest_frame = needs.longest_frame;
+            check_client_frames(&header)?;
             check_budgets(&header)?;
         }
     }
     Ok(len)
+}
+
+/// Elements of a tile of the input: what the tightest budget has for 8 bytes an element beside its wires, so that a small party's frames are
+/// small too.
+fn input_tile(elements: usize, wires: &Wires, options: &Options) -> usize {
+    let room = |r: usize| options.memory[r].saturating_sub(8 * u64::from(wires.words[r])) / 16;
+    let room = room(0).min(room(1)).min(TILE as u64) as usize;
+    // Not so small that a frame's number would not hold them.
+    room.max(SMALLEST_TILE).max(elements.div_ceil(usize::from(u16::MAX))).min(elements)
+}
+
+/// A third client's E and its shares of A are a frame each.
+fn check_client_frames(header: &PlanHeader<'_>) -> Result<(), ModelError> {
+    let frame = MASK + packed_len(header.input.elements as usize, header.input.bits);
+    if header.options.client == Client::Third && frame > MAX_PAYLOAD { Err(ModelError::TooLarge) } else { Ok(()) }
 }
 
 /// The arenas that a header states lie within the budgets that it states.
@@ -105,6 +128,7 @@ fn check_budgets(header: &PlanHeader<'_>) -> Result<(), ModelError> {
 /// The header's sizes are those that the records need.
 pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
     let header = &plan.header;
+    check_client_frames(header)?;
     check_budgets(header)?;
     let mut needs = cost::Needs::input(header);
     for layer in plan.layers() {
@@ -112,8 +136,10 @@ pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
     }
     let enough = |have: &[u32; 2], need: &[u32; 2]| have == need;
     // Exactly the arena that the regions reach, and frames that a header can name.
-    let (mut reach, mut pooled) = ([0; 2], 0);
+    let (mut reach, mut pooled, mut all) = ([0; 2], 0, 0);
+    let mut weights = 0_u64;
     let mut note = |region: &Region, seed: bool| {
+        all += region.range().len();
         let end = region.range().end;
         reach[1] = end.max(reach[1]);
         reach[0] = if seed { end.max(reach[0]) } else { reach[0] };
@@ -121,6 +147,7 @@ pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
     let kept = plan.keeps_wires(Role::Seed);
     note(&header.input, kept);
     for layer in plan.layers() {
+        weights += layer.terms.iter().map(|t| t.linear.weights() as u64).sum::<u64>();
         if !matches!(layer.step, StepPlan::Release { .. }) {
             note(&layer.output, kept);
             note(&layer.opened, kept);
@@ -134,6 +161,11 @@ pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
     let longest = MAX_PAYLOAD as u32;
     if reach != header.wire_words.map(|w| w as usize) || header.longest_frame.iter().any(|&f| f > longest) {
         return Err(ModelError::Memory);
+    }
+    // First fit never reaches beyond the sum of all regions; a plan that does would have a party reserve memory for nothing.
+    let large = [Role::Seed, Role::Bundle].iter().any(|&role| plan.arena_words(role) > MAX_ARENA_WORDS);
+    if large || reach.iter().any(|&words| words > all) || weights > MAX_WEIGHTS {
+        return Err(ModelError::TooLarge);
     }
     let sizes = enough(&header.window_words, &needs.window_words)
         && enough(&header.state_words, &needs.state_words)
@@ -354,17 +386,13 @@ fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options, s
     }
 }
 
-/// The largest tile of at most `room` elements that is whole channels, else whole rows, else any.
+/// The largest tile of at most `room` elements that is whole channels, else whole rows, else (where those would be too small) any.
 fn aligned(room: usize, shape: Shape, elements: usize) -> usize {
     if room >= elements {
         return elements;
     }
-    for unit in [shape.plane(), usize::from(shape.width)] {
-        if unit > 0 && room >= unit {
-            return room / unit * unit;
-        }
-    }
-    room
+    let whole = |unit: usize| room.checked_div(unit).map_or(0, |units| units * unit);
+    [shape.plane(), usize::from(shape.width)].into_iter().map(whole).find(|&tile| tile >= SMALLEST_TILE).unwrap_or(room)
 }
 
 /// The default budgets: as much as any layer wants.

@@ -175,7 +175,7 @@ impl<'a> LayerPlan<'a> {
     /// Words of 64 comparisons that one frame of a bit step carries.
     #[must_use]
     pub fn words_a_frame(&self) -> usize {
-        (self.tile as usize / LANES).max(1)
+        (self.tile as usize).div_ceil(LANES).max(1)
     }
 
     /// The steps of a group, in the order of every direction.
@@ -243,6 +243,31 @@ impl<'a> LayerPlan<'a> {
             Step::Tree(_) | Step::Sign => self.group_relus(group).div_ceil(LANES).div_ceil(self.words_a_frame()),
             Step::OpenPool => self.windows().div_ceil((self.tile as usize).max(1)),
             _ => 1,
+        }
+    }
+
+    /// The number that names a frame of a step: of steps that every group has, tiles are counted through the layer (a group's bit steps have
+    /// no more frames than the group has tiles).
+    #[must_use]
+    pub fn frame_tile(&self, group: usize, step: Step, tile: usize) -> u16 {
+        let before = match step {
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenLinear | Step::Tree(_) | Step::Sign => {
+                group * usize::from(self.group)
+            }
+            _ => 0,
+        };
+        (before + tile) as u16
+    }
+
+    /// The group and the tile in it that [`LayerPlan::frame_tile`] gave this number.
+    #[must_use]
+    pub fn tile_of_frame(&self, step: Step, number: u16) -> (usize, usize) {
+        let (number, tiles) = (usize::from(number), usize::from(self.group).max(1));
+        match step {
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenLinear | Step::Tree(_) | Step::Sign => {
+                (number / tiles, number % tiles)
+            }
+            _ => (self.groups().saturating_sub(1), number),
         }
     }
 

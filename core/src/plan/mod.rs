@@ -176,6 +176,18 @@ pub enum LinearPlan {
     },
 }
 
+impl LinearPlan {
+    /// Secret factors of the term.
+    #[must_use]
+    pub const fn weights(&self) -> usize {
+        match self {
+            Self::Convolution(geometry) => geometry.weights(),
+            Self::JoinShift { .. } => 0,
+            Self::JoinScaled { geometry } => geometry.input.channels as usize,
+        }
+    }
+}
+
 /// A layer's step without its coefficients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepPlan<'a> {
@@ -304,7 +316,7 @@ impl<'a> Plan<'a> {
     fn validate(&self) -> Result<(), ModelError> {
         let options = &self.header.options;
         check_options(options)?;
-        self.header.model.input.validate()?;
+        self.header.model.check()?;
         let input = &self.header.input;
         let tiles = input.elements.div_ceil(self.header.input_tile.max(1));
         if input.elements as usize != self.header.model.input.elements() || self.header.input_tile == 0 || tiles > u32::from(u16::MAX) {
@@ -324,7 +336,8 @@ impl<'a> Plan<'a> {
                 return Err(ModelError::Wiring);
             }
             layer.validate(self)?;
-            if matches!(layer.step, StepPlan::Release { .. }) != (count + 1 == self.header.layers) {
+            let release = matches!(layer.step, StepPlan::Release { .. });
+            if release != (count + 1 == self.header.layers) || (release && layer.elements() != usize::from(self.header.model.classes)) {
                 return Err(ModelError::Release);
             }
             rest = after;

@@ -64,7 +64,7 @@ pub struct Element {
 
 type Key<'a> = (&'a str, Option<u16>, u8, u16, usize);
 
-/// Lines by their names; tiles are numbered anew in every group, so the how-manieth of a name is part of it.
+/// Lines by their names; where a damaged transcript repeats a name, the how-manieth is part of it.
 fn keys(lines: &[Line]) -> Vec<Key<'_>> {
     let mut seen: HashMap<(&str, Option<u16>, u8, u16), usize> = HashMap::new();
     lines
@@ -96,13 +96,13 @@ pub fn diff(a: &Transcript, b: &Transcript) -> Result<TranscriptDiff, Transcript
         let other = places_b.get(key).map(|&place| &b.lines[place]);
         if other.is_none_or(|other| other.payload != line.payload) {
             frames_off += 1;
-            first.get_or_insert_with(|| difference(&plan, index, line, key.4, other));
+            first.get_or_insert_with(|| difference(&plan, index, line, other));
         }
     }
     for (index, (line, key)) in b.lines.iter().zip(&keys_b).enumerate() {
         if !places_a.contains_key(key) {
             frames_off += 1;
-            first.get_or_insert_with(|| difference(&plan, index, line, key.4, None));
+            first.get_or_insert_with(|| difference(&plan, index, line, None));
         }
     }
     let same_answer = a.head.answer == b.head.answer;
@@ -127,7 +127,7 @@ fn plans(a: &Head, b: &Head) -> String {
     differs.map_or("widths, tiles or leaves".to_owned(), |(what, a, b)| format!("{what} {a} and {b}"))
 }
 
-fn difference(plan: &Plan<'_>, frame: usize, line: &Line, occurrence: usize, other: Option<&Line>) -> Difference {
+fn difference(plan: &Plan<'_>, frame: usize, line: &Line, other: Option<&Line>) -> Difference {
     let layer = line.layer.and_then(|index| plan.layers().nth(usize::from(index)));
     let byte = other.map(|other| {
         let same = line.payload.iter().zip(&other.payload).take_while(|(a, b)| a == b);
@@ -140,7 +140,7 @@ fn difference(plan: &Plan<'_>, frame: usize, line: &Line, occurrence: usize, oth
         _ => None,
     };
     let element = bit.and_then(|bit| match &layer {
-        Some(layer) => in_layer(plan, layer, line, occurrence, bit),
+        Some(layer) => in_layer(plan, layer, line, bit),
         None => in_input(plan, line, bit),
     });
     Difference {
@@ -156,11 +156,11 @@ fn difference(plan: &Plan<'_>, frame: usize, line: &Line, occurrence: usize, oth
     }
 }
 
-fn in_layer(plan: &Plan<'_>, layer: &LayerPlan<'_>, line: &Line, occurrence: usize, bit: usize) -> Option<Element> {
+fn in_layer(plan: &Plan<'_>, layer: &LayerPlan<'_>, line: &Line, bit: usize) -> Option<Element> {
     let options = &plan.header.options;
     let role = if line.from == "P0" { Role::Seed } else { Role::Bundle };
     let step = place::step(layer, options, line.code)?;
-    let index = place::element(layer, options, &Place { role, step, tile: usize::from(line.tile), occurrence }, bit)?;
+    let index = place::element(layer, options, &Place { role, step, tile: line.tile }, bit)?;
     let pooled = matches!(step, halfnet_core::plan::Step::OpenPool);
     let shape = match layer.step {
         StepPlan::Activate { pool: Some(pool), .. } | StepPlan::Rescale { pool: Some(pool), .. } if pooled => pool.output(layer.sum),

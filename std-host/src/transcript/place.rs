@@ -43,25 +43,25 @@ fn in_words(step: Step) -> String {
     }
 }
 
-/// A frame among all that a party sends in a layer: the how-manieth of its step and tile, for tiles are numbered anew in every group.
+/// A frame among all that a party sends in a layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) role: Role,
     pub(super) step: Step,
-    pub(super) tile: usize,
-    pub(super) occurrence: usize,
+    /// Its number, as in the frame's header.
+    pub(super) tile: u16,
 }
 
 /// The element of the layer's output (of its sum, before a pool) that bit `bit` of a payload belongs to; of a comparison, the element
 /// compared. `None` where a frame is not of elements.
 pub(super) fn element(layer: &LayerPlan<'_>, options: &Options, place: &Place, bit: usize) -> Option<usize> {
     let work = layer.work(options);
-    let Place { role, step, tile, occurrence } = *place;
-    let sends = |group: &usize| {
-        let has = layer.steps(options, *group).contains(&step) && tile < layer.step_tiles(*group, step);
-        has && layer.payload(options, &work, *group, step, tile, role) > 0
-    };
-    let group = (0..layer.groups()).filter(sends).nth(occurrence)?;
+    let Place { role, step, tile } = *place;
+    let (group, tile) = layer.tile_of_frame(step, tile);
+    let has = layer.steps(options, group).contains(&step) && tile < layer.step_tiles(group, step);
+    if !has || layer.payload(options, &work, group, step, tile, role) == 0 {
+        return None;
+    }
     let range = layer.tile_range(group, tile);
     match step {
         Step::Open | Step::OpenLinear => range.clone().nth(bit / width(options, &work, step, role)?),
