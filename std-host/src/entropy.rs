@@ -4,6 +4,7 @@
 
 use halfnet_core::prg::Key;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Why no entropy could be had.
 #[derive(Debug, Error)]
@@ -70,14 +71,14 @@ impl Entropy {
         }
     }
 
-    /// Fresh bytes.
+    /// Fresh bytes, wiped when they are dropped: they may become a key.
     ///
     /// # Errors
     /// The operating system has none.
-    pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N], EntropyError> {
-        let mut out = [0; N];
+    pub fn bytes<const N: usize>(&mut self) -> Result<Zeroizing<[u8; N]>, EntropyError> {
+        let mut out = Zeroizing::new([0; N]);
         match &mut self.0 {
-            Source::System => getrandom::fill(&mut out).map_err(EntropyError::System)?,
+            Source::System => getrandom::fill(&mut out[..]).map_err(EntropyError::System)?,
             Source::Test { key, drawn } => {
                 for chunk in out.chunks_mut(32) {
                     *drawn += 1;
@@ -94,7 +95,7 @@ impl Entropy {
     /// # Errors
     /// The operating system has no entropy.
     pub fn key(&mut self) -> Result<Key, EntropyError> {
-        Ok(Key::new(self.bytes()?))
+        Ok(Key::new(*self.bytes()?))
     }
 }
 

@@ -270,7 +270,7 @@ impl Stock {
     pub fn of(dealt: &Dealt) -> Self {
         let material = dealt.file(names::PARTY_ZERO);
         let pairing = PartyZero::read(&material).expect("P0's material").public.pairing;
-        let next = Counter::open(&Counter::path_beside(&material), pairing).expect("a counter").next();
+        let next = Counter::read(&Counter::path_beside(&material), pairing).expect("a counter");
         let folder = std::fs::read_dir(dealt.file(names::BUNDLES)).expect("bundles");
         let bundles = folder
             .filter_map(|entry| entry.expect("an entry").path().file_name()?.to_str()?.strip_suffix(".bundle")?.parse().ok())

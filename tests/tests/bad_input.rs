@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use halfnet_core::model::blob::{self, ENVELOPE_BYTES, Kind};
 use halfnet_core::model::{Activation, Model, Step};
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
-use halfnet_host::material::DealerState;
-use halfnet_host::process::Event;
+use halfnet_host::material::{DealerState, Lock, PartyOne};
+use halfnet_host::process::{Event, MoreRequest, deal_more};
+use halfnet_host::store::{BundleStore, Counter};
 use halfnet_tests::command::{Folder, refused};
 use halfnet_tests::dealt::{Dealt, TEST_SEED, pixels, sealed};
 use halfnet_tests::network::every_step;
@@ -218,6 +219,64 @@ fn a_used_bundle_is_never_used_again() {
     let [_, one] = pair(&dealt, &Files::default());
     says(&one, MATERIAL, &["P0 has burned every counter below 3", "1 dropped"]);
     assert_eq!(Stock::of(&dealt).next, 3);
+}
+
+/// Material has one user at a time: a second process would use a mask twice, or deal a counter twice.
+#[test]
+fn material_in_use_is_refused() {
+    let dealt = dealt(1);
+    let before = Stock::of(&dealt);
+    let [zero, one, picture, state] = ["party0.postcard", "party1.postcard", "picture", "dealer.postcard"].map(|name| dealt.file(name));
+    let says = "another process uses this material";
+    let material = PartyOne::open(&one).unwrap();
+    let plan = material.public.plan(&one).unwrap();
+
+    let counter = Counter::open(&dealt.file("party0.counter"), material.public.pairing).unwrap();
+    refused(&["infer", "--raw-pictures", text(&picture), "--material", text(&zero), "--peer-connect", "127.0.0.1:9"], MATERIAL, says);
+    drop(counter);
+    let store = BundleStore::open(&dealt.file("bundles"), material.public.agreement(&plan), &plan).unwrap();
+    refused(&["party", "--role", "1", "--material", text(&one), "--peer-listen", ANY_PORT], MATERIAL, says);
+    drop(store);
+    let lock = Lock::take(&state).unwrap();
+    let more = ["deal", "--more", "1", "--state", text(&state), "--insecure-test-seed", TEST_SEED];
+    refused(&more, MATERIAL, says);
+    drop(lock);
+    assert_eq!(Stock::of(&dealt), before);
+
+    // Many at once: each deals counters of its own, or is refused.
+    let request = MoreRequest { state: state.clone(), model: None, bundles: None, count: 2, test_seed: Some(TEST_SEED.into()) };
+    let deal = || deal_more(&request, &|_| {});
+    let firsts: Vec<u64> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..8).map(|_| scope.spawn(deal)).collect();
+        runs.into_iter().filter_map(|run| run.join().unwrap().ok()).map(|report| report.first).collect()
+    });
+    let dealt_now = DealerState::read(&state).unwrap();
+    let mut expected: Vec<u64> = dealt_now.batches[1..].iter().map(|batch| batch.first).collect();
+    expected.dedup();
+    assert!(!firsts.is_empty());
+    assert_eq!(expected.len(), firsts.len());
+    assert_eq!(dealt_now.next, 1 + 2 * firsts.len() as u64);
+
+    let [zero, one] = pair(&dealt, &Files::default());
+    assert_eq!((zero.code, one.code), (0, 0), "{} {}", zero.said, one.said);
+}
+
+/// A folder with anything of a pairing in it is not dealt into, and what is dealt is its owner's alone.
+#[test]
+fn dealing_over_a_pairing_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dealt = dealt(1);
+    let folder = Folder::new("occupied");
+    let model = folder.file("model.postcard", &sealed(&dealt.model));
+    for name in ["party0.counter", "party0.postcard", "party1.postcard", "dealer.postcard", "plan.postcard"] {
+        let out = folder.path().join(format!("with-{name}"));
+        std::fs::create_dir(&out).unwrap();
+        std::fs::copy(dealt.file(name), out.join(name)).unwrap();
+        refused(&["deal", "--model", &model, "--out", text(&out)], MATERIAL, "exists already");
+    }
+    for folder in [dealt.folder(), dealt.file("bundles")] {
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+    }
 }
 
 /// Files of two dealings: whichever two are swapped, it is found before the burn.

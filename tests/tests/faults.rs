@@ -1,11 +1,14 @@
 //! Links that fail under real processes: the peer gone at any byte, silent, sending too much, too little, something else. Every process
 //! ends with an exit code and says why; what is spent is exactly what was burned, and the next inference goes well.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
 use halfnet_core::wire::frame::{HEADER, Header};
-use halfnet_core::wire::message::{ACKNOWLEDGE, HELLO, REPLY};
+use halfnet_core::wire::message::{self, ACKNOWLEDGE, Code, HELLO, Hello, REPLY, Reply, Verdict};
+use halfnet_host::material::PartyOne;
 use halfnet_host::process::Event;
 use halfnet_tests::dealt::{Dealt, TEST_SEED, pixels};
 use halfnet_tests::network::every_step;
@@ -310,4 +313,59 @@ fn a_client_that_leaves_costs_one_inference() {
         assert!(failed.is_some_and(|reason| reason.contains("inference 0 ended early")), "{:?}", party.events);
     }
     assert_eq!(Stock::of(&setting.dealt).next, 2);
+}
+
+/// Material's fault.
+const MATERIAL: i32 = 5;
+
+fn message(code: Code, payload: &[u8]) -> Vec<u8> {
+    [&message::header(code, 0, payload.len() as u32).encode()[..], payload].concat()
+}
+
+/// A stranger that calls every counter old must not have the bundles dropped.
+#[test]
+fn a_stranger_s_refusal_drops_nothing() {
+    let setting = Setting::new(Mode::Shared, Client::SeedParty, 2);
+    let before = Stock::of(&setting.dealt);
+    let listener = TcpListener::bind(ANY_PORT).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let one_file = setting.path("party1.postcard");
+    let one = Running::start(&["party", "--role", "1", "--material", &one_file, "--peer-connect", &address, "--timeout", "5"]);
+    let mut stream = listener.accept().unwrap().0;
+    let mut frame = [0; HEADER + HELLO];
+    stream.read_exact(&mut frame).unwrap();
+    let hello = Hello::decode(&frame[HEADER..]).unwrap();
+    let mut agreement = hello.agreement;
+    agreement.pairing[0] ^= 1;
+    let reply = Reply { agreement, nonce: [3; 16], verdict: Verdict::OldCounter, next: u64::MAX };
+    stream.write_all(&message(Code::Reply, &reply.encode())).unwrap();
+    let ended = one.end();
+    assert_eq!(ended.code, MATERIAL, "{}", ended.said);
+    assert!(ended.said.contains("their pairing differs"), "{}", ended.said);
+    assert_eq!(Stock::of(&setting.dealt), before);
+    setting.recover();
+}
+
+/// The last counter there is has none behind it: P0 refuses it before it says that it accepts.
+#[test]
+fn the_last_counter_is_never_accepted() {
+    let setting = Setting::new(Mode::Shared, Client::SeedParty, 1);
+    let before = Stock::of(&setting.dealt);
+    let one_file = setting.path("party1.postcard");
+    let one = PartyOne::open(one_file.as_ref()).unwrap();
+    let agreement = one.public.agreement(&one.public.plan(one_file.as_ref()).unwrap());
+    let zero_file = setting.path("party0.postcard");
+    let arguments = ["infer", "--raw-pictures", &setting.picture, "--material", &zero_file, "--peer-listen", ANY_PORT, "--timeout", "5"];
+    let mut zero = Running::start(&arguments);
+    let mut stream = TcpStream::connect(zero.listening()[0].unwrap()).unwrap();
+    let hello = Hello { agreement, deal: [1; 16], nonce: [2; 16], request: [0; 16], counter: u64::MAX };
+    stream.write_all(&message(Code::Hello, &hello.encode())).unwrap();
+    let mut answered = Vec::new();
+    let _ = stream.read_to_end(&mut answered);
+    assert!(answered.is_empty(), "it answered {answered:?}");
+    let ended = zero.end();
+    assert_eq!(ended.code, PEER, "{}", ended.said);
+    assert!(ended.said.contains("the last counter there is"), "{}", ended.said);
+    assert_eq!(Stock::of(&setting.dealt), before);
+    setting.recover();
 }

@@ -91,7 +91,10 @@ impl Queue {
             self.end -= self.start;
             self.start = 0;
             if self.end + count > self.bytes.len() {
-                self.bytes.resize((self.end + count).next_power_of_two(), 0);
+                // A fresh allocation, so that the old one is wiped.
+                let mut grown = vec![0; (self.end + count).next_power_of_two()];
+                grown[..self.end].copy_from_slice(&self.bytes[..self.end]);
+                std::mem::replace(&mut self.bytes, grown).zeroize();
             }
         }
         &mut self.bytes[self.end..self.end + count]

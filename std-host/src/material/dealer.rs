@@ -8,6 +8,7 @@ use halfnet_core::plan::Plan;
 use halfnet_core::prg::Key;
 use halfnet_core::wire::message::Identifier;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::file::{read_sealed, write_sealed};
 use super::{FileError, Public};
@@ -45,8 +46,8 @@ pub struct DealerState {
 #[derive(Serialize, Deserialize)]
 struct Body {
     public: Public,
-    dealer_seed: [u8; 32],
-    party_seed: [u8; 32],
+    dealer_seed: Zeroizing<[u8; 32]>,
+    party_seed: Zeroizing<[u8; 32]>,
     next: u64,
     batches: Vec<Batch>,
     model: String,
@@ -61,8 +62,8 @@ impl DealerState {
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
         let body = Body {
             public: self.public.clone(),
-            dealer_seed: *self.dealer_seed.expose(),
-            party_seed: *self.party_seed.expose(),
+            dealer_seed: Zeroizing::new(*self.dealer_seed.expose()),
+            party_seed: Zeroizing::new(*self.party_seed.expose()),
             next: self.next,
             batches: self.batches.clone(),
             model: self.model.to_string_lossy().into_owned(),
@@ -80,8 +81,8 @@ impl DealerState {
         body.public.plan(path)?;
         Ok(Self {
             public: body.public,
-            dealer_seed: Key::new(body.dealer_seed),
-            party_seed: Key::new(body.party_seed),
+            dealer_seed: Key::new(*body.dealer_seed),
+            party_seed: Key::new(*body.party_seed),
             next: body.next,
             batches: body.batches,
             model: PathBuf::from(body.model),

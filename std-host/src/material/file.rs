@@ -1,8 +1,8 @@
 //! Sealed files: written atomically, read whole or in parts, checked by streaming.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use halfnet_core::dealer::Sink;
@@ -12,10 +12,12 @@ use halfnet_core::party::half::MaterialError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::pending::Pending;
+
 /// Bytes hashed at once when a file is checked.
 const CHECK_BYTES: usize = 1 << 17;
 /// Only the owner may read what is secret.
-const SECRET_MODE: u32 = 0o600;
+pub(super) const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 
 /// What is wrong with a file.
@@ -69,6 +71,12 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// Two processes would use one part of it twice.
+    #[error("another process uses this material ({}): end it first, since nothing in it may be used twice", path.display())]
+    InUse {
+        /// The file or folder.
+        path: PathBuf,
+    },
 }
 
 impl FileError {
@@ -110,13 +118,10 @@ pub fn folder_of(path: &Path) -> &Path {
 /// Dropped before [`SealedWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct SealedWriter {
-    file: BufWriter<File>,
+    pending: Pending,
     hasher: blake3::Hasher,
     length: u64,
     kind: Kind,
-    temporary: PathBuf,
-    target: PathBuf,
-    finished: bool,
 }
 
 impl SealedWriter {
@@ -125,20 +130,13 @@ impl SealedWriter {
     /// # Errors
     /// The folder cannot be written to.
     pub fn create(target: &Path, kind: Kind) -> Result<Self, FileError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(".new");
-        let temporary = folder_of(target).join(name);
         let mode = if kind == Kind::Plan { PUBLIC_MODE } else { SECRET_MODE };
-        // A file left from a crash would keep its own permissions.
-        let _ = std::fs::remove_file(&temporary);
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
-        let mut file = BufWriter::with_capacity(1 << 16, file.map_err(FileError::io("create", &temporary))?);
-        file.write_all(&[0; ENVELOPE_BYTES]).map_err(FileError::io("write", &temporary))?;
+        let mut pending = Pending::create(target, mode)?;
+        pending.file.write_all(&[0; ENVELOPE_BYTES]).map_err(FileError::io("write", &pending.temporary))?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&[kind as u8]);
         hasher.update(&VERSION.to_le_bytes());
-        Ok(Self { file, hasher, length: 0, kind, temporary, target: target.to_owned(), finished: false })
+        Ok(Self { pending, hasher, length: 0, kind })
     }
 
     /// Adds to the body.
@@ -148,7 +146,7 @@ impl SealedWriter {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(FileError::io("write", &self.temporary))
+        self.pending.file.write_all(bytes).map_err(FileError::io("write", &self.pending.temporary))
     }
 
     /// Adds the envelope, synchronises the file and puts it in its place. The folder is synchronised by the caller, once for all files.
@@ -162,24 +160,10 @@ impl SealedWriter {
         for (slot, byte) in envelope.iter_mut().zip(parts.into_iter().flatten()) {
             *slot = *byte;
         }
-        let file = &mut self.file;
-        let written = file
-            .flush()
-            .and_then(|()| file.get_mut().seek(SeekFrom::Start(0)))
-            .and_then(|_| file.get_mut().write_all(&envelope))
-            .and_then(|()| file.get_ref().sync_all())
-            .and_then(|()| std::fs::rename(&self.temporary, &self.target));
-        written.map_err(FileError::io("write", &self.target))?;
-        self.finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for SealedWriter {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _ = std::fs::remove_file(&self.temporary);
-        }
+        let file = &mut self.pending.file;
+        let written = file.flush().and_then(|()| file.get_mut().seek(SeekFrom::Start(0))).and_then(|_| file.get_mut().write_all(&envelope));
+        written.map_err(FileError::io("write", &self.pending.target))?;
+        self.pending.place()
     }
 }
 

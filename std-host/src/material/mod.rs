@@ -7,6 +7,7 @@
 //! | `party0.counter` | P0 | the next counter that it accepts |
 //! | `party1.postcard` | P1 | identifiers, plan, its half of the weights (the weights themselves, in mode H) |
 //! | `bundles/` | P1 | one file an inference |
+//! | `.*.lock`, `bundles/.lock` | beside what they guard | nothing: a process that uses up material holds the lock, and a second is refused |
 //! | `plan.postcard` | anybody | identifiers and plan: what a third client needs. Public |
 //!
 //! Each is a [`halfnet_core::model::blob`] envelope around a body. Those with secrets are readable by their owner alone, and every file
@@ -14,12 +15,16 @@
 
 mod dealer;
 pub mod file;
+mod lock;
 mod party;
+mod pending;
 mod plan;
 
 pub use dealer::{Batch, DealerState};
 pub use file::{FileError, SealedFile, SealedWriter};
+pub use lock::Lock;
 pub use party::{PartyOne, PartyZero, TensorEntry};
+pub use pending::{create_secret_folder, write_secret};
 pub use plan::Public;
 
 /// Names of the files inside a dealt folder.

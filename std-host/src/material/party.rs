@@ -7,10 +7,11 @@ use halfnet_core::model::blob::{Kind, decode_body};
 use halfnet_core::model::{Integers, Model};
 use halfnet_core::party::half::TermId;
 use halfnet_core::party::seed::{QUADRATIC, model_key, tensor_kind};
-use halfnet_core::plan::{Mode, Plan, StepPlan};
+use halfnet_core::plan::{Mode, Plan};
 use halfnet_core::prg::Key;
 use halfnet_core::ring::WordKind;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::file::{folder_of, read_sealed, sync_folder, write_sealed};
 use super::{FileError, Public, SealedFile, SealedWriter};
@@ -30,7 +31,7 @@ pub struct PartyZero {
 #[derive(Serialize, Deserialize)]
 struct PartyZeroBody {
     public: Public,
-    seed: [u8; 32],
+    seed: Zeroizing<[u8; 32]>,
 }
 
 impl PartyZero {
@@ -39,7 +40,7 @@ impl PartyZero {
     /// # Errors
     /// The disk is full or fails.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        write_sealed(path, Kind::PartyZero, &PartyZeroBody { public: self.public.clone(), seed: *self.seed.expose() })
+        write_sealed(path, Kind::PartyZero, &PartyZeroBody { public: self.public.clone(), seed: Zeroizing::new(*self.seed.expose()) })
     }
 
     /// Reads `party0.postcard`.
@@ -49,7 +50,7 @@ impl PartyZero {
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let body: PartyZeroBody = read_sealed(path, Kind::PartyZero)?;
         body.public.plan(path)?;
-        Ok(Self { public: body.public, seed: Key::new(body.seed) })
+        Ok(Self { public: body.public, seed: Key::new(*body.seed) })
     }
 }
 
@@ -87,24 +88,6 @@ pub struct PartyOne {
     file: SealedFile,
 }
 
-/// The tensors of a model that P1 gets: [`tensors`], and, where weights are shared, zeros for the c2 of first-order polynomials, since
-/// P0's stream gives it a share of every c2.
-fn parts<'m>(model: &'m Model<'_>, plan: &'m Plan<'_>, zeros: &'m [u8]) -> Vec<(TermId, Integers<'m>)> {
-    let mut parts: Vec<_> = tensors(model).collect();
-    if plan.header.options.mode != Mode::Held {
-        for layer in plan.layers() {
-            let id = TermId { layer: layer.index, term: QUADRATIC };
-            let polynomial = matches!(layer.step, StepPlan::Activate { .. }) && layer.relu().count(0..layer.elements()) < layer.elements();
-            if polynomial && !parts.iter().any(|(found, _)| *found == id) {
-                let zeros = &zeros[..usize::from(layer.sum.channels)];
-                let at = parts.partition_point(|(found, _)| (found.layer, found.term) < (id.layer, id.term));
-                parts.insert(at, (id, Integers { bits: 8, bytes: zeros }));
-            }
-        }
-    }
-    parts
-}
-
 impl PartyOne {
     /// Splits a model's weights and writes `party1.postcard`.
     ///
@@ -112,8 +95,7 @@ impl PartyOne {
     /// The disk is full or fails.
     pub fn write(path: &Path, public: &Public, plan: &Plan<'_>, model: &Model<'_>, seed: &Key) -> Result<(), FileError> {
         let mode = plan.header.options.mode;
-        let zeros = vec![0; usize::from(u16::MAX)];
-        let parts = parts(model, plan, &zeros);
+        let parts: Vec<(TermId, Integers<'_>)> = tensors(model).collect();
         let words: Vec<WordKind> = plan.layers().map(|layer| layer.work(&plan.header.options).word).collect();
         let word = |id: &TermId| if id.term == QUADRATIC { WordKind::U64 } else { words[usize::from(id.layer)] };
         let entry = |(id, tensor): &(TermId, Integers<'_>)| TensorEntry {

@@ -97,7 +97,7 @@ impl<'p> ThirdClient<'p> {
             return Err(ProcessError::Picture { expected: shape.elements(), found: picture.len() });
         }
         let integers = integers(&header.model, picture);
-        let request: Identifier = self.entropy.bytes()?;
+        let request: Identifier = *self.entropy.bytes()?;
         for link in &mut self.links {
             link.queue_message(Code::Request, &request);
         }

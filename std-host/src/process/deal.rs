@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::ProcessError;
 use crate::entropy::Entropy;
 use crate::material::file::sync_folder;
-use crate::material::{Batch, DealerState, FileError, PartyOne, PartyZero, Public, names};
+use crate::material::{Batch, DealerState, FileError, Lock, PartyOne, PartyZero, Public, create_secret_folder, names};
 use crate::party_model::{HostModel, HostWeights};
 use crate::store::{BundleHeader, BundleWriter, Counter};
 
@@ -131,16 +131,19 @@ pub fn deal(request: &DealRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<De
     let (bytes, model_hash) = read_model(&request.model)?;
     let model = decode(&request.model, &bytes)?;
     let plan_bytes = compile_plan(&model, &request.options)?;
-    std::fs::create_dir_all(&request.out).map_err(FileError::io("create", &request.out))?;
+    create_secret_folder(&request.out)?;
     let place = |name: &str| request.out.join(name);
     let bundles = place(names::BUNDLES);
+    let zero = place(names::PARTY_ZERO);
+    let counter = Counter::path_beside(&zero);
+    let _lock = Lock::take(&place(names::DEALER))?;
     let occupied = [names::DEALER, names::PARTY_ZERO, names::PARTY_ONE, names::PLAN, names::BUNDLES].map(place);
-    if let Some(path) = occupied.into_iter().find(|path| path.exists()) {
+    if let Some(path) = occupied.into_iter().chain([counter.clone()]).find(|path| path.exists()) {
         return Err(FileError::Exists { path }.into());
     }
 
     let mut entropy = Entropy::from_flag(request.test_seed.as_deref())?;
-    let public = Public { pairing: entropy.bytes()?, provisioning: entropy.bytes()?, plan: plan_bytes, test: entropy.is_test() };
+    let public = Public { pairing: *entropy.bytes()?, provisioning: *entropy.bytes()?, plan: plan_bytes, test: entropy.is_test() };
     let mut state = DealerState {
         dealer_seed: entropy.key()?,
         party_seed: entropy.key()?,
@@ -152,12 +155,11 @@ pub fn deal(request: &DealRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<De
     };
     let plan = Plan::decode(&state.public.plan).map_err(ProcessError::Plan)?;
     let party_zero = PartyZero { public: state.public.clone(), seed: state.party_seed.clone() };
-    let zero = place(names::PARTY_ZERO);
-    Counter::create(&Counter::path_beside(&zero), state.public.pairing)?;
+    Counter::create(&counter, state.public.pairing)?;
     party_zero.write(&zero)?;
     PartyOne::write(&place(names::PARTY_ONE), &state.public, &plan, &model, &state.party_seed)?;
     state.public.write(&place(names::PLAN))?;
-    std::fs::create_dir(&bundles).map_err(FileError::io("create", &bundles))?;
+    create_secret_folder(&bundles)?;
     drop(plan);
     deal_batch(&mut state, &place(names::DEALER), &bundles, &model, request.count, &entropy, progress)
 }
@@ -167,6 +169,10 @@ pub fn deal(request: &DealRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<De
 /// # Errors
 /// The state is damaged, the model is not the one dealt before, or the disk fails.
 pub fn deal_more(request: &MoreRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<DealReport, ProcessError> {
+    // Missing or damaged is said before a lock is made beside it.
+    DealerState::read(&request.state)?;
+    // From the reading of the next counter until its bundles are made: two runs at once would deal one counter twice.
+    let _lock = Lock::take(&request.state)?;
     let mut state = DealerState::read(&request.state)?;
     let entropy = Entropy::from_flag(request.test_seed.as_deref())?;
     match (state.public.test, entropy.is_test()) {
@@ -182,7 +188,7 @@ pub fn deal_more(request: &MoreRequest, progress: &(dyn Fn(u64) + Sync)) -> Resu
     let model = decode(&path, &bytes)?;
     let beside = || request.state.parent().unwrap_or(Path::new("")).join(names::BUNDLES);
     let bundles = request.bundles.clone().unwrap_or_else(beside);
-    std::fs::create_dir_all(&bundles).map_err(FileError::io("create", &bundles))?;
+    create_secret_folder(&bundles)?;
     deal_batch(&mut state, &request.state, &bundles, &model, request.count, &entropy, progress)
 }
 
@@ -198,7 +204,7 @@ fn deal_batch(
     let first = state.next;
     let next = first.checked_add(count).ok_or_else(|| ProcessError::Usage("no counters are left for so many bundles".into()))?;
     // Drawn anew at every dealing run. Under a test seed it follows from the seed and the first counter, which never comes twice.
-    let deal = entropy.part("halfnet 1 deal identifier", first).bytes()?;
+    let deal = *entropy.part("halfnet 1 deal identifier", first).bytes()?;
     // On disk before the first bundle: a counter is never dealt twice, whatever crashes.
     state.next = next;
     state.batches.push(Batch { deal, first, count });

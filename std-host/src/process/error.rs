@@ -212,6 +212,9 @@ pub enum ProcessError {
     /// P0's reply contradicts itself.
     #[error("the peer's reply makes no sense: {0}")]
     Reply(&'static str),
+    /// P1's proposal cannot be accepted.
+    #[error("the peer's proposal makes no sense: {0}")]
+    Proposal(&'static str),
     /// P0 does not know a client's request.
     #[error("the other party knows no such request: the client must ask both parties")]
     UnknownRequest,

@@ -39,7 +39,7 @@ fn malformed(link: &Link) -> impl FnOnce(MessageError) -> ProcessError + use<> {
     }
 }
 
-/// Tells the next of P1's connections apart.
+/// P1's side of the handshake.
 pub(super) struct Proposer<'a> {
     pub(super) reactor: &'a mut Reactor,
     pub(super) link: &'a mut Link,
@@ -63,20 +63,22 @@ impl Proposer<'_> {
             };
             let header = *bundle.header();
             let hello =
-                Hello { agreement: *self.agreement, deal: header.deal, nonce: self.entropy.bytes()?, request, counter: header.counter };
+                Hello { agreement: *self.agreement, deal: header.deal, nonce: *self.entropy.bytes()?, request, counter: header.counter };
             self.link.queue_message(Code::Hello, &hello.encode());
             let payload = self.link.receive_message(self.reactor, Code::Reply, self.limits.timeout)?;
             let reply = Reply::decode(&payload).map_err(malformed(self.link))?;
+            if reply.verdict == Verdict::Version {
+                return Err(ProcessError::Version);
+            }
+            // Whatever else it says counts only from the party that these bundles were dealt for: a stranger must not have them dropped.
+            if let Some(what) = difference(self.agreement, &reply.agreement) {
+                return Err(ProcessError::Disagreement { what });
+            }
             match reply.verdict {
                 Verdict::Version => return Err(ProcessError::Version),
                 Verdict::UnknownRequest => return Err(ProcessError::UnknownRequest),
                 Verdict::Idle => return Err(ProcessError::Reply("it answers an invitation with no question")),
-                Verdict::Disagreement => {
-                    let what = difference(self.agreement, &reply.agreement);
-                    return Err(
-                        what.map_or(ProcessError::Reply("it disagrees with what is equal"), |what| ProcessError::Disagreement { what })
-                    );
-                }
+                Verdict::Disagreement => return Err(ProcessError::Reply("it disagrees with what is equal")),
                 Verdict::OldCounter if reply.next <= header.counter => {
                     return Err(ProcessError::Reply("it calls a counter old that is not below its next"));
                 }
@@ -86,9 +88,6 @@ impl Proposer<'_> {
                     dropped = Some((reply.next, bundles));
                 }
                 Verdict::Accepted => {
-                    if let Some(what) = difference(self.agreement, &reply.agreement) {
-                        return Err(ProcessError::Disagreement { what });
-                    }
                     if reply.next > header.counter {
                         return Err(ProcessError::Reply("it accepts a counter below its next"));
                     }
@@ -128,7 +127,7 @@ impl Acceptor<'_> {
     }
 
     fn reply(&mut self, verdict: Verdict) -> Result<Reply, ProcessError> {
-        let reply = Reply { agreement: *self.agreement, nonce: self.entropy.bytes()?, verdict, next: self.counter.next() };
+        let reply = Reply { agreement: *self.agreement, nonce: *self.entropy.bytes()?, verdict, next: self.counter.next() };
         self.link.queue_message(Code::Reply, &reply.encode());
         self.link.flush()?;
         Ok(reply)
@@ -142,6 +141,10 @@ impl Acceptor<'_> {
         if let Some(what) = difference(self.agreement, &hello.agreement) {
             self.reply(Verdict::Disagreement)?;
             return Err(ProcessError::Disagreement { what });
+        }
+        // It cannot be burned: no counter follows it.
+        if hello.counter == u64::MAX {
+            return Err(ProcessError::Proposal("it proposes the last counter there is, which is never dealt"));
         }
         let verdict = match (hello.counter < self.counter.next(), known) {
             (true, _) => Verdict::OldCounter,

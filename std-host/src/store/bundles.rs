@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::Windows;
 use crate::material::file::sync_folder;
-use crate::material::{FileError, SealedFile, SealedWriter};
+use crate::material::{FileError, Lock, SealedFile, SealedWriter};
 
 /// Bytes of a bundle's header: pairing, plan hash, provisioning, deal, counter.
 const HEADER: usize = 16 + 32 + 16 + 16 + 8;
@@ -106,6 +106,12 @@ fn name(counter: u64) -> String {
     format!("{counter:020}.{EXTENSION}")
 }
 
+/// The counter of a bundle's file name. A counter has one name: a second would be a second bundle of it.
+fn counter_of(file_name: &str) -> Option<u64> {
+    let counter = file_name.strip_suffix(EXTENSION)?.strip_suffix('.')?.parse().ok()?;
+    (file_name == name(counter)).then_some(counter)
+}
+
 /// Writes one bundle into a store.
 #[derive(Debug)]
 pub struct BundleWriter(SealedWriter);
@@ -143,6 +149,8 @@ pub struct BundleStore {
     body_bytes: u64,
     /// Unspent bundles that were there at the last look.
     known: BTreeMap<u64, PathBuf>,
+    /// Two processes on one store would use a bundle twice.
+    _lock: Lock,
 }
 
 /// A bundle that was found whole, of this pairing and plan, and is not burned yet.
@@ -154,12 +162,14 @@ pub struct Bundle {
 }
 
 impl BundleStore {
-    /// Opens a store of the bundles of one pairing and plan.
+    /// Opens a store of the bundles of one pairing and plan, and keeps every other process from using it for as long as the value lives.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or is in use.
     pub fn open(folder: &Path, agreement: Agreement, plan: &Plan<'_>) -> Result<Self, StoreError> {
-        let mut store = Self { folder: folder.to_owned(), agreement, body_bytes: bundle_bytes(plan), known: BTreeMap::new() };
+        std::fs::read_dir(folder).map_err(FileError::io("read folder", folder))?;
+        let lock = Lock::take_inside(folder)?;
+        let mut store = Self { folder: folder.to_owned(), agreement, body_bytes: bundle_bytes(plan), known: BTreeMap::new(), _lock: lock };
         store.look()?;
         // What a crash left between burning and removing.
         for entry in std::fs::read_dir(folder.join(BURNED)).into_iter().flatten().flatten() {
@@ -179,8 +189,7 @@ impl BundleStore {
         let failed = || FileError::io("read folder", &self.folder);
         for entry in std::fs::read_dir(&self.folder).map_err(failed())? {
             let path = entry.map_err(failed())?.path();
-            let counter = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
-            if let (Some(counter), true) = (counter, path.extension().is_some_and(|e| e == EXTENSION)) {
+            if let Some(counter) = path.file_name().and_then(|name| name.to_str()).and_then(counter_of) {
                 self.known.insert(counter, path);
             }
         }
@@ -280,5 +289,23 @@ impl Bundle {
         sync_folder(&self.folder)?;
         std::fs::remove_file(&target).map_err(FileError::io("remove", &target))?;
         Ok(Windows::new(self.file, HEADER as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_has_one_file_name() {
+        for counter in [0, 1, 12, u64::MAX] {
+            assert_eq!(counter_of(&name(counter)), Some(counter));
+        }
+        let one = name(1);
+        let plus = format!("+{}", &one[1..]);
+        let wider = format!("0{one}");
+        for other in ["1.bundle", "+1.bundle", &plus, &wider, "00000000000000000001", &format!("{one}.new"), &format!(".{one}.new")] {
+            assert_eq!(counter_of(other), None, "{other}");
+        }
     }
 }
