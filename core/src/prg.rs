@@ -39,6 +39,16 @@ impl Key {
         Self(bytes)
     }
 
+    /// A fresh key from a source of entropy: the operating system's, or a board's generator.
+    ///
+    /// # Errors
+    /// The source's own.
+    pub fn try_from_rng<R: rand_core::TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
+        let mut key = Self([0; 32]);
+        rng.try_fill_bytes(&mut key.0)?;
+        Ok(key)
+    }
+
     /// The bytes, to be written into party material and nowhere else.
     #[must_use]
     pub const fn expose(&self) -> &[u8; 32] {

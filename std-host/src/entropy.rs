@@ -3,6 +3,7 @@
 //! A test seed replaces it, for runs that must be repeatable. What is dealt with one says so and works on loopback alone.
 
 use halfnet_core::prg::Key;
+use rand_core::{TryCryptoRng, TryRng};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -77,16 +78,7 @@ impl Entropy {
     /// The operating system has none.
     pub fn bytes<const N: usize>(&mut self) -> Result<Zeroizing<[u8; N]>, EntropyError> {
         let mut out = Zeroizing::new([0; N]);
-        match &mut self.0 {
-            Source::System => getrandom::fill(&mut out[..]).map_err(EntropyError::System)?,
-            Source::Test { key, drawn } => {
-                for chunk in out.chunks_mut(32) {
-                    *drawn += 1;
-                    let block = key.derive("halfnet 1 insecure test bytes", &[&drawn.to_le_bytes()]);
-                    chunk.copy_from_slice(&block.expose()[..chunk.len()]);
-                }
-            }
-        }
+        self.try_fill_bytes(&mut out[..])?;
         Ok(out)
     }
 
@@ -95,9 +87,37 @@ impl Entropy {
     /// # Errors
     /// The operating system has no entropy.
     pub fn key(&mut self) -> Result<Key, EntropyError> {
-        Ok(Key::new(*self.bytes()?))
+        Key::try_from_rng(self)
     }
 }
+
+impl TryRng for Entropy {
+    type Error = EntropyError;
+
+    fn try_next_u32(&mut self) -> Result<u32, EntropyError> {
+        self.bytes().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, EntropyError> {
+        self.bytes().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        match &mut self.0 {
+            Source::System => getrandom::fill(out).map_err(EntropyError::System)?,
+            Source::Test { key, drawn } => {
+                for chunk in out.chunks_mut(32) {
+                    *drawn += 1;
+                    let block = key.derive("halfnet 1 insecure test bytes", &[&drawn.to_le_bytes()]);
+                    chunk.copy_from_slice(&block.expose()[..chunk.len()]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Entropy {}
 
 #[cfg(test)]
 mod tests {

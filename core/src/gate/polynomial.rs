@@ -23,6 +23,23 @@ pub const fn reference(y: i64, c2: i64, c1: i64, c0: i64) -> i64 {
     c2.wrapping_mul(y).wrapping_add(c1).wrapping_mul(y).wrapping_add(c0)
 }
 
+/// AutoReP's distribution-aware replacement of ReLU (Eq. 13): the c2, c1 and c0 that err least, in the mean square, on inputs distributed
+/// N(μ, σ²). With φ and Φ the standard normal density and distribution at μ/σ,
+///
+/// ```text
+/// c2 = φ / (2σ)      c1 = Φ − μφ/σ      c0 = (μ² + σ²)·φ / (2σ)
+/// ```
+///
+/// Made where the network is, before it becomes integers: the one place where this crate computes with reals.
+#[must_use]
+pub fn distribution_aware(mean: f64, deviation: f64) -> [f64; 3] {
+    let at = mean / deviation;
+    let density = libm::exp(-at * at / 2.0) / libm::sqrt(core::f64::consts::TAU);
+    let below = (1.0 + libm::erf(at * core::f64::consts::FRAC_1_SQRT_2)) / 2.0;
+    let c2 = density / (2.0 * deviation);
+    [c2, below - at * density, (mean * mean + deviation * deviation) * c2]
+}
+
 /// What the dealer knows of a polynomial element.
 #[derive(Clone, Copy)]
 pub struct Secret {
@@ -84,6 +101,22 @@ mod tests {
     use crate::opening;
     use crate::ring::{low_mask, signed};
     use proptest::prelude::*;
+
+    #[test]
+    fn the_replacement_errs_least() {
+        for (mean, deviation) in [(0.0, 1.0), (0.0, 1.5), (-0.7, 0.4), (1.3, 2.0)] {
+            let [c2, c1, c0] = distribution_aware(mean, deviation);
+            // The error is orthogonal to 1, z and z²: by the rectangle rule, which is exact to many digits for a bell.
+            let mut moments = [0.0; 3];
+            for i in -8000..=8000 {
+                let z = mean + deviation * f64::from(i) / 1000.0;
+                let at = (z - mean) / deviation;
+                let error = ((c2 * z + c1) * z + c0 - z.max(0.0)) * libm::exp(-at * at / 2.0) / 1000.0;
+                moments.iter_mut().zip([1.0, z, z * z]).for_each(|(moment, power)| *moment += error * power);
+            }
+            assert!(moments.iter().all(|moment| moment.abs() < 1e-6), "{mean} {deviation}: {moments:?}");
+        }
+    }
 
     proptest! {
         #[test]
