@@ -127,7 +127,7 @@ impl From<ProcessError> for Failure {
                 E::Usage(_) | E::Client(_) | E::TestSeed(_) | E::Entropy(EntropyError::TestSeed(_)) => |e| Failure::Usage(e.to_string()),
                 E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => |e| Failure::Usage(e.to_string()),
                 E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Plan(_) => Failure::Input,
-                E::Listen { .. } | E::Connect { .. } | E::Plaintext { .. } | E::TestMaterial { .. } => Failure::Address,
+                E::Listen { .. } | E::Connect { .. } | E::Line { .. } | E::Plaintext { .. } | E::TestMaterial { .. } => Failure::Address,
                 E::File(_)
                 | E::Store(_)
                 | E::Weights(_)

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use halfnet_core::wire::frame::{HEADER, Header};
 use halfnet_core::wire::message::{self, Code};
-use mio::net::TcpStream;
 use thiserror::Error;
 use zeroize::Zeroize;
 
-use super::Reactor;
+use super::{Reactor, Stream};
 
 /// Bytes that are read ahead of the frame at hand, at most.
 const AHEAD: usize = 1 << 16;
@@ -115,7 +114,7 @@ impl Queue {
 
 /// A connection that carries frames.
 pub struct Link {
-    stream: TcpStream,
+    stream: Stream,
     peer: String,
     incoming: Queue,
     outgoing: Queue,
@@ -141,17 +140,13 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// A link over a connected stream. `peer` is what errors call the other end.
+    /// A link over a connected stream or an open line. `peer` is what errors call the other end.
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn new(reactor: &mut Reactor, mut stream: TcpStream, peer: impl Into<String>) -> Result<Self, LinkError> {
-        let peer = peer.into();
-        // A small frame must not wait for an acknowledgement of the one before.
-        stream
-            .set_nodelay(true)
-            .and_then(|()| reactor.add_stream(&mut stream))
-            .map_err(|source| LinkError::Io { peer: peer.clone(), source })?;
+    pub fn new(reactor: &mut Reactor, stream: impl Into<Stream>, peer: impl Into<String>) -> Result<Self, LinkError> {
+        let (mut stream, peer) = (stream.into(), peer.into());
+        stream.hasten().and_then(|()| reactor.add_stream(&mut stream)).map_err(|source| LinkError::Io { peer: peer.clone(), source })?;
         let limit = HEADER + message::LONGEST;
         Ok(Self {
             stream,
@@ -195,13 +190,10 @@ impl Link {
         self.outgoing.filled().len()
     }
 
-    fn io(&self) -> impl FnOnce(io::Error) -> LinkError + use<> {
-        let (peer, partial) = (self.peer.clone(), !self.incoming.filled().is_empty());
-        move |source| match source.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-                LinkError::Closed { peer, partial }
-            }
-            _ => LinkError::Io { peer, source },
+    fn io(&self) -> impl FnOnce(io::Error) -> LinkError + '_ {
+        |source| {
+            let (peer, partial) = (self.peer.clone(), !self.incoming.filled().is_empty());
+            if self.stream.is_gone(&source) { LinkError::Closed { peer, partial } } else { LinkError::Io { peer, source } }
         }
     }
 
@@ -311,7 +303,7 @@ impl Link {
         let Some(left) = timeout.checked_sub(after).filter(|left| !left.is_zero()) else {
             return Err(LinkError::Silent { peer: self.peer.clone(), after });
         };
-        reactor.wait(left).map_err(self.io())
+        reactor.wait(left.min(self.stream.patience())).map_err(self.io())
     }
 
     /// Begins to measure silence anew.

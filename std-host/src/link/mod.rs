@@ -1,4 +1,4 @@
-//! Links: frames over TCP, full duplex on one thread.
+//! Links: frames over TCP or a serial line, full duplex on one thread.
 //!
 //! * [`Link`] is one connection: bytes wait in a queue until the socket takes them, frames are handed out when they are whole, and no call
 //!   blocks. A frame that is longer than the plan allows is refused before it is buffered.
@@ -7,10 +7,12 @@
 
 mod connection;
 pub mod drive;
+mod line;
 mod reactor;
 mod trace;
 
 pub use connection::{Link, LinkError, is_message};
 pub use drive::{DriveError, Limits, drive};
+pub use line::{Stream, open_line};
 pub use reactor::{Listener, Reactor, connect};
 pub use trace::{LayerTrace, Trace};

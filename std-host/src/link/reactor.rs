@@ -8,6 +8,8 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 
+use super::Stream;
+
 /// Between attempts to reach a peer that does not listen yet.
 const RETRY: Duration = Duration::from_millis(25);
 
@@ -36,7 +38,7 @@ impl Reactor {
         register(self.poll.registry(), Token(self.tokens))
     }
 
-    pub(super) fn add_stream(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) fn add_stream(&mut self, stream: &mut Stream) -> io::Result<()> {
         self.register(|registry, token| stream.register(registry, token, Interest::READABLE | Interest::WRITABLE))
     }
 

@@ -35,7 +35,7 @@ pub struct LinkArgs {
 
 /// Where the other party is.
 #[derive(Args, Clone, Debug)]
-#[command(group = ArgGroup::new("peer").args(["peer_listen", "peer_connect"]))]
+#[command(group = ArgGroup::new("peer").args(["peer_listen", "peer_connect", "serial"]))]
 pub struct PeerArgs {
     /// Wait for the other party here.
     #[arg(long, value_name = "ADDR")]
@@ -43,6 +43,12 @@ pub struct PeerArgs {
     /// Go to the other party there.
     #[arg(long, value_name = "ADDR")]
     pub peer_connect: Option<SocketAddr>,
+    /// The other party is at the end of this line: a serial device, a pseudoterminal, or a socket in the file system.
+    #[arg(long, value_name = "DEVICE")]
+    pub serial: Option<PathBuf>,
+    /// Bits a second of a serial device.
+    #[arg(long, value_name = "N", default_value_t = 115_200, conflicts_with_all = ["peer_listen", "peer_connect"], value_parser = clap::value_parser!(u32).range(1..))]
+    pub baud: u32,
 }
 
 /// `halfnet party`.
@@ -167,10 +173,13 @@ impl LinkArgs {
 
 impl PeerArgs {
     fn resolve(&self) -> Result<PeerAddress, ProcessError> {
-        match (self.peer_listen, self.peer_connect) {
-            (Some(address), None) => Ok(PeerAddress::Listen(address)),
-            (None, Some(address)) => Ok(PeerAddress::Connect(address)),
-            _ => Err(ProcessError::Usage("say where the other party is: --peer-listen ADDR or --peer-connect ADDR".into())),
+        match (self.peer_listen, self.peer_connect, &self.serial) {
+            (Some(address), None, None) => Ok(PeerAddress::Listen(address)),
+            (None, Some(address), None) => Ok(PeerAddress::Connect(address)),
+            (None, None, Some(path)) => Ok(PeerAddress::Line { path: path.clone(), baud: self.baud }),
+            _ => {
+                Err(ProcessError::Usage("say where the other party is: --peer-listen ADDR, --peer-connect ADDR or --serial DEVICE".into()))
+            }
         }
     }
 }

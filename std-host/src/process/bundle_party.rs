@@ -68,7 +68,7 @@ pub fn run_bundle_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mu
         reactor: Reactor::new()?,
     };
     let mut clients = config.clients.map(|address| Clients::listen(&mut party.reactor, address)).transpose()?;
-    let source = PeerSource::new(&mut party.reactor, &config.peer)?;
+    let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     let client_address = clients.as_ref().map(Clients::address).transpose()?;
     report(Event::Listening { peer: source.address()?, clients: client_address });
     let mut done = 0;

@@ -5,23 +5,32 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ProcessError;
-use crate::link::{Limits, Link, Listener, Reactor, connect};
+use crate::link::{Limits, Link, Listener, Reactor, Stream, connect, open_line};
 use crate::material::names;
 use crate::store::Counter;
 
 /// Where the other party is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
     /// It comes here.
     Listen(SocketAddr),
     /// It is there.
     Connect(SocketAddr),
+    /// It is at the other end of this line.
+    Line {
+        /// A serial device, or a socket in the file system.
+        path: PathBuf,
+        /// Bits a second.
+        baud: u32,
+    },
 }
 
 impl PeerAddress {
-    const fn address(&self) -> SocketAddr {
+    /// The address, where the other party may be on another machine. A line is local, even with a board at its end.
+    const fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Listen(address) | Self::Connect(address) => *address,
+            Self::Listen(address) | Self::Connect(address) => Some(*address),
+            Self::Line { .. } => None,
         }
     }
 }
@@ -81,7 +90,7 @@ impl PartyConfig {
 
     /// Checks every address before any is used; `test`: was the material dealt under a test seed?
     pub(super) fn check_addresses(&self, test: bool) -> Result<(), ProcessError> {
-        let addresses = [Some(self.peer.address()), self.clients];
+        let addresses = [self.peer.address(), self.clients];
         addresses
             .into_iter()
             .flatten()
@@ -101,43 +110,65 @@ pub fn check_address(address: SocketAddr, insecure_plaintext: bool, test: bool) 
     }
 }
 
+/// Between a failure on a line and the next session.
+const REST: Duration = Duration::from_secs(1);
+
 /// Where the other party comes from.
 pub(super) enum PeerSource {
     Listener(Listener),
     Address(SocketAddr),
+    Line {
+        path: PathBuf,
+        baud: u32,
+        /// Opened before anybody is told that the party waits: what comes then is not lost.
+        opened: Option<Stream>,
+    },
 }
 
 impl PeerSource {
     pub(super) fn new(reactor: &mut Reactor, peer: &PeerAddress) -> Result<Self, ProcessError> {
-        match *peer {
-            PeerAddress::Listen(address) => Ok(Self::Listener(listen(reactor, address)?)),
-            PeerAddress::Connect(address) => Ok(Self::Address(address)),
+        match peer {
+            PeerAddress::Listen(address) => Ok(Self::Listener(listen(reactor, *address)?)),
+            PeerAddress::Connect(address) => Ok(Self::Address(*address)),
+            PeerAddress::Line { path, baud } => Ok(Self::Line { path: path.clone(), baud: *baud, opened: Some(line(path, *baud)?) }),
         }
     }
 
     pub(super) fn address(&self) -> Result<Option<SocketAddr>, ProcessError> {
         match self {
             Self::Listener(listener) => Ok(Some(listener.address()?)),
-            Self::Address(_) => Ok(None),
+            Self::Address(_) | Self::Line { .. } => Ok(None),
         }
     }
 
     /// A connection to the other party, or `None` after a while in which nobody came.
-    pub(super) fn next(&self, reactor: &mut Reactor, timeout: Duration, who: &'static str) -> Result<Option<Link>, ProcessError> {
-        let stream = match self {
+    pub(super) fn next(&mut self, reactor: &mut Reactor, timeout: Duration, who: &'static str) -> Result<Option<Link>, ProcessError> {
+        let stream: Stream = match self {
             Self::Listener(listener) => match listener.accept()? {
-                Some(stream) => stream,
+                Some(stream) => stream.into(),
                 None => {
                     reactor.wait(Duration::from_millis(100))?;
                     return Ok(None);
                 }
             },
             Self::Address(address) => {
-                connect(*address, timeout).map_err(|source| ProcessError::Connect { who, address: *address, source })?
+                connect(*address, timeout).map_err(|source| ProcessError::Connect { who, address: *address, source })?.into()
             }
+            Self::Line { path, baud, opened } => match opened.take() {
+                Some(stream) => stream,
+                None => {
+                    // After a failure. What the other end still sends is not of the next session.
+                    std::thread::sleep(REST);
+                    line(path, *baud)?
+                }
+            },
         };
         Ok(Some(Link::new(reactor, stream, who)?))
     }
+}
+
+fn line(path: &Path, baud: u32) -> Result<Stream, ProcessError> {
+    open_line(path, baud).map_err(|source| ProcessError::Line { path: path.to_owned(), source })
 }
 
 pub(super) fn listen(reactor: &mut Reactor, address: SocketAddr) -> Result<Listener, ProcessError> {

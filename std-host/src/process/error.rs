@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
@@ -151,6 +152,14 @@ pub enum ProcessError {
         who: &'static str,
         /// The address.
         address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The line cannot be opened.
+    #[error("cannot open the line {}: {source}{}", path.display(), if source.kind() == io::ErrorKind::PermissionDenied { " (serial devices are for the group dialout)" } else { "" })]
+    Line {
+        /// A serial device or a socket in the file system.
+        path: PathBuf,
         /// What the operating system says.
         source: io::Error,
     },

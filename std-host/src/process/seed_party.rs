@@ -119,7 +119,7 @@ pub fn infer_as_seed_party(
         return Err(ProcessError::Picture { expected: shape.elements(), found: wrong.len() });
     }
     let mut party = SeedParty::new(config, &material, &plan)?;
-    let source = PeerSource::new(&mut party.reactor, &config.peer)?;
+    let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     report(Event::Listening { peer: source.address()?, clients: None });
     let waiting = Instant::now();
     let mut peer = loop {
@@ -173,7 +173,7 @@ pub fn run_seed_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mut 
     };
     let mut party = SeedParty::new(config, &material, &plan)?;
     let mut clients = Clients::listen(&mut party.reactor, address)?;
-    let source = PeerSource::new(&mut party.reactor, &config.peer)?;
+    let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     report(Event::Listening { peer: source.address()?, clients: Some(clients.address()?) });
     let mut done = 0;
     while !shutdown.load(Ordering::Relaxed) {
