@@ -19,6 +19,7 @@ pub mod data;
 pub mod entropy;
 pub mod float;
 pub mod import;
+pub mod interrupt;
 #[allow(unsafe_code, reason = "vector instructions; every block says why it is sound")]
 pub mod kernel;
 pub mod link;

@@ -340,8 +340,12 @@ fn roles_and_addresses_are_checked_first() {
     refused(&far, ADDRESS, "--insecure-test-seed was given");
     refused(&[&far[..], &["--insecure-plaintext"]].concat(), ADDRESS, "--insecure-test-seed was given");
     refused(&["party", "--role", "1", "--material", one, "--peer-listen", "0.0.0.0:0"], ADDRESS, "not loopback");
-    // No time at all.
-    refused(&["infer", "--raw-pictures", picture, "--material", zero, "--timeout", "0", "--peer-connect", &address], USAGE, "--timeout 0");
+    // No time at all, and more than any clock counts.
+    for timeout in ["0", "1e19", "86401", "inf", "NaN"] {
+        let says = format!("--timeout {}: must be above 0 and at most 86400 seconds", timeout.parse::<f64>().unwrap());
+        refused(&["infer", "--raw-pictures", picture, "--material", zero, "--timeout", timeout, "--peer-connect", &address], USAGE, &says);
+    }
+    refused(&["demo", "--timeout", "86401"], USAGE, "--timeout");
     assert_eq!(Stock::of(&dealt), before);
 }
 

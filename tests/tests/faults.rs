@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
 use halfnet_core::wire::frame::{HEADER, Header};
@@ -188,7 +188,7 @@ fn silence_ends_at_the_timeout() {
         let setting = Setting::new(mode, client, 12);
         let [there, back] = setting.recover();
         for fault in [Fault::Silence(Way::Back, 0), Fault::Silence(Way::There, there / 2), Fault::Silence(Way::Back, back * 2 / 3)] {
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             let (_, run) = setting.fail(fault, "0.6");
             assert!((0.6..6.0).contains(&began.elapsed().as_secs_f64()), "{fault:?}: {:?}", began.elapsed());
             let silent = |ended: &Ended| ended.said.contains("has been silent for") && ended.said.contains("is it still running?");
@@ -368,4 +368,29 @@ fn the_last_counter_is_never_accepted() {
     assert!(ended.said.contains("the last counter there is"), "{}", ended.said);
     assert_eq!(Stock::of(&setting.dealt), before);
     setting.recover();
+}
+
+/// A party that goes on after failures does not hammer on a peer that fails at once.
+#[test]
+fn a_party_that_connects_again_pauses() {
+    let setting = Setting::new(Mode::Shared, Client::SeedParty, 1);
+    let listener = TcpListener::bind(ANY_PORT).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let one_file = setting.path("party1.postcard");
+    let _one = Running::start(&["party", "--role", "1", "--material", &one_file, "--peer-connect", &address, "--keep-going"]);
+    listener.set_nonblocking(true).unwrap();
+    let (mut came, mut first) = (0, None);
+    // From when it came first.
+    while first.is_none_or(|first: Instant| first.elapsed() < Duration::from_millis(1200)) {
+        match listener.accept() {
+            Ok((mut stream, _)) => {
+                came += 1;
+                first.get_or_insert_with(Instant::now);
+                // Half a header: no orderly end.
+                let _ = stream.write_all(&[1]);
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    assert!((2..=4).contains(&came), "it came {came} times");
 }

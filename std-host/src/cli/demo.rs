@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use halfnet_host::data::DataSet;
 use halfnet_host::float::FloatNetwork;
+use halfnet_host::process::args::MAX_TIMEOUT_S;
 use halfnet_host::trial::{Trial, TrialReport};
 
 use super::exit::Failure;
@@ -32,8 +33,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.safetensors")]
     weights: Option<PathBuf>,
     /// How long a process may be silent
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TIMEOUT_S)))]
+    timeout: u32,
     #[command(flatten)]
     test_seed: TestSeed,
     #[command(flatten)]
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         float: network.map(|n| float_logits(&n, &pictures, output)),
         warm_up: 0,
         test_seed: arguments.test_seed.warned(),
-        timeout: Duration::from_secs(arguments.timeout),
+        timeout: Duration::from_secs(arguments.timeout.into()),
         progress: output.progress(),
     };
     let report = trial.run()?;

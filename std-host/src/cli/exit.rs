@@ -27,7 +27,11 @@ Exit codes:
   4  the peer: gone, silent, or not following the protocol
   5  material: party files, bundles or the dealer's state are missing, damaged, spent or of another pairing
   6  an address cannot be used: port taken, not loopback, not reachable
-  7  a check failed: an answer differs from the reference, or two transcripts differ";
+  7  a check failed: an answer differs from the reference, or two transcripts differ
+  130  stopped by a signal";
+
+/// The exit code after a signal.
+pub(super) const STOPPED: u8 = 130;
 
 /// What failed, by whose fault.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) enum Failure {
     Address(Box<dyn Error>),
     /// An answer is not what it must be.
     Check(String),
+    /// A signal.
+    Stopped(Box<dyn Error>),
 }
 
 impl Failure {
@@ -58,6 +64,7 @@ impl Failure {
             Self::Material(_) => 5,
             Self::Address(_) => 6,
             Self::Check(_) => 7,
+            Self::Stopped(_) => STOPPED,
         }
     }
 
@@ -75,7 +82,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine(error) | Self::Input(error) | Self::Peer(error) | Self::Material(error) | Self::Address(error) => error.fmt(f),
+            Self::Machine(error) | Self::Input(error) | Self::Peer(error) => error.fmt(f),
+            Self::Material(error) | Self::Address(error) | Self::Stopped(error) => error.fmt(f),
             Self::Usage(text) | Self::Check(text) => f.write_str(text),
         }
     }
@@ -126,7 +134,7 @@ impl From<ProcessError> for Failure {
                 E::Spent { source, .. } => kind(source),
                 E::Usage(_) | E::Client(_) | E::TestSeed(_) | E::Entropy(EntropyError::TestSeed(_)) => |e| Failure::Usage(e.to_string()),
                 E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => |e| Failure::Usage(e.to_string()),
-                E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Plan(_) => Failure::Input,
+                E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Normalisation { .. } | E::Plan(_) => Failure::Input,
                 E::Listen { .. } | E::Connect { .. } | E::Line { .. } | E::Plaintext { .. } | E::TestMaterial { .. } => Failure::Address,
                 E::File(_)
                 | E::Store(_)
@@ -135,7 +143,8 @@ impl From<ProcessError> for Failure {
                 | E::OtherModel { .. }
                 | E::OldCounter { .. }
                 | E::Disagreement { .. } => Failure::Material,
-                E::Entropy(_) | E::System(_) | E::Stopped => Failure::Machine,
+                E::Stopped => Failure::Stopped,
+                E::Entropy(_) | E::System(_) => Failure::Machine,
                 _ => Failure::Peer,
             }
         }
@@ -152,7 +161,7 @@ impl From<PredictError> for Failure {
 impl From<TranscriptError> for Failure {
     fn from(error: TranscriptError) -> Self {
         match error {
-            TranscriptError::Io { action: "write", .. } => Self::Machine(Box::new(error)),
+            TranscriptError::File(_) => Self::Machine(Box::new(error)),
             error => Self::Input(Box::new(error)),
         }
     }
@@ -195,10 +204,18 @@ mod tests {
 
     #[test]
     fn every_code_is_in_the_help() {
-        let failures =
-            [Failure::Machine("".into()), Failure::Usage(String::new()), Failure::Input("".into()), Failure::Check(String::new())];
-        for failure in failures {
-            assert!(HELP.contains(&format!("\n  {}  ", failure.code())), "{failure:?}");
-        }
+        let failures = [
+            Failure::Machine("".into()),
+            Failure::Usage(String::new()),
+            Failure::Input("".into()),
+            Failure::Peer("".into()),
+            Failure::Material("".into()),
+            Failure::Address("".into()),
+            Failure::Check(String::new()),
+            Failure::Stopped("".into()),
+        ];
+        let listed: Vec<u8> = HELP.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+        let codes: Vec<u8> = std::iter::once(0).chain(failures.iter().map(Failure::code)).collect();
+        assert_eq!(listed, codes);
     }
 }

@@ -1,10 +1,11 @@
 //! `halfnet import`: float weights to the integer model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use halfnet_host::data::DataFolder;
 use halfnet_host::import::{ImportOptions, Report, import_file};
+use halfnet_host::material::write_secret;
 use halfnet_host::report::table::{Table, grouped};
 
 use super::exit::Failure;
@@ -53,22 +54,10 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
         ..ImportOptions::default()
     };
     let imported = import_file(&arguments.weights, &data, &options)?;
-    write(&arguments.out, &imported.bytes)?;
+    // The file is the network itself.
+    write_secret(&arguments.out, |out| out.write_all(&imported.bytes)).map_err(|e| Failure::Machine(Box::new(e)))?;
     eprintln!("wrote {} ({} bytes)", arguments.out.display(), imported.bytes.len());
     output.print(&imported.report, table)
-}
-
-/// Writes beside the target and renames, so that a cut write leaves no half model.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    written.map_err(|e| {
-        // What is left of the attempt is of no use; if it cannot be removed either, the first error says enough.
-        let _ = std::fs::remove_file(&part);
-        Failure::write(path, e)
-    })
 }
 
 fn table(report: &Report) -> String {

@@ -15,6 +15,7 @@ mod output;
 mod party;
 mod prediction;
 mod provision;
+mod signals;
 mod simulate;
 mod source;
 mod transcript;
@@ -59,7 +60,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     let output = Output::new(arguments.json);
-    exit::report(run(arguments.command, &output))
+    let patient = matches!(arguments.command, Command::Party(_) | Command::Infer(_));
+    let result = signals::listen(patient).map_err(|e| Failure::Machine(Box::new(e))).and_then(|()| run(arguments.command, &output));
+    signals::give_way();
+    exit::report(result)
 }
 
 fn run(command: Command, output: &Output) -> Result<(), Failure> {

@@ -1,16 +1,12 @@
 //! `halfnet party` and `halfnet infer`: the processes of the library, mounted.
 
-use std::sync::atomic::AtomicBool;
-
 use clap::Args;
 use halfnet_host::process::args::{InferArgs, Inferred, PartyArgs};
 use halfnet_host::report::table::{Table, grouped};
 
 use super::exit::Failure;
 use super::output::Output;
-
-/// Set when a process is to end between two inferences.
-static SHUTDOWN: AtomicBool = AtomicBool::new(false);
+use super::signals::SHUTDOWN;
 
 /// Run one party until it is stopped
 #[derive(Debug, Args)]

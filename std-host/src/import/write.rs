@@ -12,10 +12,17 @@ use crate::float::{FloatNetwork, Mask};
 use crate::simulate::{IntegerLayer, IntegerLinear, IntegerStep};
 
 /// Integers in the narrowest width that holds them all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PackedIntegers {
     bits: u8,
     bytes: Vec<u8>,
+}
+
+/// Without the integers: they are weights.
+impl core::fmt::Debug for PackedIntegers {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PackedIntegers({} bytes of {} bits each)", self.bytes.len(), self.bits)
+    }
 }
 
 impl PackedIntegers {

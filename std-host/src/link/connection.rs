@@ -306,6 +306,12 @@ impl Link {
         reactor.wait(left.min(self.stream.patience())).map_err(self.io())
     }
 
+    /// How long nothing has come or gone.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.progress.elapsed()
+    }
+
     /// Begins to measure silence anew.
     pub fn touch(&mut self) {
         self.progress = Instant::now();

@@ -12,6 +12,8 @@ use super::Stream;
 
 /// Between attempts to reach a peer that does not listen yet.
 const RETRY: Duration = Duration::from_millis(25);
+/// No sleep is longer: the operating system counts it in few bits.
+const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
 
 /// Wakes a thread when any of its sockets can go on.
 ///
@@ -47,7 +49,7 @@ impl Reactor {
     /// # Errors
     /// The operating system fails.
     pub fn wait(&mut self, limit: Duration) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, Some(limit)) {
+        match self.poll.poll(&mut self.events, Some(limit.min(LONGEST_SLEEP))) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
             other => other,
         }
@@ -97,7 +99,7 @@ impl Listener {
 /// # Errors
 /// Nobody listened in time, or the address cannot be reached.
 pub fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + limit.min(LONGEST_SLEEP);
     loop {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         match std::net::TcpStream::connect_timeout(&address, left) {

@@ -13,6 +13,9 @@ use super::report::{Event, PartyStats};
 use super::{ClientConfig, PartyConfig, PeerAddress, ProcessError, ThirdClient, infer_as_seed_party, pictures, run_party};
 use crate::material::{PartyZero, Public};
 
+/// The longest time that `--timeout` takes: a day.
+pub const MAX_TIMEOUT_S: u32 = 86_400;
+
 /// What every process that opens a connection is told.
 #[derive(Args, Clone, Debug)]
 pub struct LinkArgs {
@@ -114,8 +117,9 @@ pub struct InferArgs {
 
 impl LinkArgs {
     fn timeout(&self) -> Result<Duration, ProcessError> {
-        let wrong = || ProcessError::Usage(format!("--timeout {} is no number of seconds above zero", self.timeout));
-        Duration::try_from_secs_f64(self.timeout).ok().filter(|t| !t.is_zero()).ok_or_else(wrong)
+        let wrong = || ProcessError::Usage(format!("--timeout {}: must be above 0 and at most {MAX_TIMEOUT_S} seconds", self.timeout));
+        let allowed = |t: &Duration| !t.is_zero() && *t <= Duration::from_secs(MAX_TIMEOUT_S.into());
+        Duration::try_from_secs_f64(self.timeout).ok().filter(allowed).ok_or_else(wrong)
     }
 
     /// Sets `shutdown` when standard input ends, if asked to.
@@ -300,6 +304,9 @@ impl InferArgs {
                 let mut client = ThirdClient::connect(&config, &public, &plan)?;
                 let mut answers = Vec::with_capacity(pixels.len());
                 for picture in &pixels {
+                    if shutdown.load(Ordering::Relaxed) {
+                        return Err(ProcessError::Stopped);
+                    }
                     let values = client.infer(picture)?;
                     answers.push((client.counter(), values));
                 }

@@ -67,7 +67,7 @@ pub fn run_bundle_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mu
         arena: vec![0; plan.arena_words(Role::Bundle)],
         reactor: Reactor::new()?,
     };
-    let mut clients = config.clients.map(|address| Clients::listen(&mut party.reactor, address)).transpose()?;
+    let mut clients = config.clients.map(|address| Clients::listen(&mut party.reactor, address, config.timeout)).transpose()?;
     let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     let client_address = clients.as_ref().map(Clients::address).transpose()?;
     report(Event::Listening { peer: source.address()?, clients: client_address });
@@ -86,7 +86,10 @@ pub fn run_bundle_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mu
                 (None, Some(_)) => {}
                 (None, None) => break,
             },
-            Err(e) if config.keep_going => report(Event::Failed { reason: e.to_string() }),
+            Err(e) if config.keep_going => {
+                report(Event::Failed { reason: e.to_string() });
+                source.pause();
+            }
             Err(e) => return Err(e),
         }
     }

@@ -96,7 +96,7 @@ impl<'p> ThirdClient<'p> {
         if picture.len() != shape.elements() {
             return Err(ProcessError::Picture { expected: shape.elements(), found: picture.len() });
         }
-        let integers = integers(&header.model, picture);
+        let integers = integers(&header.model, picture)?;
         let request: Identifier = *self.entropy.bytes()?;
         for link in &mut self.links {
             link.queue_message(Code::Request, &request);

@@ -3,6 +3,7 @@
 use halfnet_core::wire::frame::HEADER;
 use halfnet_core::wire::message::{Code, Identifier};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::config::listen;
 use super::{ProcessError, Reason};
@@ -24,11 +25,13 @@ pub(super) struct Clients {
     listener: Listener,
     slots: Vec<Slot>,
     counted: u64,
+    /// Who has not asked for so long makes room for others.
+    patience: Duration,
 }
 
 impl Clients {
-    pub(super) fn listen(reactor: &mut Reactor, address: SocketAddr) -> Result<Self, ProcessError> {
-        Ok(Self { listener: listen(reactor, address)?, slots: Vec::new(), counted: 0 })
+    pub(super) fn listen(reactor: &mut Reactor, address: SocketAddr, patience: Duration) -> Result<Self, ProcessError> {
+        Ok(Self { listener: listen(reactor, address)?, slots: Vec::new(), counted: 0, patience })
     }
 
     pub(super) fn address(&self) -> Result<SocketAddr, ProcessError> {
@@ -53,7 +56,7 @@ impl Clients {
                 continue;
             }
             match read_request(&mut slot.link) {
-                Ok(None) => {}
+                Ok(None) => slot.gone = slot.link.silent_for() > self.patience,
                 Ok(Some(request)) if !taken.contains(&request) => slot.request = Some(request),
                 Ok(Some(_)) | Err(LinkError::Unexpected { .. } | LinkError::TooLong { .. }) => {
                     refuse(&mut slot.link, Reason::BadRequest);
@@ -113,4 +116,34 @@ fn read_request(link: &mut Link) -> Result<Option<Identifier>, LinkError> {
 pub(super) fn refuse(link: &mut Link, reason: Reason) {
     link.queue_message(Code::Failed, &[reason as u8]);
     let _ = link.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    use halfnet_core::wire::message;
+
+    use super::*;
+
+    #[test]
+    fn who_never_asks_makes_room() {
+        let mut reactor = Reactor::new().unwrap();
+        let patience = Duration::from_millis(200);
+        let mut clients = Clients::listen(&mut reactor, "127.0.0.1:0".parse().unwrap(), patience).unwrap();
+        let address = clients.address().unwrap();
+        let _idle = TcpStream::connect(address).unwrap();
+        let mut asking = TcpStream::connect(address).unwrap();
+        asking.write_all(&[&message::header(Code::Request, 0, REQUEST as u32).encode()[..], &[5; REQUEST]].concat()).unwrap();
+        let began = std::time::Instant::now();
+        while clients.slots.len() < 2 || clients.first_request().is_none() {
+            clients.poll(&mut reactor).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(10));
+        }
+        std::thread::sleep(2 * patience);
+        clients.poll(&mut reactor).unwrap();
+        // Who waits for an answer is not idle.
+        assert_eq!((clients.slots.len(), clients.knows(&[5; REQUEST])), (1, true));
+    }
 }

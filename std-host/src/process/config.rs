@@ -9,6 +9,9 @@ use crate::link::{Limits, Link, Listener, Reactor, Stream, connect, open_line};
 use crate::material::names;
 use crate::store::Counter;
 
+/// Between a failure and the next connection.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Where the other party is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
@@ -138,6 +141,13 @@ impl PeerSource {
         match self {
             Self::Listener(listener) => Ok(Some(listener.address()?)),
             Self::Address(_) | Self::Line { .. } => Ok(None),
+        }
+    }
+
+    /// After a failure, before the next [`PeerSource::next`]: whoever connects must not do so without a pause.
+    pub(super) fn pause(&self) {
+        if let Self::Address(_) = self {
+            std::thread::sleep(PAUSE);
         }
     }
 

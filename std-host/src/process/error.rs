@@ -290,6 +290,14 @@ pub enum ProcessError {
         /// Found.
         found: usize,
     },
+    /// A model that does not say how every channel becomes integers.
+    #[error("the model normalises {found} channels of a picture's {expected}: import it again")]
+    Normalisation {
+        /// Channels of the input.
+        expected: usize,
+        /// Normalisations stated.
+        found: usize,
+    },
     /// A child process.
     #[error("the process of {role:?} ended early: {reason}")]
     Child {

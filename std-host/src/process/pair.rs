@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use super::report::{Event, InferenceStats, PartyStats};
 use super::{ClientConfig, ProcessError, ThirdClient};
+use crate::interrupt::OwnChild;
 use crate::link::LayerTrace;
-use crate::material::{FileError, Public, names};
+use crate::material::{Public, names, write_secret};
 
 /// How to start another process of this program: what stands before `party` and `infer`.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ impl Launcher {
 }
 
 /// Pictures to be classified by two processes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PairRun {
     /// How to start them.
     pub launcher: Launcher,
@@ -103,6 +104,15 @@ pub struct PairReport {
     pub bundle_bytes: u64,
 }
 
+/// Without the pictures and the test seed.
+impl core::fmt::Debug for PairRun {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut out = f.debug_struct("PairRun");
+        out.field("dealt", &self.dealt).field("pictures", &self.pictures.len()).field("timeout", &self.timeout);
+        out.finish_non_exhaustive()
+    }
+}
+
 impl PairRun {
     /// Runs both parties; `progress` is told how many pictures are done.
     ///
@@ -124,7 +134,7 @@ impl PairRun {
         let one_clients = clients;
 
         // The pictures are in the child's hands for as long as the run lasts.
-        let raw = TemporaryFile::write(&self.dealt, &self.pictures.concat())?;
+        let raw = TemporaryFile::write(&self.dealt, &self.pictures)?;
         let mut arguments = self.arguments(if third { "party" } else { "infer" }, Role::Seed, third);
         arguments.extend(strings(&["--peer-connect", &peer.to_string()]));
         if third {
@@ -238,9 +248,9 @@ fn any_port() -> String {
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
-    fn write(folder: &Path, bytes: &[u8]) -> Result<Self, ProcessError> {
+    fn write(folder: &Path, pictures: &[Vec<u8>]) -> Result<Self, ProcessError> {
         let file = Self(folder.join(format!(".pictures-{}", std::process::id())));
-        std::fs::write(&file.0, bytes).map_err(FileError::io("write", &file.0))?;
+        write_secret(&file.0, |out| pictures.iter().try_for_each(|picture| out.write_all(picture)))?;
         Ok(file)
     }
 }
@@ -251,10 +261,10 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// A child process. Killed when dropped.
+/// A child process.
 struct Party {
     role: Role,
-    child: Child,
+    child: OwnChild,
     /// Ends with this process, whatever happens to it, and the child with it.
     _input: Option<ChildStdin>,
     events: Receiver<Event>,
@@ -264,10 +274,14 @@ struct Party {
 impl Party {
     fn start(launcher: &Launcher, arguments: &[OsString], role: Role) -> Result<Self, ProcessError> {
         let mut command = launcher.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let child = OwnChild::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+        let (input, out, err) = {
+            let mut child = child.get();
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        };
         let (send_event, events) = channel();
         let (send_error, errors) = channel();
-        if let Some(out) = child.stdout.take() {
+        if let Some(out) = out {
             std::thread::spawn(move || {
                 for line in BufReader::new(out).lines().map_while(Result::ok) {
                     // A harness may print lines of its own.
@@ -279,15 +293,14 @@ impl Party {
                 }
             });
         }
-        if let Some(mut err) = child.stderr.take() {
+        if let Some(mut err) = err {
             std::thread::spawn(move || {
                 let mut text = String::new();
                 let _ = err.read_to_string(&mut text);
                 let _ = send_error.send(text);
             });
         }
-        let _input = child.stdin.take();
-        Ok(Self { role, child, _input, events, errors })
+        Ok(Self { role, child, _input: input, events, errors })
     }
 
     fn next(&mut self, timeout: Duration) -> Result<Event, ProcessError> {
@@ -307,7 +320,8 @@ impl Party {
     fn cause(&mut self) -> Option<ProcessError> {
         let end = std::time::Instant::now() + Duration::from_millis(500);
         loop {
-            match self.child.try_wait() {
+            let status = self.child.get().try_wait();
+            match status {
                 Ok(Some(status)) if !status.success() => {
                     let error = self.failed("it failed");
                     return (!error.to_string().contains("closed the connection")).then_some(error);
@@ -340,11 +354,20 @@ impl Party {
     }
 }
 
-impl Drop for Party {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_and_seeds_are_not_printed() {
+        let run = PairRun {
+            launcher: Launcher::current().unwrap(),
+            dealt: "dealt".into(),
+            pictures: vec![vec![201; 9]],
+            test_seed: Some("c0ffee".into()),
+            timeout: Duration::from_secs(1),
+        };
+        let text = format!("{run:?}");
+        assert!(text.contains("dealt") && !text.contains("201") && !text.contains("c0ffee"), "{text}");
     }
 }

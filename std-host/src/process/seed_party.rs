@@ -134,7 +134,10 @@ pub fn infer_as_seed_party(
     };
     let mut answers = Vec::with_capacity(pictures.len());
     for picture in pictures {
-        let integers = integers(&plan.header.model, picture);
+        if shutdown.load(Ordering::Relaxed) {
+            return Err(ProcessError::Stopped);
+        }
+        let integers = integers(&plan.header.model, picture)?;
         let burned = loop {
             let payload = peer.receive_message(&mut party.reactor, Code::Hello, config.timeout)?;
             let hello = party.read_hello(&mut peer, &payload)?;
@@ -146,9 +149,6 @@ pub fn infer_as_seed_party(
         report(Event::Inference(outcome.stats));
         report(Event::Answer { values: outcome.answer.clone() });
         answers.push(outcome.answer);
-        if shutdown.load(Ordering::Relaxed) {
-            return Err(ProcessError::Stopped);
-        }
     }
     report(Event::Finished(party.stats()));
     Ok(answers)
@@ -172,7 +172,7 @@ pub fn run_seed_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mut 
         ));
     };
     let mut party = SeedParty::new(config, &material, &plan)?;
-    let mut clients = Clients::listen(&mut party.reactor, address)?;
+    let mut clients = Clients::listen(&mut party.reactor, address, config.timeout)?;
     let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     report(Event::Listening { peer: source.address()?, clients: Some(clients.address()?) });
     let mut done = 0;
@@ -186,8 +186,12 @@ pub fn run_seed_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mut 
                 if let Some(wanted) = wanted {
                     return Err(ProcessError::TooFew { done, wanted });
                 }
+                source.pause();
             }
-            Err(e) if config.keep_going => report(Event::Failed { reason: e.to_string() }),
+            Err(e) if config.keep_going => {
+                report(Event::Failed { reason: e.to_string() });
+                source.pause();
+            }
             Err(e) => return Err(e),
         }
     }

@@ -101,7 +101,7 @@ pub(super) fn run(
     if pixels.len() != shape.elements() {
         return Err(ProcessError::Picture { expected: shape.elements(), found: pixels.len() });
     }
-    let picture = integers(&plan.header.model, pixels);
+    let picture = integers(&plan.header.model, pixels)?;
     let third = plan.header.options.client == Client::Third;
     let masked = RefCell::new(vec![None; usize::from(plan.header.layers)]);
     let mut arenas = [Role::Seed, Role::Bundle].map(|role| vec![0_u64; plan.arena_words(role)]);

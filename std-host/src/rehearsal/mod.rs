@@ -12,7 +12,7 @@ use halfnet_core::model::Model;
 use halfnet_core::plan::{Options, Plan, Role};
 use halfnet_core::wire::message::Agreement;
 
-use crate::material::{PartyOne, PartyZero, names};
+use crate::material::{PartyOne, PartyZero, names, write_secret};
 use crate::party_model::HostWeights;
 use crate::predict::Predictor;
 use crate::process::{DealRequest, ProcessError, deal};
@@ -72,7 +72,7 @@ impl Rehearsal {
         crate::report::inspection::plan_bytes(&model, &options)?;
         let folder = Folder::new().map_err(|source| TrialError::Folder { path: std::env::temp_dir(), source })?;
         let path = folder.path().join("model.postcard");
-        std::fs::write(&path, model_bytes).map_err(|source| TrialError::Folder { path: path.clone(), source })?;
+        write_secret(&path, |out| out.write_all(model_bytes))?;
         let out = folder.path().join("dealt");
         deal(&DealRequest { model: path, out: out.clone(), options, count, test_seed: test_seed.map(str::to_owned) }, &|_| {})?;
         let zero_path = out.join(names::PARTY_ZERO);

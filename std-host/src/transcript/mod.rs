@@ -6,7 +6,7 @@
 mod diff;
 mod place;
 
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use halfnet_core::plan::{Options, Plan, Role};
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use diff::{Difference, Element, TranscriptDiff, diff};
 
-use crate::material::FileError;
+use crate::material::{FileError, write_secret};
 use crate::rehearsal::{Frame, Rehearsal, Sender};
 use crate::report::inspection::{client_name, mode_name, release_name};
 use crate::trial::TrialError;
@@ -27,7 +27,7 @@ const VERSION: u16 = 1;
 /// What is wrong with a transcript.
 #[derive(Debug, Error)]
 pub enum TranscriptError {
-    /// It cannot be read or written.
+    /// It cannot be read.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried.
@@ -37,6 +37,9 @@ pub enum TranscriptError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// It cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A line is none of a transcript.
     #[error("{}, line {line}: {reason}", path.display())]
     Line {
@@ -147,17 +150,16 @@ fn line(plan: &Plan<'_>, frame: &Frame) -> Option<Line> {
 }
 
 impl Transcript {
-    /// Writes the file.
+    /// Writes the file, for its owner alone.
     ///
     /// # Errors
     /// The disk is full or fails.
     pub fn write(&self, path: &Path) -> Result<(), TranscriptError> {
-        let failed = |source| TranscriptError::Io { action: "write", path: path.to_owned(), source };
-        let mut out = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
-        let mut put = |text: serde_json::Result<String>| text.map_err(std::io::Error::from).and_then(|text| writeln!(out, "{text}"));
-        put(serde_json::to_string(&self.head)).map_err(failed)?;
-        self.lines.iter().try_for_each(|line| put(serde_json::to_string(line))).map_err(failed)?;
-        out.flush().map_err(failed)
+        Ok(write_secret(path, |out| {
+            let mut put = |text: serde_json::Result<String>| text.map_err(std::io::Error::from).and_then(|text| writeln!(out, "{text}"));
+            put(serde_json::to_string(&self.head))?;
+            self.lines.iter().try_for_each(|line| put(serde_json::to_string(line)))
+        })?)
     }
 
     /// Reads a file.

@@ -1,9 +1,11 @@
-//! A working folder that only its owner may enter, gone when it is dropped.
+//! A working folder that only its owner may enter, gone when it is dropped or a signal ends the process.
 
 use std::fs::DirBuilder;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use crate::interrupt::{hold_folder, release_folder};
 
 /// Names tried before giving up.
 const ATTEMPTS: u32 = 1000;
@@ -21,7 +23,7 @@ impl Folder {
         for attempt in 0..ATTEMPTS {
             let path = std::env::temp_dir().join(format!("halfnet-{}-{attempt}", std::process::id()));
             // A folder that is there already may be somebody else's.
-            match DirBuilder::new().mode(0o700).create(&path) {
+            match hold_folder(&path, |path| DirBuilder::new().mode(0o700).create(path)) {
                 Ok(()) => return Ok(Self(path)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -39,7 +41,6 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nobody is left to tell.
-        let _ = std::fs::remove_dir_all(&self.0);
+        release_folder(&self.0);
     }
 }

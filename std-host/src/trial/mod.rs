@@ -8,6 +8,7 @@ mod folder;
 mod judge;
 mod report;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,7 +22,8 @@ use thiserror::Error;
 pub use folder::Folder;
 pub use report::{Difference, LayerFigures, TrialReport};
 
-use crate::material::names;
+use crate::interrupt::OwnChild;
+use crate::material::{names, write_secret};
 use crate::predict::{PredictError, Predictor};
 use crate::process::{Launcher, PairReport, PairRun, ProcessError};
 use crate::progress::Progress;
@@ -62,7 +64,7 @@ pub enum TrialError {
 }
 
 /// What is tried.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Trial<'a> {
     /// The model's blob.
     pub model: &'a [u8],
@@ -84,6 +86,16 @@ pub struct Trial<'a> {
     pub progress: Progress,
 }
 
+/// Without the network, the pictures and the seed that all secrets follow from.
+impl core::fmt::Debug for Trial<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { options, pictures, warm_up, timeout, .. } = self;
+        let mut out = f.debug_struct("Trial");
+        out.field("options", options).field("pictures", &pictures.len()).field("warm_up", warm_up).field("timeout", timeout);
+        out.finish_non_exhaustive()
+    }
+}
+
 impl Trial<'_> {
     /// Runs it.
     ///
@@ -99,7 +111,7 @@ impl Trial<'_> {
         let plan = plan_bytes(&model, &self.options)?;
         let folder = Folder::new().map_err(|source| TrialError::Folder { path: std::env::temp_dir(), source })?;
         let path = folder.path().join("model.postcard");
-        std::fs::write(&path, self.model).map_err(|source| TrialError::Folder { path: path.clone(), source })?;
+        write_secret(&path, |out| out.write_all(self.model))?;
         let dealt = folder.path().join("dealt");
         self.deal(&path, &dealt)?;
         let pair = self.classify(&dealt)?;
@@ -122,12 +134,19 @@ impl Trial<'_> {
         if let Some(seed) = &self.test_seed {
             command.args(["--insecure-test-seed", seed]);
         }
-        let output = command.stdin(Stdio::null()).output().map_err(ProcessError::System)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = OwnChild::spawn(&mut command).map_err(ProcessError::System)?;
+        let mut said = Vec::new();
+        let stderr = child.get().stderr.take();
+        if let Some(mut stderr) = stderr {
+            stderr.read_to_end(&mut said).map_err(ProcessError::System)?;
+        }
+        let status = child.wait().map_err(ProcessError::System)?;
         spinner.finish_and_clear();
-        if output.status.success() {
+        if status.success() {
             return Ok(());
         }
-        Err(TrialError::Dealer(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+        Err(TrialError::Dealer(String::from_utf8_lossy(&said).trim().to_owned()))
     }
 
     fn classify(&self, dealt: &Path) -> Result<PairReport, TrialError> {
