@@ -9,14 +9,35 @@
 
 use core::ops::Range;
 
-use crate::ring::Word;
+use super::register_block;
+use crate::ring::{Word, Words, WordsMut};
 use crate::shape::{Convolution, Join};
+use crate::with_words;
 
 /// The part of element range `tile` that lies in channel `channel` of planes of `plane` elements, as positions in that plane.
 #[must_use]
 pub fn positions(tile: &Range<usize>, channel: usize, plane: usize) -> Range<usize> {
     let first = channel * plane;
     tile.start.clamp(first, first + plane) - first..tile.end.clamp(first, first + plane) - first
+}
+
+/// As [`convolve_channel`] for words of any kind, those of `weights` and `out` the same: compiled in this crate and so optimised as it is,
+/// whatever the crate that calls it asks for. Nothing is done where the kinds differ.
+#[inline(never)]
+pub fn convolve_words(
+    geometry: &Convolution,
+    input: Words<'_>,
+    weights: Words<'_>,
+    channel: usize,
+    positions: Range<usize>,
+    out: WordsMut<'_>,
+) {
+    with_words!(Words, input, input => match (weights, out) {
+        (Words::U16(weights), WordsMut::U16(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
+        (Words::U32(weights), WordsMut::U32(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
+        (Words::U64(weights), WordsMut::U64(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
+        _ => {}
+    });
 }
 
 /// out += input ⊗ weights for the output elements of one channel, modulo the word: the portable form of every kernel.
@@ -32,11 +53,29 @@ pub fn convolve_channel<I: Word, O: Word>(
     positions: Range<usize>,
     out: &mut [O],
 ) {
+    if covers_input(geometry) && positions == (0..1) {
+        let per_group = (usize::from(geometry.out_channels) / usize::from(geometry.groups).max(1)).max(1);
+        let values = input.get(channel / per_group * geometry.fan_in()..).unwrap_or(&[]);
+        if let Some(sum) = out.first_mut() {
+            *sum = values.iter().zip(weights).fold(*sum, |sum, (value, weight)| sum.add(O::from_u64(value.to_u64()).mul(*weight)));
+        }
+        return;
+    }
+    if register_block::applies(geometry) {
+        // Shorter slices than the geometry says are a caller's fault, of which the part that fits is computed, as below.
+        let _ = register_block::convolve_channel(geometry, input, weights, channel, &positions, out);
+        return;
+    }
     let kernel = (usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width)).max(1);
     for (in_channel, weights) in weights.chunks_exact(kernel).enumerate().take(geometry.group_channels()) {
         let weight = |i: usize| weights.get(i).copied().unwrap_or_default();
         convolve_plane(geometry, input, channel, in_channel, weight, positions.clone(), out);
     }
+}
+
+/// A fully connected layer: one output a channel, and inputs in the order of its weights.
+const fn covers_input(geometry: &Convolution) -> bool {
+    geometry.padding == 0 && geometry.kernel_height == geometry.input.height && geometry.kernel_width == geometry.input.width
 }
 
 /// One input channel's part of [`convolve_channel`]: `in_channel` counts within the output channel's group, `weight` gives the
@@ -73,12 +112,25 @@ pub fn convolve_plane<I: Word, O: Word>(
             if input_row < height && columns.start < columns.end {
                 let start = input_row * width + columns.start * stride + kernel_column - padding;
                 let slots = out.get_mut(at - column + columns.start - positions.start..).unwrap_or(&mut []);
-                let values = plane.get(start..).unwrap_or(&[]).iter().step_by(stride);
-                for (slot, value) in slots.iter_mut().take(columns.len()).zip(values) {
-                    *slot = slot.add(O::from_u64(value.to_u64()).mul(weight));
-                }
+                let slots = slots.get_mut(..columns.len()).unwrap_or(&mut []);
+                add_multiples(slots, plane.get(start..).unwrap_or(&[]), stride, weight);
             }
             at = end;
+        }
+    }
+}
+
+/// slots += every `stride`-th value · weight.
+#[inline(never)]
+fn add_multiples<I: Word, O: Word>(slots: &mut [O], values: &[I], stride: usize, weight: O) {
+    if stride == 1 {
+        // `chunks` and `step_by` cost several times the product.
+        for (slot, value) in slots.iter_mut().zip(values) {
+            *slot = slot.add(O::from_u64(value.to_u64()).mul(weight));
+        }
+    } else {
+        for (slot, values) in slots.iter_mut().zip(values.chunks(stride)) {
+            *slot = slot.add(O::from_u64(values.first().map_or(0, |v| v.to_u64())).mul(weight));
         }
     }
 }
@@ -162,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn equals_the_definition(
-            groups in 1_u16..3, gc in 1_u16..3, go in 1_u16..3, h in 1_u16..7, w in 1_u16..7, kh in 1_u16..4, kw in 1_u16..4,
+            groups in 1_u16..3, gc in 1_u16..3, go in 1_u16..3, h in 1_u16..8, w in 1_u16..14, kh in 1_u16..5, kw in 1_u16..7,
             stride in 1_u16..4, padding in 0_u16..3, seed in any::<u32>(), cut in any::<(u16, u16)>(),
         ) {
             let geometry = Convolution { input: Shape::new(groups * gc, h, w), out_channels: groups * go, kernel_height: kh, kernel_width: kw, stride, padding, groups };

@@ -5,5 +5,6 @@ pub mod argmax;
 pub mod comparison;
 pub mod linear;
 pub mod polynomial;
+mod register_block;
 pub mod relu;
 pub mod truncation;

@@ -5,6 +5,7 @@ use core::ops::Range;
 use zeroize::Zeroize;
 
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use super::memory::wrap;
 use crate::gate::linear;
 use crate::plan::Section;
 use crate::prg::{Key, Stream};
@@ -108,6 +109,11 @@ impl<'m> SeedModel<'m> {
     }
 }
 
+/// The memory lent, in words of the kind of `_like`.
+fn words_like<'c, W: Word>(_like: &[W], channel: &'c mut [u64]) -> &'c mut [W] {
+    bytemuck::cast_slice_mut(channel)
+}
+
 impl ModelHalf for SeedModel<'_> {
     fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
         Ok(())
@@ -126,12 +132,12 @@ impl ModelHalf for SeedModel<'_> {
         with_words!(WordsMut, out, out => {
             let mut rest = out;
             for channel in tile.start / plane..tile.end.div_ceil(plane) {
-                let weights = bytemuck::cast_slice_mut(self.channel).get_mut(..fan_in).ok_or(MaterialError::Weights)?;
+                let weights = words_like(rest, self.channel).get_mut(..fan_in).ok_or(MaterialError::Weights)?;
                 stream.fill_words((channel * fan_in) as u64, weights)?;
                 let positions = linear::positions(&tile, channel, plane);
                 let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(MaterialError::Weights)?;
                 rest = after;
-                with_words!(Words, input, input => linear::convolve_channel(geometry, input, weights, channel, positions, part));
+                linear::convolve_words(geometry, input, wrap(weights).as_words(), channel, positions, wrap(part));
             }
         });
         Ok(())
