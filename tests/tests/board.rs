@@ -49,7 +49,7 @@ fn a_board_reads_what_the_material_says() {
             assert_eq!((board.test, board.next), (true, 5));
             assert_eq!(board.pictures().len(), pictures.len());
             for (mut picture, pixels) in board.pictures().zip(&pictures) {
-                let expected = pictures::integers(&plan.header.model, pixels);
+                let expected = pictures::integers(&plan.header.model, pixels).unwrap();
                 for first in [0, 7, expected.len() / 2, expected.len() - 1] {
                     let mut integers = vec![0; expected.len() - first];
                     picture.read(first, &mut integers);

@@ -42,7 +42,8 @@ fn an_interrupted_demo_leaves_nothing() {
     let made = |path: &Path| path.is_dir();
     let dealing = |path: &Path| path.join("dealt/dealer.postcard").exists();
     let classifying = |path: &Path| entries(&path.join("dealt")).iter().any(|file| file.to_string_lossy().contains("/.pictures-"));
-    let moments: [(&str, &dyn Fn(&Path) -> bool); 3] = [("INT", &made), ("TERM", &dealing), ("INT", &classifying)];
+    type Reached<'f> = &'f dyn Fn(&Path) -> bool;
+    let moments: [(&str, Reached<'_>); 3] = [("INT", &made), ("TERM", &dealing), ("INT", &classifying)];
     for (nth, (name, reached)) in moments.into_iter().enumerate() {
         let folder = Folder::new(&format!("interrupted-{nth}"));
         let mut demo = Command::new(binary());

@@ -6,7 +6,7 @@ use halfnet_core::model::blob::Kind;
 use halfnet_core::wire::message::Identifier;
 use serde::{Deserialize, Serialize};
 
-use crate::material::file::{read_sealed, write_sealed};
+use crate::material::file::{folder_of, read_sealed, sync_folder, write_sealed};
 use crate::material::{FileError, Lock};
 
 #[derive(Serialize, Deserialize)]
@@ -59,7 +59,8 @@ impl Counter {
         if !path.exists() {
             return Err(FileError::content(
                 path,
-                "the counter beside the seed is missing, and without it a mask could be used twice: deal a new pairing",
+                "the counter beside the seed is missing (after `provision` the seed is the board's), and without it a mask could be used twice: \
+                 deal a new pairing",
             ));
         }
         let body: Body = read_sealed(path, Kind::State)?;
@@ -67,6 +68,16 @@ impl Counter {
             return Err(FileError::content(path, "this counter belongs to another pairing than the material beside it"));
         }
         Ok(body.next)
+    }
+
+    /// Takes the counter out of use, durably: its seed goes elsewhere, and no process here is to start with it again.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn retire(self) -> Result<(), FileError> {
+        let retired = self.path.with_extension("counter.provisioned");
+        std::fs::rename(&self.path, &retired).map_err(|e| FileError::content(&self.path, e.to_string()))?;
+        sync_folder(folder_of(&self.path))
     }
 
     /// The next counter that may be accepted.
@@ -129,6 +140,7 @@ mod tests {
         Counter::create(&path, [1; 16]).unwrap();
         assert!(counter.burn(5).is_err());
         drop(counter);
-        Counter::open(&path, [1; 16]).unwrap();
+        Counter::open(&path, [1; 16]).unwrap().retire().unwrap();
+        assert!(Counter::open(&path, [1; 16]).unwrap_err().to_string().contains("the board's"));
     }
 }
