@@ -1,4 +1,4 @@
-//! One inference, the same for both roles: what is sent and what may come, while [`super::walk`] goes through the plan.
+//! One inference, the same for both roles: what is sent and what may come, while `walk.rs` goes through the plan.
 //!
 //! Each direction is a fixed sequence of frames; the walk keeps one position in what it sends and one in what it receives, and both must
 //! end before the next group of tiles begins. `docs/PROTOCOL.md`, "Order on the wire", says what each step is.
