@@ -326,7 +326,7 @@ fn roles_and_addresses_are_checked_first() {
     refused(&["party", "--role", "0", "--material", zero, "--peer-listen", ANY_PORT], USAGE, "infer --material party0.postcard");
     let arguments = ["party", "--role", "1", "--material", one, "--peer-listen", ANY_PORT, "--clients", ANY_PORT];
     refused(&arguments, USAGE, "there is nobody to come to --clients");
-    refused(&["party", "--role", "1", "--material", one], USAGE, "--peer-listen ADDR or --peer-connect ADDR");
+    refused(&["party", "--role", "1", "--material", one], USAGE, "--peer-listen ADDR, --peer-connect ADDR or --serial DEVICE");
     refused(&["party", "--role", "2", "--material", one, "--peer-listen", ANY_PORT], USAGE, "--role");
     // A port in use, nobody there, and addresses beyond this machine.
     let taken = TcpListener::bind(ANY_PORT).unwrap();
