@@ -91,7 +91,7 @@ impl Halfnet<'_> {
             let demo = |mode: &str, client: &str, release: &str| {
                 self.run(&["demo", "--model", &path, "--images", IMAGES, "--mode", mode, "--client", client, "--release", release])
             };
-            let t = demo("t", "third", "logits:16")?;
+            let t = demo("t", "third", "logits")?;
             numerics.push(row(&[
                 name,
                 &format!("`import {file}.safetensors`, `simulate --seeds 3`, all 10,000 test pictures"),
@@ -105,7 +105,7 @@ impl Halfnet<'_> {
                 &format!("{accuracy}; {} range violations", grouped(&run["range_violations"])),
                 "`simulate --model MODEL --data DIR --seeds 3`",
             ]));
-            let mut processes = vec![("t", "third", "logits:16", t)];
+            let mut processes = vec![("t", "third", "logits", t)];
             for (mode, client) in [("s", "p0"), ("s", "third"), ("h", "p0"), ("h", "third")] {
                 processes.push((mode, client, "label", demo(mode, client, "label")?));
             }
