@@ -102,6 +102,8 @@ impl<'a> Board<'a> {
     ///
     /// # Errors
     /// See [`BoardError`].
+    // What decoding needs of the stack is free again when the session runs.
+    #[inline(never)]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, BoardError> {
         let body = blob::open(bytes, Kind::Board)?;
         let body: Body<'a> = blob::decode_body(body).map_err(|error| match error {

@@ -21,8 +21,12 @@ pub const MAX_BITS: usize = 32;
 pub const MAX_LEVELS: usize = 5;
 /// Planes of the leaves or of a level, at most: 30 bits in three chunks of 8 and one of 6.
 pub const MAX_PLANES: usize = 829;
-/// As [`MAX_PLANES`], of a value opened with up to 16 bits: 8 bits in one chunk.
-pub const MAX_PLANES_16: usize = 256;
+/// Planes of the leaves of a value opened with up to 16 bits, at most: 8 bits in one chunk. No chunk of any value has more products.
+pub const MAX_LEAVES_16: usize = 256;
+/// Planes that the dealer supplies for a level of a tree, at most: 30 bits in 30 chunks.
+pub const MAX_TREE_PLANES: usize = 73;
+/// Planes that are opened at a level of a tree, at most.
+pub const MAX_OPENED_PLANES: usize = 44;
 
 /// How the bits of a comparison are cut into leaves and joined by a tree. Public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +67,19 @@ impl Layout {
         if rest < self.chunk { rest } else { self.chunk }
     }
 
+    /// Products of chunk `index`: one for every non-empty subset of its bits.
+    #[must_use]
+    pub const fn products(&self, index: usize) -> usize {
+        (1 << self.width(index)) - 1
+    }
+
     /// Bit planes that the dealer supplies before the tree: the products of every chunk, then R_k ⊕ ρ.
     #[must_use]
     pub const fn leaf_planes(&self) -> usize {
         let mut planes = 1;
         let mut index = 0;
         while index < self.chunks() {
-            planes += (1 << self.width(index)) - 1;
+            planes += self.products(index);
             index += 1;
         }
         planes
@@ -195,38 +205,49 @@ pub fn deal_tree(layout: Layout, level: usize, uniform: &[u64], out: &mut [u64])
 /// A party's (lt, eq) of every chunk, and its share of C_k ⊕ R_k ⊕ ρ.
 ///
 /// # Shapes
-/// `opened`: bit planes of C; `leaves`: this party's [`Layout::leaf_planes`]; `state`: [`Layout::state_words`].
-pub fn evaluate_leaves(layout: Layout, holds_public: bool, opened: &[u64], leaves: &[u64], state: &mut [u64]) {
+/// `opened`: bit planes of C; `leaves`: this party's [`Layout::leaf_planes`], folded in place; `state`: [`Layout::state_words`].
+pub fn evaluate_leaves(layout: Layout, holds_public: bool, opened: &[u64], leaves: &mut [u64], state: &mut [u64]) {
     let mut rest = leaves;
     for chunk in 0..layout.chunks() {
-        let width = usize::from(layout.width(chunk));
-        let first = chunk * usize::from(layout.chunk);
-        let mut products = [0; 1 << MAX_CHUNK];
-        // The empty product is the public 1, held by P1.
-        products[0] = u64::from(holds_public).wrapping_neg();
-        let count = (1 << width) - 1;
-        let Some((head, tail)) = rest.split_at_checked(count) else { return };
-        products[1..=count].copy_from_slice(head);
+        let Some((products, tail)) = core::mem::take(&mut rest).split_at_mut_checked(layout.products(chunk)) else { return };
+        evaluate_chunk(layout, chunk, holds_public, opened, products, state);
         rest = tail;
-        let mut less = 0;
-        for i in (0..width).rev() {
-            let not_c = !opened.get(first + i).copied().unwrap_or(0);
-            less ^= not_c & products[1 << i];
-            let (low, high) = products.split_at_mut(1 << i);
-            for (slot, with) in low.iter_mut().zip(high.iter()) {
-                *slot = with ^ (not_c & *slot);
-            }
-        }
-        if let Some(slot) = state.get_mut(lt(chunk)) {
-            *slot = less;
-        }
-        if let Some(slot) = state.get_mut(eq(chunk)) {
-            *slot = products[0];
+    }
+    if let Some(flipped) = rest.first() {
+        evaluate_top(layout, holds_public, opened, *flipped, state);
+    }
+}
+
+/// A party's (lt, eq) of one chunk.
+///
+/// # Shapes
+/// `products`: this party's [`Layout::products`] of the chunk, folded in place; the others as in [`evaluate_leaves`].
+pub fn evaluate_chunk(layout: Layout, chunk: usize, holds_public: bool, opened: &[u64], products: &mut [u64], state: &mut [u64]) {
+    let first = chunk * usize::from(layout.chunk);
+    // The empty product is the public 1, held by P1. Products of other subsets S lie at S − 1.
+    let mut equal = u64::from(holds_public).wrapping_neg();
+    let mut less = 0;
+    for i in (0..usize::from(layout.width(chunk))).rev() {
+        let not_c = !opened.get(first + i).copied().unwrap_or(0);
+        let Some((low, [with_i, high @ ..])) = products.split_at_mut_checked((1 << i) - 1) else { return };
+        less ^= not_c & *with_i;
+        equal = *with_i ^ (not_c & equal);
+        for (slot, with) in low.iter_mut().zip(high.iter()) {
+            *slot = with ^ (not_c & *slot);
         }
     }
+    for (index, value) in [(lt(chunk), less), (eq(chunk), equal)] {
+        if let Some(slot) = state.get_mut(index) {
+            *slot = value;
+        }
+    }
+}
+
+/// A party's share of C_k ⊕ R_k ⊕ ρ from its share of R_k ⊕ ρ, the last plane of the leaves.
+pub fn evaluate_top(layout: Layout, holds_public: bool, opened: &[u64], flipped: u64, state: &mut [u64]) {
     let public = u64::from(holds_public).wrapping_neg();
     let top = opened.get(usize::from(layout.bits)).copied().unwrap_or(0) & public;
-    if let (Some(slot), Some(flipped)) = (state.last_mut(), rest.first()) {
+    if let Some(slot) = state.last_mut() {
         *slot = top ^ flipped;
     }
 }
@@ -382,10 +403,10 @@ mod tests {
             };
             let mut leaves = std::vec![0; layout.leaf_planes()];
             deal_leaves(layout, &r_planes, flip, &mut leaves);
-            let (leaves_0, leaves_1) = split(&leaves);
+            let (mut leaves_0, mut leaves_1) = split(&leaves);
             let mut states = [std::vec![0; layout.state_words()], std::vec![0; layout.state_words()]];
-            evaluate_leaves(layout, false, &c_planes, &leaves_0, &mut states[0]);
-            evaluate_leaves(layout, true, &c_planes, &leaves_1, &mut states[1]);
+            evaluate_leaves(layout, false, &c_planes, &mut leaves_0, &mut states[0]);
+            evaluate_leaves(layout, true, &c_planes, &mut leaves_1, &mut states[1]);
             for level in 0..layout.levels() {
                 let uniform: std::vec::Vec<u64> = (0..layout.opened_planes(level)).map(|i| seed.rotate_left(i as u32 * 7 + level as u32) ^ 0x1234_5678_9abc_def0).collect();
                 let mut planes = std::vec![0; layout.tree_planes(level)];
@@ -408,12 +429,15 @@ mod tests {
 
     #[test]
     fn no_layout_has_more_planes_than_buffers_hold() {
-        let most = |opened_bits| {
-            let layouts = (1..=MAX_CHUNK).flat_map(move |chunk| (2..=opened_bits).map(move |n| Layout::new(n, chunk)));
-            layouts.flat_map(|l| (0..l.levels()).map(move |level| l.tree_planes(level)).chain([l.leaf_planes()])).max()
+        let layouts = |opened_bits| (1..=MAX_CHUNK).flat_map(move |chunk| (2..=opened_bits).map(move |n| Layout::new(n, chunk)));
+        let most = |opened_bits, planes: fn(&Layout, usize) -> usize| {
+            layouts(opened_bits).flat_map(|l| (0..l.levels().max(1)).map(move |level| planes(&l, level))).max().unwrap()
         };
-        assert_eq!(most(32), Some(MAX_PLANES));
-        assert_eq!(most(16), Some(MAX_PLANES_16));
+        assert_eq!(most(32, |l, level| l.tree_planes(level).max(l.leaf_planes())), MAX_PLANES);
+        assert_eq!(most(16, |l, _| l.leaf_planes()), MAX_LEAVES_16);
+        assert!(most(32, |l, _| (0..l.chunks()).map(|chunk| l.products(chunk)).max().unwrap_or(0)) <= MAX_LEAVES_16);
+        assert_eq!(most(32, Layout::tree_planes), MAX_TREE_PLANES);
+        assert_eq!(most(32, Layout::opened_planes), MAX_OPENED_PLANES);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             }
             let mut planes = [0; 16];
             transpose(&opened, &mut planes);
-            let mut leaves = [0; comparison::MAX_PLANES_16];
+            let mut leaves = [0; comparison::MAX_LEAVES_16];
             let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
             let at = planes_at(self.positions.comparisons as usize + word, leaves.len());
             self.half.words(Section::Leaf, at, 64, leaves)?;
@@ -80,7 +80,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 comparison::open_sign(layout, record);
                 continue;
             }
-            let mut masks = [0; comparison::MAX_PLANES_16];
+            let mut masks = [0; comparison::MAX_TREE_PLANES];
             let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
             let at = planes_at(self.positions.comparisons as usize + word, masks.len());
             self.half.words(Section::Tree(level as u8), at, 64, masks)?;

@@ -104,7 +104,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 let level = usize::from(level);
                 let size = work.layout.state_words();
                 for (word, record) in records.clone().enumerate() {
-                    let (mut peer, mut masks) = ([0; comparison::MAX_PLANES_16], [0; comparison::MAX_PLANES_16]);
+                    let (mut peer, mut masks) = ([0; comparison::MAX_OPENED_PLANES], [0; comparison::MAX_TREE_PLANES]);
                     let peer = peer.get_mut(..work.layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     reader.take(peer);
                     let masks = masks.get_mut(..work.layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;

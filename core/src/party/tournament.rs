@@ -98,6 +98,7 @@ impl Tournament {
     }
 
     /// Masks a round's differences and index choices.
+    #[inline(never)]
     pub(super) fn open<H: Half>(&mut self, work: &Work, half: &mut H, state: &mut [u64]) -> Result<(), MaterialError> {
         let pairs = self.pairs();
         let kinds = tournament_select_words(self.round);
@@ -150,6 +151,9 @@ impl Tournament {
     }
 
     /// Takes the peer's payload of a step, whose length was checked, and prepares the next; true when the last index is shared.
+    ///
+    /// Never inlined, like what it calls: arrays of 64 lanes would stay on a small party's stack through the whole session.
+    #[inline(never)]
     pub(super) fn receive<H: Half>(
         &mut self,
         work: &Work,
@@ -182,10 +186,22 @@ impl Tournament {
                             *plane |= (value >> bit & 1) << lane;
                         }
                     }
-                    let mut leaves = [0_u64; comparison::MAX_PLANES];
-                    let leaves = leaves.get_mut(..layout.leaf_planes()).ok_or(MaterialError::Bundle)?;
-                    half.words(Section::TournamentLeaf(round), planes_at(word, leaves.len()), 64, leaves)?;
-                    comparison::evaluate_leaves(layout, self.holds_public, &planes, leaves, record);
+                    // Chunk by chunk: all leaves of a wide difference would take much of a small party's stack.
+                    let mut leaves = [0_u64; comparison::MAX_LEAVES_16];
+                    let mut at = planes_at(word, layout.leaf_planes());
+                    let mut draw = |out: &mut [u64]| {
+                        half.words(Section::TournamentLeaf(round), at, 64, out)?;
+                        at.advance(out.len(), 1, 64);
+                        Ok::<(), MaterialError>(())
+                    };
+                    for chunk in 0..layout.chunks() {
+                        let products = leaves.get_mut(..layout.products(chunk)).ok_or(MaterialError::Bundle)?;
+                        draw(products)?;
+                        comparison::evaluate_chunk(layout, chunk, self.holds_public, &planes, products, record);
+                    }
+                    let mut flipped = [0];
+                    draw(&mut flipped)?;
+                    comparison::evaluate_top(layout, self.holds_public, &planes, flipped[0], record);
                 }
                 self.prepare(work, half, 0, state)?;
                 Ok(false)
@@ -195,10 +211,10 @@ impl Tournament {
                 let level = usize::from(level);
                 let comparisons = self.parts(state).comparisons;
                 for (word, record) in comparisons.chunks_exact_mut(size).take(pairs.div_ceil(LANES)).enumerate() {
-                    let mut peer = [0_u64; comparison::MAX_PLANES];
+                    let mut peer = [0_u64; comparison::MAX_OPENED_PLANES];
                     let peer = peer.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     reader.take(peer);
-                    let mut masks = [0_u64; comparison::MAX_PLANES];
+                    let mut masks = [0_u64; comparison::MAX_TREE_PLANES];
                     let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
                     half.words(Section::TournamentTree(round, level as u8), planes_at(word, masks.len()), 64, masks)?;
                     comparison::join_tree(layout, level, self.holds_public, masks, peer, record);
@@ -206,7 +222,15 @@ impl Tournament {
                 self.prepare(work, half, level + 1, state)?;
                 Ok(false)
             }
-            _ => self.select(work, half, state, payload),
+            _ => {
+                self.select(work, half, state, payload)?;
+                if self.is_finished() {
+                    self.finish(state);
+                    return Ok(true);
+                }
+                self.open(work, half, state)?;
+                Ok(false)
+            }
         }
     }
 
@@ -220,7 +244,7 @@ impl Tournament {
                 comparison::open_sign(layout, record);
                 continue;
             }
-            let mut masks = [0_u64; comparison::MAX_PLANES];
+            let mut masks = [0_u64; comparison::MAX_TREE_PLANES];
             let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
             half.words(Section::TournamentTree(self.round, level as u8), planes_at(word, masks.len()), 64, masks)?;
             comparison::open_tree(layout, level, masks, record);
@@ -231,7 +255,8 @@ impl Tournament {
     }
 
     /// Selects the winners' values and indices.
-    fn select<H: Half>(&mut self, work: &Work, half: &mut H, state: &mut [u64], payload: &[u8]) -> Result<bool, MaterialError> {
+    #[inline(never)]
+    fn select<H: Half>(&mut self, work: &Work, half: &mut H, state: &mut [u64], payload: &[u8]) -> Result<(), MaterialError> {
         let (pairs, own) = (self.pairs(), work.layout.own_planes());
         let kinds = tournament_select_words(self.round);
         let mut reader = comparison::PlaneReader::new(payload, pairs);
@@ -281,12 +306,7 @@ impl Tournament {
         self.entries = self.entries.div_ceil(2);
         self.round += 1;
         self.next = None;
-        if self.is_finished() {
-            self.finish(state);
-            return Ok(true);
-        }
-        self.open(work, half, state)?;
-        Ok(false)
+        Ok(())
     }
 }
 

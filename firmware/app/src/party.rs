@@ -137,6 +137,7 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     }
 
     /// Answers proposals until one is accepted and burned.
+    #[inline(never)]
     fn accept(&mut self, link: &mut impl Link, spent: &mut Option<u64>) -> Result<Burned, Fault> {
         loop {
             let hello = self.frames.message(link, Code::Hello, self.timeout, true, |payload| Ok(Hello::decode(payload)))?;
@@ -204,7 +205,8 @@ struct Desk<'d, 'a, L> {
 }
 
 impl<L: Link> Desk<'_, '_, L> {
-    /// Runs a session to its end. Frames leave as soon as they are ready and are taken as soon as they are wanted.
+    /// Runs a session to its end, on a part of the stack that is its own. Frames leave as soon as they are ready and are taken as soon as they are wanted.
+    #[inline(never)]
     fn run(self, parts: Parts<'_, '_, SeedHalf, BoardModel<'_>>, picture: &mut impl Input) -> Result<Outcome, Fault> {
         let Self { link, frames, timeout, at } = self;
         let mut session = Session::new(parts)?;

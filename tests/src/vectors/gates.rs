@@ -230,8 +230,8 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
     let leaves_zero = draw(random, 64, leaves.len());
     let mut states = [vec![0; layout.state_words()], vec![0; layout.state_words()]];
     let leaves = [leaves_zero.clone(), xor(&leaves, &leaves_zero)];
-    for (state, (holds_public, leaves)) in states.iter_mut().zip([false, true].into_iter().zip(&leaves)) {
-        comparison::evaluate_leaves(layout, holds_public, &opened, leaves, state);
+    for (state, (holds_public, mut leaves)) in states.iter_mut().zip([false, true].into_iter().zip(leaves.clone())) {
+        comparison::evaluate_leaves(layout, holds_public, &opened, &mut leaves, state);
     }
     let (mut tree, mut sent) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for level in 0..layout.levels() {

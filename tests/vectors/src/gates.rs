@@ -146,11 +146,11 @@ fn comparison(vector: &Vector<'_>, scratch: &mut [u64]) -> Result<(), Mismatch> 
     let state = scratch.get_mut(..needed).ok_or(Mismatch::Scratch { what: "the state of a comparison", needed })?;
     state.fill(0);
     let (opened, planes) = words::<u64>(opened)?;
-    let (leaves, leaf_planes) = words::<u64>(leaves)?;
+    let (mut leaves, leaf_planes) = words::<u64>(leaves)?;
     if !(2..=32).contains(opened_bits) || leaf_planes != layout.leaf_planes() {
         return Err(Mismatch::Operands);
     }
-    comparison::evaluate_leaves(layout, *holds_public, &opened[..planes], &leaves[..leaf_planes], state);
+    comparison::evaluate_leaves(layout, *holds_public, &opened[..planes], &mut leaves[..leaf_planes], state);
     let (masks, _) = words::<u64>(masks)?;
     let (received, _) = words::<u64>(received)?;
     let (mut mask, mut plane) = (0, 0);
