@@ -120,10 +120,13 @@ impl<'a> Frames<'a> {
         self.filled > 0
     }
 
-    /// Forgets everything, and what the peer still sends, until the line has been quiet: a stream of bytes has no other mark of where
-    /// the next frame begins.
+    /// Forgets everything, and what the peer still sends: until the next connection, or, on a line, until it has been quiet, since a
+    /// stream of bytes has no other mark of where the next frame begins.
     pub fn resynchronise(&mut self, link: &mut impl Link) {
         (self.sent, self.length, self.filled) = (0, 0, 0);
+        if link.restart() {
+            return;
+        }
         let mut last = link.milliseconds();
         while link.milliseconds().wrapping_sub(last) < QUIET {
             match link.receive(self.incoming) {

@@ -7,6 +7,7 @@
 //! | [`counter`] | which inference may still be accepted, whatever happened before |
 //! | [`nonce`] | where do the handshake's nonces come from without a random generator |
 //! | [`link`] | how do bytes come and go without ever waiting for one while the other could go on |
+//! | `tcp` | the same over Ethernet, with the feature `tcp` |
 //! | [`frames`] | how do bytes become frames, within the memory that the plan states |
 //! | [`party`] | the handshake, the burn, the session: one inference |
 //! | [`fault`] | why one ended early, in a number that never changes its meaning |
@@ -27,3 +28,5 @@ pub mod memory;
 pub mod model;
 pub mod nonce;
 pub mod party;
+#[cfg(any(feature = "tcp", test))]
+pub mod tcp;

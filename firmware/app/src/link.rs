@@ -30,6 +30,12 @@ pub trait Link {
 
     /// Milliseconds since some moment, wrapping.
     fn milliseconds(&mut self) -> u32;
+
+    /// Gives up after a fault, and says whether the next byte begins something new: a connection is dropped, so that the peer notices
+    /// too, and the next one is waited for. A line cannot do that: on it only quiet tells the end.
+    fn restart(&mut self) -> bool {
+        false
+    }
 }
 
 /// A clock that links without one of their own are given.

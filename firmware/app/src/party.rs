@@ -226,12 +226,12 @@ impl<L: Link> Desk<'_, '_, L> {
                     moved = true;
                 }
             }
+            // Before the link is asked again: the peer may leave as soon as it has said its last.
+            if session.is_finished() && frames.is_flushed() {
+                break;
+            }
             moved |= frames.poll(link)?;
-            if session.is_finished() {
-                if frames.is_flushed() {
-                    break;
-                }
-            } else if session.can_receive() {
+            if session.can_receive() {
                 let came = match frames.frame()? {
                     Some(frame) => {
                         session.handle_frame(frame)?;
