@@ -1,11 +1,13 @@
 //! Puts `memory.x` where the linker looks, and the material into the party.
 //!
-//! With the feature `party` two variables say what is linked in:
+//! With the feature `party` these variables say what is linked in:
 //!
 //! | variable | what |
 //! |---|---|
 //! | `HALFNET_BOARD` | the blob that `halfnet provision` makes, pictures inside |
 //! | `HALFNET_TEST_SEED` | optional: the hexadecimal test seed of a host's P0 whose nonces are to be repeated |
+//! | `HALFNET_TIMEOUT` | optional: milliseconds after which a silent peer is gone; 30000 |
+//! | `HALFNET_ROUNDS` | optional: how many times every picture is asked; once |
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -18,7 +20,7 @@ fn main() {
     fs::copy("memory.x", out.join("memory.x")).expect("memory.x is copied");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rerun-if-changed=memory.x");
-    for name in ["HALFNET_BOARD", "HALFNET_TEST_SEED"] {
+    for name in ["HALFNET_BOARD", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     if env::var_os("CARGO_FEATURE_PARTY").is_some() {
@@ -37,6 +39,8 @@ fn provision(out: &Path) {
         assert!(board.test, "HALFNET_TEST_SEED: this material was dealt with entropy, and nonces of its own are drawn for it");
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits")).collect::<Vec<u8>>()
     });
+    let number = |name: &str, default: u32| env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")));
+    let (timeout, rounds) = (number("HALFNET_TIMEOUT", 30_000), number("HALFNET_ROUNDS", 1));
     fs::write(out.join("board"), &blob).expect("the blob is copied");
     let text = format!(
         "pub(crate) static BLOB: &[u8] = include_bytes!(concat!(env!(\"OUT_DIR\"), \"/board\"));\n\
@@ -44,6 +48,9 @@ fn provision(out: &Path) {
          pub(crate) const CHANNEL: usize = {channel};\n\
          pub(crate) const OUTGOING: usize = {outgoing};\n\
          pub(crate) const INCOMING: usize = {incoming};\n\
+         /// Milliseconds without a byte after which the host is taken for gone.\n\
+         pub const TIMEOUT: u32 = {timeout};\n\
+         pub(crate) const ROUNDS: u32 = {rounds};\n\
          pub(crate) const TEST_SEED: Option<&[u8]> = {test_seed:?};\n"
     )
     .replace("Some([", "Some(&[");

@@ -1,44 +1,31 @@
-//! P0 as its own client over UART0: asks every picture in flash, and ends with success only if all were answered.
-#![no_std]
-#![no_main]
+//! The party: asks every picture in flash over whichever link its program opens.
 
-use cortex_m_rt::entry;
 use halfnet_core::board::Board;
 use halfnet_counter::{Blocking, Counter, wait};
 use halfnet_firmware::counter::FlashCounter;
-use halfnet_firmware::link::Port;
+use halfnet_firmware::link::Link;
 use halfnet_firmware::memory::Memory;
 use halfnet_firmware::nonce::Nonces;
 use halfnet_firmware::party::SeedParty;
-use halfnet_qemu_mps2_an500::flash::{Flash, SIZE};
-use halfnet_qemu_mps2_an500::uart::{SysTick, Uart};
-use halfnet_qemu_mps2_an500::{clock, exit, stack};
 use static_cell::ConstStaticCell;
+
+use crate::flash::{Flash, SIZE};
+use crate::stack;
 
 mod provisioned {
     include!(concat!(env!("OUT_DIR"), "/provisioned.rs"));
 }
-use provisioned::{ARENA, BLOB, CHANNEL, INCOMING, OUTGOING, TEST_SEED};
+pub use provisioned::TIMEOUT;
+use provisioned::{ARENA, BLOB, CHANNEL, INCOMING, OUTGOING, ROUNDS, TEST_SEED};
 
 static ARENA_WORDS: ConstStaticCell<[u64; ARENA]> = ConstStaticCell::new([0; ARENA]);
 static CHANNEL_WORDS: ConstStaticCell<[u64; CHANNEL]> = ConstStaticCell::new([0; CHANNEL]);
 static OUTGOING_BYTES: ConstStaticCell<[u8; OUTGOING]> = ConstStaticCell::new([0; OUTGOING]);
 static INCOMING_BYTES: ConstStaticCell<[u8; INCOMING]> = ConstStaticCell::new([0; INCOMING]);
 
-/// Milliseconds without a byte after which the host is taken for gone.
-const TIMEOUT: u32 = 30_000;
-
-#[entry]
-fn main() -> ! {
-    stack::paint();
-    if let Some(peripherals) = cortex_m::Peripherals::take() {
-        clock::start(peripherals.SYST);
-    }
-    exit(serve())
-}
-
-/// Asks every picture; says whether all were answered.
-fn serve() -> bool {
+/// Asks every picture; says whether all were answered. `open` makes the link from a number that no other boot has had, `close` lets the
+/// last bytes leave. `network`: bytes of statics that belong to the link.
+pub fn serve<L: Link>(open: impl FnOnce(u64) -> Option<L>, close: impl FnOnce(L), network: usize) -> bool {
     let board = match Board::decode(BLOB) {
         Ok(board) => board,
         Err(error) => {
@@ -72,31 +59,36 @@ fn serve() -> bool {
             return false;
         }
     };
-    // Safety: here alone, once.
-    let mut link = Port::new(unsafe { Uart::zero() }, SysTick);
+    let fresh = board.seed.derive("halfnet 1 sequence numbers of a board", &[&boot.to_le_bytes()]);
+    let fresh = fresh.expose().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let Some(mut link) = open(fresh) else { return false };
     defmt::info!("boot {=u32}, waiting, {=usize} pictures", boot, board.pictures().len());
-    for (index, picture) in board.pictures().enumerate() {
-        // A proposal that fails is no answer: the picture is asked again under the next counter.
-        loop {
-            let mut picture = picture;
-            match party.infer(&mut link, &mut picture) {
-                Ok(outcome) => {
-                    let [sent, received] = outcome.moved;
-                    defmt::info!(
-                        "picture {=usize} counter {=u64}: answer {=[?]}, {=u32} bytes sent, {=u32} received, {=u32} rounds",
-                        index,
-                        outcome.counter,
-                        outcome.answer(),
-                        sent,
-                        received,
-                        outcome.rounds
-                    );
-                    break;
+    for _ in 0..ROUNDS {
+        for (index, picture) in board.pictures().enumerate() {
+            // A proposal that fails is no answer: the picture is asked again under the next counter.
+            loop {
+                let mut picture = picture;
+                match party.infer(&mut link, &mut picture) {
+                    Ok(outcome) => {
+                        let [sent, received] = outcome.moved;
+                        defmt::info!(
+                            "picture {=usize} counter {=u64}: answer {=[?]}, {=u32} bytes sent, {=u32} received, {=u32} rounds",
+                            index,
+                            outcome.counter,
+                            outcome.answer(),
+                            sent,
+                            received,
+                            outcome.rounds
+                        );
+                        break;
+                    }
+                    Err(failure) => defmt::error!("fault {=u16}: {}", failure.fault.code(), failure),
                 }
-                Err(failure) => defmt::error!("fault {=u16}: {}", failure.fault.code(), failure),
             }
         }
     }
-    defmt::info!("statics {=usize} bytes, stack at most {=usize} bytes", stack::statics(), stack::high_water());
+    close(link);
+    let (statics, stack) = (stack::statics(), stack::high_water());
+    defmt::info!("statics {=usize} bytes, of them network {=usize}; stack at most {=usize} bytes", statics, network, stack);
     true
 }
