@@ -1,54 +1,53 @@
 //! The same inferences twice, under one test seed: P0 on the host, P0 on the board. Answers and every byte must be equal.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use halfnet_core::board::Board;
 use halfnet_core::model::Model;
 use halfnet_core::wire::frame::HEADER;
 use halfnet_firmware::memory::Needs;
 
-use crate::emulator::{Emulator, MACHINE};
+use crate::emulator::{Emulator, MACHINE, forwarded, serial};
 use crate::proxy::{Passed, Proxy, free_address};
+use crate::work::{Halfnet, Link, Process, Settings, TEST_SEED, TIMEOUT, build, copy, erase_flash, finish, firmware, fresh};
 
-/// What both are dealt and run under.
-const TEST_SEED: &str = "4a1f";
-/// Bytes of the emulated board's flash.
-const FLASH: usize = 3 * 4096;
-/// After so long a party is taken for stuck.
-const TIMEOUT: &str = "120";
+/// Where pictures come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Pictures {
+    /// The first of the model's test set: those that the host's program carries, or of the data folder.
+    TestSet,
+    /// Pixels in a row behind a header of so many bytes.
+    Raw(PathBuf, usize),
+}
 
 /// What is compared.
+#[derive(Clone, Debug)]
 pub(crate) struct Comparison {
-    pub(crate) halfnet: PathBuf,
+    pub(crate) halfnet: Halfnet,
     pub(crate) model: PathBuf,
-    pub(crate) pictures: PathBuf,
-    pub(crate) skip: usize,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) pictures: Pictures,
     pub(crate) count: usize,
     pub(crate) modes: String,
+    pub(crate) link: Link,
     pub(crate) p0_memory: Option<String>,
     pub(crate) machine: String,
     pub(crate) work: PathBuf,
 }
 
-/// The firmware's folder.
-fn firmware() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
-}
-
 impl Default for Comparison {
     fn default() -> Self {
-        let root = firmware().join("..");
-        let program = |profile: &str| root.join("target").join(profile).join("halfnet");
         Self {
-            halfnet: Some(program("release")).filter(|p| p.exists()).unwrap_or_else(|| program("debug")),
-            model: root.join("assets/mnist_cnn.postcard"),
-            pictures: root.join("assets/mnist32-images-idx3-ubyte"),
-            skip: 16,
+            halfnet: Halfnet::default(),
+            model: firmware().join("../assets/mnist_cnn.postcard"),
+            data: None,
+            pictures: Pictures::TestSet,
             count: 20,
             modes: "hs".into(),
+            link: Link::Ethernet,
             p0_memory: None,
             machine: MACHINE.into(),
             work: firmware().join("target/compare"),
@@ -56,128 +55,154 @@ impl Default for Comparison {
     }
 }
 
-/// One mode's row.
-struct Row {
-    mode: char,
-    board: Vec<String>,
-    host: Vec<String>,
-    passed: [Passed; 2],
-    arena: usize,
-    buffers: usize,
-    board_says: String,
+/// One answer: its values, and what the data set says.
+struct Answer {
+    values: String,
+    truth: Option<u64>,
+}
+
+/// What a run of the board gave.
+struct Run {
+    answers: Vec<String>,
+    passed: Passed,
+    memory: String,
     seconds: f64,
 }
 
-/// A child that does not outlive this process's interest in it.
-struct Party(Child);
+/// One mode's row.
+pub(crate) struct Row {
+    network: String,
+    machine: String,
+    link: Link,
+    mode: char,
+    count: usize,
+    host: Vec<Answer>,
+    host_passed: Passed,
+    board: Run,
+    needs: Needs,
+}
 
-impl Drop for Party {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Row {
+    /// Bytes of memory that the party itself is lent: arena, a channel's weights, a frame each way.
+    const fn party_bytes(&self) -> usize {
+        8 * (self.needs.arena + self.needs.channel) + self.needs.outgoing + self.needs.incoming
+    }
+
+    fn equal_answers(&self) -> usize {
+        self.board.answers.iter().zip(&self.host).filter(|(board, host)| **board == host.values).count()
+    }
+
+    fn is_equal(&self) -> bool {
+        self.host_passed == self.board.passed && self.board.answers.len() == self.count && self.equal_answers() == self.count
+    }
+
+    fn correct(&self) -> String {
+        let known = self.host.iter().filter(|answer| answer.truth.is_some()).count();
+        let correct = self.host.iter().filter(|answer| answer.truth.is_some_and(|truth| answer.values == truth.to_string())).count();
+        if known == 0 { "-".into() } else { format!("{correct}/{known}") }
     }
 }
 
-impl Comparison {
-    /// Runs every mode and prints a table; says whether everything was equal.
-    pub(crate) fn run(&self) -> Result<bool> {
-        ensure!(self.halfnet.exists(), "{} is missing: build the host's program first, cargo build --release", self.halfnet.display());
-        let mut rows = Vec::new();
-        for mode in self.modes.chars() {
-            rows.push(self.mode(mode).with_context(|| format!("mode {mode}"))?);
-        }
-        println!("mode  pictures  answers equal  bytes P0->P1  bytes P1->P0  bytes equal  arena B  buffers B  s/picture  board");
-        let mut equal = true;
-        for row in &rows {
-            let [host, board] = &row.passed;
-            let answers = row.board.iter().zip(&row.host).filter(|(a, b)| a == b).count();
-            let bytes = host == board;
-            equal &= bytes && answers == self.count && row.board.len() == self.count;
-            println!(
-                "{:<4}  {:>8}  {:>13}  {:>12}  {:>12}  {:>11}  {:>7}  {:>9}  {:>9.2}  {}",
-                row.mode,
-                self.count,
-                answers,
-                board.zero.len() / self.count,
-                board.one.len() / self.count,
-                if bytes { "all" } else { "NO" },
-                row.arena,
-                row.buffers,
-                row.seconds / self.count as f64,
-                row.board_says,
-            );
-            for (who, a, b) in [("P0", &host.zero, &board.zero), ("P1", &host.one, &board.one)] {
-                if let Some(at) = (a != b).then(|| a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))) {
-                    println!("      {who}'s bytes differ first at {at} of {} and {}", a.len(), b.len());
-                }
+/// Prints rows; says whether everything was equal.
+pub(crate) fn print(rows: &[Row]) -> bool {
+    println!(
+        "{:<16} {:<11} {:<8} mode  pictures  correct  equal answers  bytes P0->P1  bytes P1->P0  equal bytes  party's RAM (arena)  s/picture    MB/s",
+        "network", "machine", "link"
+    );
+    for row in rows {
+        let Row { board: Run { passed, seconds, memory, .. }, host_passed, count, .. } = row;
+        let (zero, one) = (passed.zero.len(), passed.one.len());
+        println!(
+            "{:<16} {:<11} {:<8} {:<4}  {:>8}  {:>7}  {:>13}  {:>12}  {:>12}  {:>11}  {:>9} {:>9}  {:>9.2}  {:>6.2}",
+            row.network,
+            row.machine,
+            row.link.name(),
+            row.mode,
+            count,
+            row.correct(),
+            row.equal_answers(),
+            zero / count,
+            one / count,
+            if host_passed == passed { "all" } else { "NO" },
+            row.party_bytes(),
+            format!("({})", 8 * row.needs.arena),
+            seconds / *count as f64,
+            (zero + one) as f64 / seconds / 1e6,
+        );
+        println!("{:<16} {memory}", "");
+        for (who, a, b) in [("P0", &host_passed.zero, &passed.zero), ("P1", &host_passed.one, &passed.one)] {
+            if let Some(at) = (a != b).then(|| a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))) {
+                println!("{:<16} {who}'s bytes differ first at {at} of {} and {}", "", a.len(), b.len());
             }
         }
-        Ok(equal)
+    }
+    !rows.is_empty() && rows.iter().all(Row::is_equal)
+}
+
+impl Comparison {
+    /// Runs every mode.
+    pub(crate) fn run(&self) -> Result<Vec<Row>> {
+        ensure!(self.count > 0, "--count 0: there is nothing to compare");
+        let row = |mode: char| self.mode(mode).with_context(|| format!("mode {mode}"));
+        self.modes.chars().map(row).collect()
     }
 
     fn mode(&self, mode: char) -> Result<Row> {
-        let work = std::path::absolute(self.work.join(mode.to_string()))?;
-        if work.exists() {
-            std::fs::remove_dir_all(&work)?;
-        }
-        std::fs::create_dir_all(&work)?;
+        let work = fresh(&self.work.join(mode.to_string()))?;
         let dealt = work.join("host");
-        let mut deal = Command::new(&self.halfnet);
-        deal.arg("deal").arg("--model").arg(&self.model).arg("--out").arg(&dealt);
-        deal.args(["--bundles", &self.count.to_string(), "--mode", &mode.to_string(), "--client", "p0", "--release", "label"]);
-        deal.args(["--insecure-test-seed", TEST_SEED, "--json"]);
-        if let Some(bytes) = &self.p0_memory {
-            deal.args(["--p0-memory", bytes]);
-        }
-        finish(&mut deal)?;
+        self.halfnet.deal(&self.model, &dealt, mode, self.count, self.p0_memory.as_deref())?;
         let copied = work.join("board");
         copy(&dealt, &copied)?;
-
-        let pictures = std::fs::read(&self.pictures).with_context(|| format!("cannot read {}", self.pictures.display()))?;
         let model = std::fs::read(&self.model)?;
-        let size = Model::decode(&model)?.header.input.elements();
-        let pictures = pictures.get(self.skip..self.skip + size * self.count).context("not so many pictures in the file")?;
-        let raw = work.join("pictures");
-        std::fs::write(&raw, pictures)?;
+        let header = Model::decode(&model)?.header;
+        let raw = match &self.pictures {
+            Pictures::TestSet => None,
+            Pictures::Raw(path, skip) => {
+                let pictures = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let end = skip + header.input.elements() * self.count;
+                let file = work.join("pictures");
+                std::fs::write(&file, pictures.get(*skip..end).context("not so many pictures in the file")?)?;
+                Some(file)
+            }
+        };
         let blob = copied.join("board");
-        let mut provision = Command::new(&self.halfnet);
+        let mut provision = self.halfnet.command()?;
         provision.arg("provision").arg("--material").arg(copied.join("party0.postcard")).arg("--out").arg(&blob);
-        finish(provision.arg("--raw-pictures").arg(&raw))?;
+        match &raw {
+            None => provision.arg("--pictures").arg(format!("idx:0..{}", self.count)),
+            Some(file) => provision.arg("--raw-pictures").arg(file),
+        };
+        finish(self.data(&mut provision))?;
         let bytes = std::fs::read(&blob)?;
         let needs = Needs::of(&Board::decode(&bytes)?.plan);
-        std::fs::write(copied.join("flash"), [0xff; FLASH])?;
+        erase_flash(&copied)?;
 
-        let (host, host_passed) = self.on_host(&dealt, &raw)?;
-        let elf = build(&copied)?;
-        let (board, board_passed, board_says, seconds) = self.on_board(&elf, &copied)?;
-        Ok(Row {
-            mode,
-            board,
-            host,
-            passed: [host_passed, board_passed],
-            arena: 8 * needs.arena,
-            buffers: 8 * needs.channel + needs.outgoing + needs.incoming,
-            board_says,
-            seconds,
-        })
+        let (host, host_passed) = self.on_host(&dealt, raw.as_deref())?;
+        let elf = build(&copied, self.link, Settings { repeatable: true, timeout: Some(120_000), ..Settings::default() })?;
+        let board = self.on_board(&elf, &copied)?;
+        let (network, machine) = (header.name.to_owned(), self.machine.clone());
+        Ok(Row { network, machine, link: self.link, mode, count: self.count, host, host_passed, board, needs })
     }
 
-    fn party_one(&self, folder: &Path, proxy: &Proxy) -> Result<Party> {
-        let mut party = Command::new(&self.halfnet);
-        party.args(["party", "--role", "1", "--material"]).arg(folder.join("party1.postcard"));
-        party.args(["--peer-connect", &proxy.address.to_string(), "--inferences", &self.count.to_string()]);
-        party.args(["--insecure-test-seed", TEST_SEED, "--timeout", TIMEOUT, "--report-json"]);
-        Ok(Party(party.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    fn data<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        if let Some(folder) = &self.data {
+            command.arg("--data").arg(folder);
+        }
+        command
     }
 
     /// P0 on the host: its answers, and what passed.
-    fn on_host(&self, folder: &Path, pictures: &Path) -> Result<(Vec<String>, Passed)> {
+    fn on_host(&self, folder: &Path, raw: Option<&Path>) -> Result<(Vec<Answer>, Passed)> {
         let address = free_address()?;
         let proxy = Proxy::start(address)?;
-        let mut infer = Command::new(&self.halfnet);
-        infer.args(["infer", "--json", "--material"]).arg(folder.join("party0.postcard"));
-        infer.arg("--raw-pictures").arg(pictures).args(["--peer-listen", &address.to_string()]);
-        infer.args(["--insecure-test-seed", TEST_SEED, "--timeout", TIMEOUT]);
+        let mut infer = self.halfnet.command()?;
+        infer.args(["infer", "--json"]);
+        match raw {
+            None => infer.args((0..self.count).map(|index| format!("idx:{index}"))),
+            Some(file) => infer.arg("--raw-pictures").arg(file),
+        };
+        self.data(&mut infer).arg("--material").arg(folder.join("party0.postcard"));
+        infer.args(["--peer-listen", &address.to_string(), "--insecure-test-seed", TEST_SEED, "--timeout", TIMEOUT]);
         let infer = infer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let one = self.party_one(folder, &proxy)?;
         let output = infer.wait_with_output()?;
@@ -186,21 +211,37 @@ impl Comparison {
         drop(one);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).context("the host's answers")?;
         let answers = json["answers"].as_array().context("the host gives no answers")?;
-        let values = |answer: &serde_json::Value| {
-            answer["values"].as_array().map(|v| v.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        let one = |answer: &serde_json::Value| {
+            let values = answer["values"].as_array()?.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Some(Answer { values, truth: answer["truth"].as_u64() })
         };
-        Ok((answers.iter().filter_map(values).collect(), passed))
+        Ok((answers.iter().filter_map(one).collect(), passed))
     }
 
-    /// P0 on the board: its answers, what passed, what it says of its memory, and seconds.
-    fn on_board(&self, elf: &Path, folder: &Path) -> Result<(Vec<String>, Passed, String, f64)> {
+    fn party_one(&self, folder: &Path, proxy: &Proxy) -> Result<Process> {
+        self.halfnet.party_one(folder, &proxy.address.to_string(), self.count)
+    }
+
+    /// P0 on the board.
+    fn on_board(&self, elf: &Path, folder: &Path) -> Result<Run> {
         let address = free_address()?;
-        let serial = format!("tcp:{address},server=on,wait=on,nodelay=on");
-        let board = Emulator::start(elf, &self.machine, folder, &["-serial", &serial], false)?;
-        let proxy = Proxy::start(address)?;
-        let one = self.party_one(folder, &proxy)?;
+        let link = match self.link {
+            Link::Uart => serial(address, true),
+            Link::Ethernet => forwarded(address),
+        };
+        let board = Emulator::start(elf, &self.machine, folder, &link, false)?;
+        // The emulated line waits for its other end; a port that is forwarded leads nowhere until the board listens.
+        let early = (self.link == Link::Uart).then(|| Proxy::start(address)).transpose()?;
+        let early = early.map(|proxy| Ok::<_, anyhow::Error>((self.party_one(folder, &proxy)?, proxy))).transpose()?;
         board.wait_for("waiting", Duration::from_secs(30))?;
         let began = Instant::now();
+        let (one, proxy) = match early {
+            Some(early) => early,
+            None => {
+                let proxy = Proxy::start(address)?;
+                (self.party_one(folder, &proxy)?, proxy)
+            }
+        };
         let mut answers = Vec::new();
         while answers.len() < self.count {
             let line = board.wait_for("", Duration::from_secs(600))?;
@@ -217,43 +258,7 @@ impl Comparison {
         drop(one);
         ensure!(ended.success, "the board ended with a failure");
         ensure!(passed.zero.len() > HEADER, "nothing passed");
-        let says = ended.lines.iter().find_map(|line| line.split_once("statics ").map(|(_, rest)| format!("statics {rest}")));
-        Ok((answers, passed, says.unwrap_or_default(), seconds))
+        let memory = ended.lines.iter().find_map(|line| line.split_once("statics ").map(|(_, rest)| format!("statics {rest}")));
+        Ok(Run { answers, passed, memory: memory.unwrap_or_default(), seconds })
     }
-}
-
-/// Builds the board's party with the material of `folder`.
-fn build(folder: &Path) -> Result<PathBuf> {
-    let board = firmware().join("boards/qemu-mps2-an500");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--features", "party", "--bin", "party"]).current_dir(board);
-    cargo.env("HALFNET_BOARD", folder.join("board")).env("HALFNET_TEST_SEED", TEST_SEED);
-    // Flags of the host are none of the board's.
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
-    finish(&mut cargo)?;
-    let elf = folder.join("party.elf");
-    std::fs::copy(firmware().join("target/thumbv7em-none-eabihf/release/party"), &elf)?;
-    Ok(elf)
-}
-
-fn finish(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    if !output.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

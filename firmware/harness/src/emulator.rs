@@ -1,9 +1,10 @@
 //! QEMU with a board's program in it, and the program's log.
 
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,6 +13,27 @@ use defmt_decoder::{DecodeError, Table};
 
 /// The machine that is emulated if no other is named: a Cortex-M7.
 pub(crate) const MACHINE: &str = "mps2-an500";
+
+/// The port that the board's program listens on.
+const PORT: u16 = 4000;
+
+/// Nothing at the board's serial port.
+pub(crate) const NO_SERIAL: [&str; 2] = ["-serial", "null"];
+
+/// The board's serial port at `address` of this machine; `wait`: it begins when somebody is there.
+pub(crate) fn serial(address: SocketAddr, wait: bool) -> Vec<String> {
+    let wait = if wait { "on" } else { "off" };
+    vec!["-serial".into(), format!("tcp:{address},server=on,wait={wait},nodelay=on")]
+}
+
+/// The board's Ethernet on a network of its own, on which nothing leads out and `address` of this machine leads to the board's port.
+pub(crate) fn forwarded(address: SocketAddr) -> Vec<String> {
+    let nic = format!("user,id={NETWORK},model=lan9118,restrict=on,hostfwd=tcp:{address}-:{PORT}");
+    NO_SERIAL.into_iter().map(str::to_owned).chain(["-nic".into(), nic]).collect()
+}
+
+/// What the board's network is called in the emulator's monitor.
+pub(crate) const NETWORK: &str = "cable";
 
 /// A program that runs.
 pub(crate) struct Emulator {
@@ -30,12 +52,12 @@ pub(crate) struct Ended {
 
 impl Emulator {
     /// Starts `elf` with the folder of its files in `folder`; `print`: its log on standard output too.
-    pub(crate) fn start(elf: &Path, machine: &str, folder: &Path, arguments: &[&str], print: bool) -> Result<Self> {
+    pub(crate) fn start(elf: &Path, machine: &str, folder: &Path, arguments: &[String], print: bool) -> Result<Self> {
         let bytes = std::fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
         let table = Table::parse(&bytes)?.with_context(|| format!("{} has no log strings", elf.display()))?;
         let elf = std::path::absolute(elf)?;
         let mut process = Command::new("qemu-system-arm")
-            .args(["-M", machine, "-display", "none", "-monitor", "none", "-semihosting-config", "enable=on,target=native"])
+            .args(["-M", machine, "-display", "none", "-semihosting-config", "enable=on,target=native"])
             .args(arguments)
             .arg("-kernel")
             .arg(elf)
@@ -56,6 +78,29 @@ impl Emulator {
             })
         });
         Ok(Self { process, reader: Some(reader), lines })
+    }
+
+    /// The next line of the log within `limit`.
+    ///
+    /// # Errors
+    /// The emulator has ended.
+    pub(crate) fn line(&self, limit: Duration) -> Result<Option<String>> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("the emulator has ended"),
+        }
+    }
+
+    /// Ends it at once, as a cut of power does; its log can still be read.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        if let Some(reader) = self.reader.take() {
+            // A log that breaks off in the middle of a line is no error here.
+            let _ = reader.join();
+        }
+        Ok(())
     }
 
     /// Waits for a line of the log that contains `text`.

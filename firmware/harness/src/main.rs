@@ -3,28 +3,40 @@
 //! ```text
 //! halfnet-harness emulate ELF [--machine M]        run a program of a board, an instruction a nanosecond; print its log, end with its exit code
 //! halfnet-harness compare [OPTIONS]                P0 on the board and P0 on the host, byte by byte
+//!     --link LINK         uart or ethernet                [default: ethernet]
 //!     --halfnet FILE      the host's program              [default: ../target/release/halfnet, else debug]
 //!     --model FILE        the network                     [default: ../assets/mnist_cnn.postcard]
-//!     --pictures FILE     pictures in a row               [default: the 32 digits of ../assets]
-//!     --skip BYTES        header before them              [default: 16 for the digits, else 0]
-//!     --count N           of them                         [default: 20]
+//!     --data DIR          the data folder                 [default: HALFNET_DATA; the digits of ../assets need none]
+//!     --pictures FILE     pixels in a row                 [default: the first of the network's test set]
+//!     --skip BYTES        header before them              [default: 0]
+//!     --count N           pictures                        [default: 20]
 //!     --modes MODES       h, s or hs                      [default: hs]
 //!     --p0-memory BYTES   the arena that is dealt for     [default: as many as it likes]
-//!     --machine M         QEMU's machine                  [default: mps2-an500]
+//!     --machine M         mps2-an500 or mps2-an386        [default: mps2-an500]
 //!     --work DIR          where the files lie             [default: target/compare]
+//! halfnet-harness demo [--count N] [--machine M]   MNIST's CNN and, where HALFNET_DATA names its weights and pictures, ResNet-20, in one table
+//! halfnet-harness fuzz [OPTIONS]                   a hostile P1, again and again
+//!     --sessions N        how many                        [default: 200]
+//!     --seed S            the same ones again             [default: 0]
+//!     --link LINK         uart or ethernet                [default: one of ten over the UART]
+//!     --machine M, --halfnet FILE, --work DIR             as above
 //! ```
 
 mod compare;
+mod demo;
 mod emulator;
+mod fuzz;
 mod proxy;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::compare::Comparison;
-use crate::emulator::{Emulator, MACHINE};
+use crate::compare::{Comparison, Pictures};
+use crate::emulator::{Emulator, MACHINE, NO_SERIAL};
+use crate::work::{Halfnet, Link};
 
 fn main() -> ExitCode {
     match run() {
@@ -47,28 +59,79 @@ fn run() -> Result<ExitCode> {
                 _ => bail!("emulate ELF [--machine M]"),
             };
             let folder = elf.parent().context("the program lies in no folder")?.to_owned();
-            let run = Emulator::start(&elf, &machine, &folder, &["-serial", "null", "-icount", "shift=0"], true)?.finish()?;
-            Ok(if run.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let options = ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect::<Vec<_>>();
+            let run = Emulator::start(&elf, &machine, &folder, &options, true)?.finish()?;
+            Ok(exit(run.success))
         }
-        Some("compare") => {
-            let mut comparison = Comparison::default();
-            while let Some(option) = arguments.next() {
-                let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
-                match option.as_str() {
-                    "--halfnet" => comparison.halfnet = value.into(),
-                    "--model" => comparison.model = value.into(),
-                    "--pictures" => (comparison.pictures, comparison.skip) = (value.into(), 0),
-                    "--skip" => comparison.skip = value.parse().context("--skip")?,
-                    "--count" => comparison.count = value.parse().context("--count")?,
-                    "--modes" => comparison.modes = value,
-                    "--p0-memory" => comparison.p0_memory = Some(value),
-                    "--machine" => comparison.machine = value,
-                    "--work" => comparison.work = value.into(),
-                    _ => bail!("{option} is no option of compare"),
+        Some("compare") => Ok(exit(compare::print(&comparison(arguments)?.run()?))),
+        Some("demo") => {
+            let mut demo = demo::Demo::default();
+            options(arguments, |option, value| {
+                match option {
+                    "--count" => demo.count = value.parse().context("--count")?,
+                    "--machine" => demo.machine = value,
+                    _ => bail!("{option} is no option of demo"),
                 }
-            }
-            Ok(if comparison.run()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+                Ok(())
+            })?;
+            Ok(exit(demo.run()?))
         }
-        _ => bail!("halfnet-harness emulate ELF, or halfnet-harness compare"),
+        Some("fuzz") => {
+            let mut fuzz = fuzz::Fuzz::default();
+            options(arguments, |option, value| {
+                match option {
+                    "--sessions" => fuzz.sessions = value.parse().context("--sessions")?,
+                    "--seed" => fuzz.seed = value.parse().context("--seed")?,
+                    "--link" => fuzz.link = Some(Link::parse(&value)?),
+                    "--machine" => fuzz.machine = value,
+                    "--halfnet" => fuzz.halfnet = Halfnet(value.into()),
+                    "--work" => fuzz.work = value.into(),
+                    _ => bail!("{option} is no option of fuzz"),
+                }
+                Ok(())
+            })?;
+            fuzz.run()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("halfnet-harness emulate ELF, compare, demo or fuzz"),
     }
+}
+
+fn exit(success: bool) -> ExitCode {
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Gives every option and its value to `take`.
+fn options(mut arguments: impl Iterator<Item = String>, mut take: impl FnMut(&str, String) -> Result<()>) -> Result<()> {
+    while let Some(option) = arguments.next() {
+        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
+        take(&option, value)?;
+    }
+    Ok(())
+}
+
+fn comparison(arguments: impl Iterator<Item = String>) -> Result<Comparison> {
+    let mut comparison = Comparison::default();
+    let (mut pictures, mut skip) = (None, 0);
+    options(arguments, |option, value| {
+        match option {
+            "--link" => comparison.link = Link::parse(&value)?,
+            "--halfnet" => comparison.halfnet = Halfnet(value.into()),
+            "--model" => comparison.model = value.into(),
+            "--data" => comparison.data = Some(value.into()),
+            "--pictures" => pictures = Some(value.into()),
+            "--skip" => skip = value.parse().context("--skip")?,
+            "--count" => comparison.count = value.parse().context("--count")?,
+            "--modes" => comparison.modes = value,
+            "--p0-memory" => comparison.p0_memory = Some(value),
+            "--machine" => comparison.machine = value,
+            "--work" => comparison.work = value.into(),
+            _ => bail!("{option} is no option of compare"),
+        }
+        Ok(())
+    })?;
+    if let Some(file) = pictures {
+        comparison.pictures = Pictures::Raw(file, skip);
+    }
+    Ok(comparison)
 }
