@@ -1,5 +1,6 @@
 //! `halfnet bench`: what single gates and a whole network cost between two processes, and what this machine could do at best.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -80,6 +81,9 @@ struct Resnet18 {
     /// Seed of weights, pictures and the choice of ReLUs
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Measure nothing: write the network and the pictures there, as model.postcard and, as bytes in a row, pictures
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -309,6 +313,16 @@ struct NetworkReport {
     trial: TrialReport,
 }
 
+fn save(folder: &Path, model: &[u8], pictures: &[u8]) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|e| Failure::write(folder, e))?;
+    for (name, bytes) in [("model.postcard", model), ("pictures", pictures)] {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(|e| Failure::write(&path, e))?;
+        eprintln!("wrote {} ({} bytes)", path.display(), bytes.len());
+    }
+    Ok(())
+}
+
 fn run_resnet18(arguments: &Resnet18, output: &Output) -> Result<(), Failure> {
     let spinner = output.progress().bar(1, "weights");
     spinner.tick();
@@ -319,6 +333,9 @@ fn run_resnet18(arguments: &Resnet18, output: &Output) -> Result<(), Failure> {
     let options = arguments.common.deal.resolve(&model, Defaults::Measured);
     let multiply_adds = inspect(&model, imported.bytes.len(), &options, None)?.multiply_adds;
     let pictures = resnet18::pictures(arguments.common.count(), arguments.seed.wrapping_add(3));
+    if let Some(folder) = &arguments.save {
+        return save(folder, &imported.bytes, &pictures.pixels);
+    }
     let bar = output.progress().bar(pictures.len() as u64, "in floats");
     let float = network.logits(&pictures, || bar.inc(1));
     bar.finish_and_clear();
