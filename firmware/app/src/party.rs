@@ -145,13 +145,14 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
                 Ok(hello) => hello,
                 Err(error) => {
                     if error == MessageError::Version {
-                        self.refuse(link, Verdict::Version)?;
+                        // Whether it still hears that or has left: this is the fault.
+                        let _ = self.refuse(link, Verdict::Version);
                     }
                     return Err(Fault::Malformed(error));
                 }
             };
             if hello.agreement != self.board.agreement {
-                self.refuse(link, Verdict::Disagreement)?;
+                let _ = self.refuse(link, Verdict::Disagreement);
                 return Err(Fault::Disagreement);
             }
             if hello.counter < self.counter.next() {
