@@ -64,6 +64,8 @@ impl Emulator {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // It remarks on every packet that finds the cable out.
+            .stderr(std::fs::File::create(folder.join("emulator.log"))?)
             .spawn()
             .context("cannot start qemu-system-arm: install Debian's qemu-system-arm")?;
         let stdout = process.stdout.take().context("the emulator has no standard output")?;

@@ -18,7 +18,7 @@
 //! halfnet-harness fuzz [OPTIONS]                   a hostile P1, again and again
 //!     --sessions N        how many                        [default: 200]
 //!     --seed S            the same ones again             [default: 0]
-//!     --link LINK         uart or ethernet                [default: one of ten over the UART]
+//!     --link LINK         uart or ethernet                [default: one of twenty over the UART]
 //!     --machine M, --halfnet FILE, --work DIR             as above
 //! ```
 

@@ -30,8 +30,8 @@ const TIMEOUT: u32 = 300;
 const BETWEEN: usize = 20;
 /// Bundles dealt at a time: every session that is accepted burns a counter.
 const BUNDLES: usize = 64;
-/// Of ten sessions so many go over the serial line, which takes its time.
-const UART_OF_TEN: usize = 1;
+/// Of so many sessions one goes over the serial line, which takes its time.
+const UART_ONE_OF: usize = 20;
 
 /// What is run.
 pub(crate) struct Fuzz {
@@ -63,7 +63,7 @@ impl Fuzz {
     /// # Errors
     /// The board did what it must not do: the session's number and the seed say how to see it again.
     pub(crate) fn run(&self) -> Result<()> {
-        let slow = self.sessions * UART_OF_TEN / 10;
+        let slow = self.sessions / UART_ONE_OF;
         let parts = match self.link {
             Some(link) => vec![(link, self.sessions)],
             None => vec![(Link::Ethernet, self.sessions - slow), (Link::Uart, slow)],
@@ -96,6 +96,7 @@ struct Campaign<'f> {
     /// How often each attack was made, and each fault reported.
     attacks: BTreeMap<Attack, usize>,
     faults: BTreeMap<u16, usize>,
+    last: Option<Attack>,
     answers: usize,
     /// The highest counter that the log has called burned.
     burned: Option<u64>,
@@ -143,6 +144,7 @@ impl<'f> Campaign<'f> {
             honest: 1,
             attacks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            last: None,
             answers: 0,
             burned: Some(hello.counter),
         })
@@ -155,7 +157,8 @@ impl<'f> Campaign<'f> {
         }
         let attack = Attack::draw(&mut self.random, self.target.link);
         *self.attacks.entry(attack).or_default() += 1;
-        self.attack(attack).with_context(|| format!("{attack:?}"))
+        let last = self.last.replace(attack);
+        self.attack(attack).with_context(|| format!("{attack:?} after {last:?}"))
     }
 
     fn attack(&mut self, attack: Attack) -> Result<()> {
@@ -166,7 +169,14 @@ impl<'f> Campaign<'f> {
             _ => Duration::from_secs(10),
         };
         if let Expected::Said(reports) = &expected {
-            return reports.iter().try_for_each(|report| self.note(report));
+            reports.iter().try_for_each(|report| self.note(report))?;
+            // On a line the rest of what was said before the reset comes after it.
+            while self.target.link == Link::Uart
+                && let Some(report) = self.target.report(Duration::from_millis(2 * u64::from(TIMEOUT)))?
+            {
+                self.note(&report)?;
+            }
+            return Ok(());
         }
         let report = self.target.report(patience)?;
         drop(held);
