@@ -257,7 +257,8 @@ impl Knowledge {
                         peer
                     }
                 };
-                peer.listen(Duration::from_millis(u64::from(self.timeout) * 2));
+                // Until the board ends the connection; an emulator may be slow.
+                peer.listen(Duration::from_millis(u64::from(self.timeout) * if target.link == Link::Uart { 2 } else { 20 }));
                 Expected::Faults(&[102])
             }
             Attack::Slow => {
