@@ -72,6 +72,36 @@ impl Key {
     }
 }
 
+/// What gives the bytes of a [`Stream`], in this or in a faster way: a board may have its own.
+pub trait Keystream {
+    /// The stream of values of `kind` under `key`.
+    fn open(key: &Key, kind: u64) -> Self;
+
+    /// Fills `out` with the bytes from byte `position` on.
+    ///
+    /// # Errors
+    /// The stream ends before.
+    fn fill_bytes(&mut self, position: u64, out: &mut [u8]) -> Result<(), Exhausted>;
+
+    /// Fills `out` with words number `first` and following; a word is as many bytes as its type, little-endian.
+    ///
+    /// # Errors
+    /// The stream ends before.
+    fn fill_words<W: Word>(&mut self, first: u64, out: &mut [W]) -> Result<(), Exhausted> {
+        self.fill_bytes(first.wrapping_mul(W::BYTES as u64), bytemuck::cast_slice_mut(out))?;
+        if cfg!(target_endian = "big") {
+            for word in out {
+                let mut value = 0;
+                for (i, &byte) in bytemuck::bytes_of(word).iter().enumerate() {
+                    value |= u64::from(byte) << (8 * i);
+                }
+                *word = W::from_u64(value);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One stream of a key.
 pub struct Stream {
     cipher: ChaCha12,
@@ -113,17 +143,17 @@ impl Stream {
     /// # Errors
     /// The stream ends before.
     pub fn fill_words<W: Word>(&mut self, first: u64, out: &mut [W]) -> Result<(), Exhausted> {
-        self.fill_bytes(first.wrapping_mul(W::BYTES as u64), bytemuck::cast_slice_mut(out))?;
-        if cfg!(target_endian = "big") {
-            for word in out {
-                let mut value = 0;
-                for (i, &byte) in bytemuck::bytes_of(word).iter().enumerate() {
-                    value |= u64::from(byte) << (8 * i);
-                }
-                *word = W::from_u64(value);
-            }
-        }
-        Ok(())
+        Keystream::fill_words(self, first, out)
+    }
+}
+
+impl Keystream for Stream {
+    fn open(key: &Key, kind: u64) -> Self {
+        Self::new(key, kind)
+    }
+
+    fn fill_bytes(&mut self, position: u64, out: &mut [u8]) -> Result<(), Exhausted> {
+        Self::fill_bytes(self, position, out)
     }
 }
 

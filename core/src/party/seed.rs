@@ -8,7 +8,7 @@ use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
 use super::memory::wrap;
 use crate::gate::linear;
 use crate::plan::Section;
-use crate::prg::{Key, Stream};
+use crate::prg::{Key, Keystream, Stream};
 use crate::ring::{Word, Words, WordsMut};
 use crate::shape::Convolution;
 use crate::wire::message::{Agreement, Identifier};
@@ -45,30 +45,38 @@ pub const QUADRATIC: u8 = u8::MAX;
 
 /// P0's correlations: streams of the inference's key.
 #[derive(Debug)]
-pub struct SeedHalf {
+pub struct SeedHalf<S = Stream> {
     inference: Key,
     layer: Key,
-    stream: Option<(Section, Stream)>,
+    stream: Option<(Section, S)>,
 }
 
 impl SeedHalf {
     /// The half of one inference.
     #[must_use]
     pub fn new(inference: Key) -> Self {
+        Self::with_keystream(inference)
+    }
+}
+
+impl<S: Keystream> SeedHalf<S> {
+    /// The half of one inference, from a generator of the caller's.
+    #[must_use]
+    pub fn with_keystream(inference: Key) -> Self {
         let layer = layer_key(&inference, NO_LAYER);
         Self { inference, layer, stream: None }
     }
 
-    fn stream(&mut self, section: Section) -> &mut Stream {
+    fn stream(&mut self, section: Section) -> &mut S {
         if self.stream.as_ref().is_none_or(|(kept, _)| *kept != section) {
             self.stream = None;
         }
         let key = &self.layer;
-        &mut self.stream.get_or_insert_with(|| (section, Stream::new(key, section.kind()))).1
+        &mut self.stream.get_or_insert_with(|| (section, S::open(key, section.kind()))).1
     }
 }
 
-impl Half for SeedHalf {
+impl<S: Keystream> Half for SeedHalf<S> {
     fn begin_layer(&mut self, layer: u16, _sections: &mut dyn Iterator<Item = (Section, u64)>) {
         self.layer = layer_key(&self.inference, layer);
         self.stream = None;

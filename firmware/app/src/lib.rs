@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`memory`] | how much memory does a plan ask for |
 //! | [`model`] | where do P0's weight shares come from |
+//! | [`kernel`] | how are they multiplied, in about an instruction a product |
+//! | [`generator`] | how do the streams come, faster than portably |
 //! | [`counter`] | which inference may still be accepted, whatever happened before |
 //! | [`nonce`] | where do the handshake's nonces come from without a random generator |
 //! | [`link`] | how do bytes come and go without ever waiting for one while the other could go on |
@@ -15,7 +17,7 @@
 //! A board is provisioned with `halfnet-core`'s [`Board`](halfnet_core::board::Board), lends memory and a [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
 //! `halfnet-core`'s, unchanged. Nothing here allocates and nothing panics, whatever comes over the link.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(test)]
 extern crate std;
@@ -23,6 +25,8 @@ extern crate std;
 pub mod counter;
 pub mod fault;
 pub mod frames;
+pub mod generator;
+pub mod kernel;
 pub mod link;
 pub mod memory;
 pub mod model;

@@ -2,13 +2,15 @@
 
 use halfnet_core::plan::{LinearPlan, Mode, Plan, Role};
 
+use crate::kernel::memory_words;
+
 /// Sizes of the memory that a plan asks of P0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Needs {
     /// 64-bit words of the arena.
     pub arena: usize,
-    /// 64-bit words for the weights of one output channel; 0 where P1 holds them.
+    /// 64-bit words for the weights of a few output channels and the inputs under them; 0 where P1 holds the weights.
     pub channel: usize,
     /// Bytes of the longest frame that P0 sends.
     pub outgoing: usize,
@@ -22,9 +24,9 @@ impl Needs {
     pub fn of(plan: &Plan<'_>) -> Self {
         let options = plan.header.options;
         let words = plan.layers().flat_map(|layer| {
-            let bytes = layer.work(&options).word.bytes();
+            let word = layer.work(&options).word;
             layer.terms.into_iter().map(move |term| match term.linear {
-                LinearPlan::Convolution(geometry) => (geometry.fan_in() * bytes).div_ceil(8),
+                LinearPlan::Convolution(geometry) => memory_words(&geometry, word),
                 LinearPlan::JoinShift { .. } | LinearPlan::JoinScaled { .. } => 1,
             })
         });
@@ -39,7 +41,7 @@ impl Needs {
 pub struct Memory<'a> {
     /// The session's wires, window and comparison state.
     pub arena: &'a mut [u64],
-    /// The weights of one output channel.
+    /// The weights of a few output channels and the inputs under them.
     pub channel: &'a mut [u64],
     /// One frame to P1.
     pub outgoing: &'a mut [u8],

@@ -3,17 +3,59 @@
 use core::ops::Range;
 
 use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
-use halfnet_core::party::seed::SeedModel;
+use halfnet_core::party::seed::{QUADRATIC, tensor_kind};
+use halfnet_core::prg::{Key, Keystream};
 use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::Convolution;
+use halfnet_core::with_words;
+use zeroize::Zeroize;
+
+use crate::generator::Generator;
+use crate::kernel::{self, Weights};
 
 /// Shares regenerated from the seed, or, where P1 holds the weights, none.
 #[derive(Debug)]
-pub struct BoardModel<'m>(pub Option<SeedModel<'m>>);
+pub struct BoardModel<'m>(pub Option<SharedModel<'m>>);
+
+/// P0's weight shares, regenerated into lent memory a few channels at a time: those of `halfnet-core`'s `SeedModel`, multiplied by
+/// [`kernel`].
+pub struct SharedModel<'m> {
+    key: Key,
+    memory: &'m mut [u64],
+}
+
+impl core::fmt::Debug for SharedModel<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SharedModel(..)")
+    }
+}
+
+impl Drop for SharedModel<'_> {
+    fn drop(&mut self) {
+        self.memory.zeroize();
+    }
+}
+
+impl<'m> SharedModel<'m> {
+    /// `memory`: [`kernel::memory_words`] of every convolution, at the least one channel's weights.
+    #[must_use]
+    pub const fn new(key: Key, memory: &'m mut [u64]) -> Self {
+        Self { key, memory }
+    }
+}
+
+/// One tensor's stream.
+struct Tensor(Generator);
+
+impl Weights for Tensor {
+    fn fill(&mut self, first: usize, out: WordsMut<'_>) -> Result<(), MaterialError> {
+        Ok(with_words!(WordsMut, out, out => self.0.fill_words(first as u64, out))?)
+    }
+}
 
 impl ModelHalf for BoardModel<'_> {
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
-        self.0.as_mut().map_or(Ok(()), |model| model.prepare(id, geometry, input))
+    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+        Ok(())
     }
 
     fn convolve(
@@ -24,10 +66,15 @@ impl ModelHalf for BoardModel<'_> {
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
-        self.0.as_mut().map_or(Ok(()), |model| model.convolve(id, geometry, input, tile, out))
+        let Some(SharedModel { key, memory }) = &mut self.0 else { return Ok(()) };
+        let mut weights = Tensor(Generator::open(key, tensor_kind(id.layer, id.term)));
+        kernel::convolve(geometry, input, &mut weights, tile, out, memory)
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
-        self.0.as_mut().map_or(Ok(0), |model| model.quadratic(layer, channel))
+        let Some(SharedModel { key, .. }) = &self.0 else { return Ok(0) };
+        let mut word = [0_u64];
+        Generator::open(key, tensor_kind(layer, QUADRATIC)).fill_words(u64::from(channel), &mut word)?;
+        Ok(word[0])
     }
 }
