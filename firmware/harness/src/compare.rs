@@ -209,6 +209,8 @@ impl Comparison {
         ensure!(output.status.success(), "the host's P0 failed: {}", String::from_utf8_lossy(&output.stderr));
         let passed = proxy.finish()?;
         drop(one);
+        // What the board's `replay` is fed with.
+        std::fs::write(folder.join("peer"), &passed.one)?;
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).context("the host's answers")?;
         let answers = json["answers"].as_array().context("the host gives no answers")?;
         let one = |answer: &serde_json::Value| {

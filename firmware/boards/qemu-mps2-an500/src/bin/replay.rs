@@ -33,7 +33,7 @@ use halfnet_firmware::model::{BoardModel, SharedModel};
 use halfnet_qemu_mps2_an500::{clock, exit, stack};
 use static_cell::ConstStaticCell;
 
-#[allow(dead_code, reason = "what a link needs is not needed here")]
+#[allow(dead_code, unreachable_pub, reason = "what a link needs is not needed here")]
 mod provisioned {
     include!(concat!(env!("OUT_DIR"), "/provisioned.rs"));
 }
