@@ -230,7 +230,8 @@ fn beside(tables: &mut Tables<'_>, key: &Key) {
     for (bits, what) in [(10, "comparing 10 bits, a ReLU, without its correlations"), (16, "comparing 16 bits, a ReLU")] {
         let layout = Layout::new(bits, 4);
         let state = tables.memory.get_mut(..layout.state_words()).unwrap_or(&mut []);
-        let leaves = tables.input.get(..layout.leaf_planes()).unwrap_or(&[]);
+        // They are folded in place.
+        let leaves = tables.sums.get_mut(..layout.leaf_planes()).unwrap_or(&mut []);
         row(
             what,
             each(64, || {

@@ -72,7 +72,7 @@ impl Phase {
             1 => Self::Opening1,
             // The tree's levels and t; of a tournament, all but the differences.
             3 | 16..32 => Self::Comparison,
-            32.. if code % 8 != 0 => Self::Comparison,
+            32.. if !code.is_multiple_of(8) => Self::Comparison,
             _ => Self::Opening2,
         }
     }
@@ -255,7 +255,9 @@ fn replay(board: &Board<'_>, hello: &Hello, mut frames: &[u8], ledger: &RefCell<
     for value in session.answer() {
         defmt::info!("answer {=i64}, {=usize} bytes sent", value, sent);
     }
-    Ok(session.is_finished() && frames.is_empty())
+    // Behind the last frame may come the proposal of the next inference.
+    let next = frames.first_chunk::<HEADER>().map(Header::decode);
+    Ok(session.is_finished() && next.is_none_or(|next| next == header(Code::Hello, 0, next.length)))
 }
 
 fn report(ledger: &Ledger) {
