@@ -7,6 +7,7 @@
 mod count;
 #[cfg(test)]
 mod documents;
+mod firmware;
 mod run;
 mod setup;
 mod steps;
@@ -20,6 +21,7 @@ use steps::Step;
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--only STEP]... | --list   every check, or the named ones
+       cargo xtask firmware VERB [OPTION]...            the microcontroller: test, build, demo, compare, fuzz or figures
 
 HALFNET_DATA=DIR lets the tests that want a data set run; without it they say that they were left out.";
 
@@ -48,8 +50,12 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["test", rest @ ..] => match select(rest) {
-            Ok(chosen) => test(&chosen),
+            Ok(chosen) => test(&chosen, &[]),
             Err(message) => fail(&message),
+        },
+        ["firmware", verb, rest @ ..] => match firmware::VERBS.iter().find(|step| step.name == *verb) {
+            Some(step) => test(&[step], rest),
+            None => fail(USAGE),
         },
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -82,14 +88,15 @@ fn select(arguments: &[&str]) -> Result<Vec<&'static Step>, String> {
     Ok(steps::ALL.iter().filter(|step| names.is_empty() || names.contains(&step.name)).collect())
 }
 
-fn test(chosen: &[&'static Step]) -> ExitCode {
+/// `arguments`: for the last command of each step.
+fn test(chosen: &[&'static Step], arguments: &[&str]) -> ExitCode {
     let start = Instant::now();
     let mut setup = Setup::default();
     let mut reports = Vec::new();
     for step in chosen {
         println!("\n==> {}: {}", step.name, step.what);
         let began = Instant::now();
-        let (outcome, counts) = perform(step, &mut setup);
+        let (outcome, counts) = perform(step, arguments, &mut setup);
         let seconds = began.elapsed().as_secs_f64();
         if let Outcome::Skipped(reason) = &outcome {
             println!("skipped: {reason}");
@@ -101,14 +108,18 @@ fn test(chosen: &[&'static Step]) -> ExitCode {
 }
 
 /// Meets the step's needs and runs its commands until one fails.
-fn perform(step: &Step, setup: &mut Setup) -> (Outcome, Counts) {
+fn perform(step: &Step, arguments: &[&str], setup: &mut Setup) -> (Outcome, Counts) {
     let mut counts = Counts::default();
     for need in step.needs {
         if let Err(reason) = setup.meet(need) {
             return (Outcome::Skipped(reason), counts);
         }
     }
-    for command in (step.commands)() {
+    let mut commands = (step.commands)();
+    if let Some(last) = commands.last_mut() {
+        last.args(arguments);
+    }
+    for command in commands {
         let (succeeded, found) = run::run(command);
         counts += found;
         if !succeeded {

@@ -10,7 +10,7 @@ use crate::setup::{Need, is_on_path};
 pub(crate) const CARGO: &str = env!("CARGO");
 
 /// Microcontrollers that the core must build for: Cortex-M4F and M7, Cortex-M33, and RISC-V.
-const BARE_TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imac-unknown-none-elf"];
+pub(crate) const BARE_TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imac-unknown-none-elf"];
 /// Where the NEON kernels are tested, under emulation.
 const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -83,6 +83,10 @@ pub(crate) const ALL: &[Step] = &[
         commands: || vec![neon()],
         runs_tests: true,
     },
+    crate::firmware::TEST,
+    crate::firmware::BOARDS,
+    crate::firmware::DEMO,
+    crate::firmware::ATTACK,
     Step {
         // Advisories are left out: their database comes from the network and changes without the repository changing.
         name: "deny",
@@ -93,7 +97,7 @@ pub(crate) const ALL: &[Step] = &[
     },
 ];
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(CARGO);
     command.args(arguments);
     command
