@@ -62,9 +62,11 @@ struct Answer {
 }
 
 /// What a run of the board gave.
-struct Run {
+pub(crate) struct Run {
     answers: Vec<String>,
-    passed: Passed,
+    pub(crate) passed: Passed,
+    /// Exchanges of the last picture, as the board counts them.
+    pub(crate) rounds: u64,
     memory: String,
     seconds: f64,
 }
@@ -78,13 +80,13 @@ pub(crate) struct Row {
     count: usize,
     host: Vec<Answer>,
     host_passed: Passed,
-    board: Run,
-    needs: Needs,
+    pub(crate) board: Run,
+    pub(crate) needs: Needs,
 }
 
 impl Row {
     /// Bytes of memory that the party itself is lent: arena, a channel's weights, a frame each way.
-    const fn party_bytes(&self) -> usize {
+    pub(crate) const fn party_bytes(&self) -> usize {
         8 * (self.needs.arena + self.needs.channel) + self.needs.outgoing + self.needs.incoming
     }
 
@@ -92,7 +94,7 @@ impl Row {
         self.board.answers.iter().zip(&self.host).filter(|(board, host)| **board == host.values).count()
     }
 
-    fn is_equal(&self) -> bool {
+    pub(crate) fn is_equal(&self) -> bool {
         self.host_passed == self.board.passed && self.board.answers.len() == self.count && self.equal_answers() == self.count
     }
 
@@ -244,7 +246,7 @@ impl Comparison {
                 (self.party_one(folder, &proxy)?, proxy)
             }
         };
-        let mut answers = Vec::new();
+        let (mut answers, mut rounds) = (Vec::new(), 0);
         while answers.len() < self.count {
             let line = board.wait_for("", Duration::from_secs(600))?;
             ensure!(!line.contains("ERROR"), "the board reports: {line}");
@@ -252,6 +254,10 @@ impl Comparison {
                 && let Some((values, _)) = rest.split_once(']')
             {
                 answers.push(values.to_owned());
+                rounds = line
+                    .rsplit_once(" rounds")
+                    .and_then(|(head, _)| head.rsplit(' ').next()?.parse().ok())
+                    .context("no rounds in the log")?;
             }
         }
         let seconds = began.elapsed().as_secs_f64();
@@ -261,6 +267,6 @@ impl Comparison {
         ensure!(ended.success, "the board ended with a failure");
         ensure!(passed.zero.len() > HEADER, "nothing passed");
         let memory = ended.lines.iter().find_map(|line| line.split_once("statics ").map(|(_, rest)| format!("statics {rest}")));
-        Ok(Run { answers, passed, memory: memory.unwrap_or_default(), seconds })
+        Ok(Run { answers, passed, rounds, memory: memory.unwrap_or_default(), seconds })
     }
 }

@@ -42,8 +42,8 @@ impl Demo {
     }
 }
 
-/// The integer ResNet-20, imported once.
-fn import(halfnet: &Halfnet, data: &Path, work: &Path) -> Result<PathBuf> {
+/// The integer ResNet-20, imported once into `work`.
+pub(crate) fn import(halfnet: &Halfnet, data: &Path, work: &Path) -> Result<PathBuf> {
     let model = work.join("resnet20.postcard");
     if !model.exists() {
         std::fs::create_dir_all(work)?;

@@ -15,6 +15,7 @@
 //!     --machine M         mps2-an500 or mps2-an386        [default: mps2-an500]
 //!     --work DIR          where the files lie             [default: target/compare]
 //! halfnet-harness demo [--count N] [--machine M]   MNIST's CNN and, where HALFNET_DATA names its weights and pictures, ResNet-20, in one table
+//! halfnet-harness figures                          measures, and writes the tables of ../README.md
 //! halfnet-harness fuzz [OPTIONS]                   a hostile P1, again and again
 //!     --sessions N        how many                        [default: 200]
 //!     --seed S            the same ones again             [default: 0]
@@ -25,6 +26,7 @@
 mod compare;
 mod demo;
 mod emulator;
+mod figures;
 mod fuzz;
 mod proxy;
 mod work;
@@ -75,6 +77,11 @@ fn run() -> Result<ExitCode> {
                 Ok(())
             })?;
             Ok(exit(demo.run()?))
+        }
+        Some("figures") => {
+            let data = std::env::var_os("HALFNET_DATA").map(PathBuf::from);
+            figures::run(data.as_deref())?;
+            Ok(ExitCode::SUCCESS)
         }
         Some("fuzz") => {
             let mut fuzz = fuzz::Fuzz::default();

@@ -1,0 +1,218 @@
+//! Measures what `firmware/README.md` states and writes it there, between `figures:begin` and `figures:end`.
+//!
+//! Instructions come from programs that run an instruction a nanosecond, so they repeat exactly; bytes and rounds are exact anyway.
+
+mod flash;
+mod projection;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::compare::{Comparison, Pictures, Row};
+use crate::emulator::{Emulator, MACHINE, NO_SERIAL};
+use crate::work::{Halfnet, Link, TEST_SEED, finish, firmware};
+
+/// A network as it is dealt for a board.
+struct Setting {
+    /// As the tables call it.
+    network: &'static str,
+    mode: char,
+    /// What P0's arena may take.
+    p0_memory: &'static str,
+}
+
+const fn setting(network: &'static str, mode: char, p0_memory: &'static str) -> Setting {
+    Setting { network, mode, p0_memory }
+}
+
+const MNIST: &str = "MNIST CNN";
+const RESNET_20: &str = "ResNet-20";
+const RESNET_18: &str = "ResNet-18, 12,900 ReLUs";
+
+/// What is measured; the arenas keep the party's memory below 24 and 40 KB (MNIST), 24 and 96 KB (ResNet-20), 64 and 640 KB (ResNet-18).
+const SETTINGS: [Setting; 6] = [
+    setting(MNIST, 'h', "16000"),
+    setting(MNIST, 's', "26000"),
+    setting(RESNET_20, 'h', "16000"),
+    setting(RESNET_20, 's', "84000"),
+    setting(RESNET_18, 'h', "49152"),
+    setting(RESNET_18, 's', "620000"),
+];
+
+/// One setting, measured.
+struct Measured {
+    setting: &'static Setting,
+    row: Row,
+    rounds: u64,
+    /// Bytes of statics and of stack of the program that replays.
+    stack: String,
+    /// By layer and phase.
+    instructions: Vec<String>,
+}
+
+impl Measured {
+    /// Instructions of an inference.
+    fn total(&self) -> Result<u64> {
+        let last = self.instructions.last().context("no instructions were counted")?;
+        let total = last.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+        total.trim().parse().with_context(|| format!("`{last}` has no sum"))
+    }
+
+    fn bytes(&self) -> [usize; 2] {
+        [self.row.board.passed.zero.len(), self.row.board.passed.one.len()]
+    }
+}
+
+/// Measures everything and writes the tables.
+pub(crate) fn run(data: Option<&Path>) -> Result<()> {
+    let work = firmware().join("target/figures");
+    let mut text = String::new();
+    let kernels = emulate(&build("kernels", &[])?)?;
+    let tables = rows(&kernels);
+    ensure!(!tables.is_empty(), "the kernels' program prints no table");
+    writeln!(text, "{}\n", tables.join("\n"))?;
+
+    let mut measured = Vec::new();
+    for setting in &SETTINGS {
+        match model(setting.network, data, &work)? {
+            Some(model) => measured.push(measure(setting, model, data, &work)?),
+            None => bail!("{} needs its weights and pictures: HALFNET_DATA names the data folder", setting.network),
+        }
+    }
+    memory(&mut text, &measured)?;
+    flash::table(&mut text, &work)?;
+    projection::table(&mut text, &measured)?;
+    for one in &measured {
+        writeln!(text, "{}, mode {}, by layer and phase:\n\n{}\n", one.setting.network, one.setting.mode, one.instructions.join("\n"))?;
+    }
+    print!("{text}");
+    replace(&firmware().join("README.md"), &text)
+}
+
+/// The lines of a table in a log.
+fn rows(lines: &[String]) -> Vec<String> {
+    lines.iter().filter_map(|line| line.find('|').map(|at| line.get(at..).unwrap_or_default().to_owned())).collect()
+}
+
+/// A network's model and its pictures; none if its weights are not there.
+fn model(network: &str, data: Option<&Path>, work: &Path) -> Result<Option<(PathBuf, Pictures)>> {
+    std::fs::create_dir_all(work)?;
+    match network {
+        MNIST => Ok(Some((firmware().join("../assets/mnist_cnn.postcard"), Pictures::TestSet))),
+        RESNET_20 => match data {
+            Some(data) => Ok(Some((crate::demo::import(&Halfnet::default(), data, work)?, Pictures::TestSet))),
+            None => Ok(None),
+        },
+        _ => {
+            let folder = work.join("resnet18");
+            if !folder.exists() {
+                let mut bench = Halfnet::default().command()?;
+                finish(bench.args(["bench", "resnet18", "--relus", "12900", "--save"]).arg(&folder))?;
+            }
+            Ok(Some((folder.join("model.postcard"), Pictures::Raw(folder.join("pictures"), 0))))
+        }
+    }
+}
+
+fn measure(setting: &'static Setting, (model, pictures): (PathBuf, Pictures), data: Option<&Path>, work: &Path) -> Result<Measured> {
+    println!("{}, mode {}", setting.network, setting.mode);
+    let folder = work.join(format!("{}-{}", setting.network.replace([' ', ','], "-"), setting.mode));
+    let comparison = Comparison {
+        model,
+        pictures,
+        data: data.map(Path::to_owned),
+        count: 1,
+        modes: setting.mode.to_string(),
+        link: Link::Ethernet,
+        p0_memory: Some(setting.p0_memory.into()),
+        work: folder.clone(),
+        ..Comparison::default()
+    };
+    let row = comparison.run()?.pop().context("nothing was compared")?;
+    ensure!(row.is_equal(), "{}, mode {}: the board's bytes are not the host's", setting.network, setting.mode);
+    let folder = std::path::absolute(folder.join(setting.mode.to_string()))?;
+    let (blob, peer) = (folder.join("board").join("board"), folder.join("host").join("peer"));
+    let replay = build("replay", &[("HALFNET_BOARD", &blob), ("HALFNET_REPLAY", &peer)])?;
+    let lines = emulate(&replay)?;
+    let stack = lines.iter().find_map(|line| line.split_once("stack at most ").map(|(_, rest)| rest.to_owned()));
+    let rounds = row.board.rounds;
+    Ok(Measured { setting, row, rounds, stack: stack.context("the replay tells no stack")?, instructions: rows(&lines) })
+}
+
+fn memory(text: &mut String, measured: &[Measured]) -> Result<()> {
+    writeln!(
+        text,
+        "| network, mode, `--p0-memory` | arena | weights and strip | frames, out and in | party's RAM | stack at most | bytes P0 to P1, P1 to P0 | rounds |\n\
+         |---|---|---|---|---|---|---|---|"
+    )?;
+    for one in measured {
+        let needs = &one.row.needs;
+        let [sent, received] = one.bytes();
+        writeln!(
+            text,
+            "| {}, {}, {} | {} | {} | {}, {} | **{}** | {} | {}, {} | {} |",
+            one.setting.network,
+            one.setting.mode,
+            one.setting.p0_memory,
+            grouped(8 * needs.arena),
+            grouped(8 * needs.channel),
+            grouped(needs.outgoing),
+            grouped(needs.incoming),
+            grouped(one.row.party_bytes()),
+            one.stack.trim_end_matches(" bytes"),
+            grouped(sent),
+            grouped(received),
+            one.rounds,
+        )?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+/// Builds a program of the emulated board.
+fn build(name: &str, variables: &[(&str, &Path)]) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--bin", name]).current_dir(firmware().join("boards/qemu-mps2-an500"));
+    if !variables.is_empty() {
+        cargo.args(["--features", "replay"]);
+    }
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET").env("HALFNET_TEST_SEED", TEST_SEED);
+    for (variable, value) in variables {
+        cargo.env(variable, value);
+    }
+    finish(&mut cargo)?;
+    Ok(firmware().join("target/thumbv7em-none-eabihf/release").join(name))
+}
+
+/// Runs a program an instruction a nanosecond, and gives its log.
+fn emulate(elf: &Path) -> Result<Vec<String>> {
+    let folder = elf.parent().context("the program lies in no folder")?;
+    let options: Vec<String> = ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect();
+    let ended = Emulator::start(elf, MACHINE, folder, &options, false)?.finish()?;
+    ensure!(ended.success, "{} ended with a failure: {}", elf.display(), ended.lines.join("; "));
+    Ok(ended.lines)
+}
+
+/// Digits in groups of three.
+fn grouped(number: impl ToString) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Puts `text` between the marks.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let before = std::fs::read_to_string(file)?;
+    let (head, rest) = before.split_once("<!-- figures:begin -->").context("no figures:begin")?;
+    let (_, tail) = rest.split_once("<!-- figures:end -->").context("no figures:end")?;
+    Ok(std::fs::write(file, format!("{head}<!-- figures:begin -->\n{}\n<!-- figures:end -->{tail}", text.trim_end()))?)
+}
