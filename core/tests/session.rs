@@ -38,7 +38,6 @@ fn order_around_a_third_clients_input() {
     let bundle: &[u8] = &[0; 256];
     let parts = Parts {
         plan: plan.clone(),
-        role: Role::Bundle,
         half: BundleHalf::new(bundle, cost::input_section_bytes(&plan.header)),
         model: PortableModel(FullWeights(&model)),
         arena: &mut arena,

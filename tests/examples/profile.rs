@@ -165,9 +165,9 @@ fn main() {
         let mut arenas = [Role::Seed, Role::Bundle].map(|role| vec![0_u64; plan().arena_words(role)]);
         let [arena_0, arena_1] = &mut arenas;
         let inference = seed::inference_key(&seed, &agreement(&plan()), &DEAL, 0);
-        let p0 = Session::new(Parts { plan: plan(), role: Role::Seed, half: SeedHalf::new(inference), model: Nothing, arena: arena_0 });
+        let p0 = Session::new(Parts { plan: plan(), half: SeedHalf::new(inference), model: Nothing, arena: arena_0 });
         let half = BundleHalf::new(&bundle.0[..], cost::input_section_bytes(&plan().header));
-        let p1 = Session::new(Parts { plan: plan(), role: Role::Bundle, half, model: Nothing, arena: arena_1 });
+        let p1 = Session::new(Parts { plan: plan(), half, model: Nothing, arena: arena_1 });
         drive(p0.expect("an arena"), p1.expect("an arena"), &pixels, &mut times);
     }
     for (role, times) in [Role::Seed, Role::Bundle].into_iter().zip(&times) {

@@ -246,20 +246,8 @@ pub fn sessions<'m>(
     let [arena_0, arena_1] = arenas;
     let half = BundleHalf::new(bundle, cost::input_section_bytes(&plan.header));
     Ok((
-        Session::new(Parts {
-            plan: deal.plan(),
-            role: Role::Seed,
-            half: SeedHalf::new(inference),
-            model: deal.seed_model(),
-            arena: arena_0,
-        })?,
-        Session::new(Parts {
-            plan,
-            role: Role::Bundle,
-            half,
-            model: Watched { model: PortableModel(&deal.tensors), log },
-            arena: arena_1,
-        })?,
+        Session::new(Parts { plan: deal.plan(), half: SeedHalf::new(inference), model: deal.seed_model(), arena: arena_0 })?,
+        Session::new(Parts { plan, half, model: Watched { model: PortableModel(&deal.tensors), log }, arena: arena_1 })?,
     ))
 }
 

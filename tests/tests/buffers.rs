@@ -7,7 +7,7 @@ use halfnet_core::party::bundle::{BundleHalf, PortableModel};
 use halfnet_core::party::half::{Half, ModelHalf};
 use halfnet_core::party::seed::{self, SeedHalf};
 use halfnet_core::party::session::{Parts, Session, combine_outputs};
-use halfnet_core::plan::{Client, Mode, Options, Release, Role, compile, cost};
+use halfnet_core::plan::{Client, Mode, Options, Release, compile, cost};
 use halfnet_host::link::{Limits, Link, Reactor, Trace, drive};
 use halfnet_tests::network::picture;
 use halfnet_tests::pair::{self, DEAL, Deal};
@@ -38,7 +38,7 @@ fn connection() -> [TcpStream; 2] {
 }
 
 fn party<H: Half, M: ModelHalf>(parts: Parts<'_, '_, H, M>, stream: TcpStream, masked: &[u8], output: &mut Vec<u8>) {
-    let (role, layers) = (parts.role, parts.plan.header.layers);
+    let (role, layers) = (H::ROLE, parts.plan.header.layers);
     let mut session = Session::new(parts).unwrap();
     session.provide_masked(masked).unwrap();
     let mut reactor = Reactor::new().unwrap();
@@ -73,9 +73,8 @@ fn openings_far_larger_than_the_buffers_pass() {
     let half = BundleHalf::new(&bundle[..], cost::input_section_bytes(&plan.header));
     let [mut arena_0, mut arena_1] = pair::arenas(&plan);
     let [mut output_0, mut output_1] = [Vec::new(), Vec::new()];
-    let zero =
-        Parts { plan: plan.clone(), role: Role::Seed, half: SeedHalf::new(inference), model: deal.seed_model(), arena: &mut arena_0 };
-    let one = Parts { plan: plan.clone(), role: Role::Bundle, half, model: PortableModel(&deal.tensors), arena: &mut arena_1 };
+    let zero = Parts { plan: plan.clone(), half: SeedHalf::new(inference), model: deal.seed_model(), arena: &mut arena_0 };
+    let one = Parts { plan: plan.clone(), half, model: PortableModel(&deal.tensors), arena: &mut arena_1 };
     let [near, far] = connection();
     std::thread::scope(|scope| {
         scope.spawn(|| party(zero, near, &expected.masked, &mut output_0));

@@ -65,7 +65,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             let at = planes_at(self.positions.comparisons as usize + word, leaves.len());
             self.half.words(Section::Leaf, at, 64, leaves)?;
             let record = self.state.get_mut(word * size..(word + 1) * size).ok_or(MaterialError::Bundle)?;
-            comparison::evaluate_leaves(layout, self.role == Role::Bundle, &planes, leaves, record);
+            comparison::evaluate_leaves(layout, H::ROLE == Role::Bundle, &planes, leaves, record);
         }
         self.mask_level(group, 0)
     }
@@ -160,7 +160,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 self.positions.relu.advance(count, kinds, bits);
                 let signs = self.signs(group, self.positions.selected);
                 self.positions.selected += count;
-                relu::evaluate(work.opened_bits, self.role == Role::Bundle, opened, signs, words, shares);
+                relu::evaluate(work.opened_bits, H::ROLE == Role::Bundle, opened, signs, words, shares);
             } else {
                 self.half.words(Section::Polynomial, self.positions.polynomial, bits, words)?;
                 self.positions.polynomial.advance(count, kinds, bits);

@@ -6,7 +6,7 @@ use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
 use crate::gate::linear;
 use crate::model::Integers;
 use crate::packing::{Unpacker, packed_len};
-use crate::plan::Section;
+use crate::plan::{Role, Section};
 use crate::ring::{Word, Words, WordsMut};
 use crate::shape::Convolution;
 use crate::with_words;
@@ -68,6 +68,8 @@ impl<S: BundleSource> BundleHalf<S> {
 }
 
 impl<S: BundleSource> Half for BundleHalf<S> {
+    const ROLE: Role = Role::Bundle;
+
     fn begin_layer(&mut self, _layer: u16, sections: &mut dyn Iterator<Item = (Section, u64)>) {
         self.sections.clear();
         for (section, bytes) in sections {

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::plan::Section;
+use crate::plan::{Role, Section};
 use crate::prg::Exhausted;
 use crate::ring::{Word, Words, WordsMut};
 use crate::shape::Convolution;
@@ -33,6 +33,11 @@ pub struct Position {
 
 /// A party's half of one inference's correlations.
 pub trait Half {
+    /// Whose half it is. A party's code is compiled for its role alone.
+    const ROLE: Role;
+    /// May it be a server of mode T? Where not, a session of mode T is refused, and its code left out.
+    const TWO_SERVERS: bool = true;
+
     /// Comes once before a layer's sections are read. `sections` gives every section's length in the bundle, in order.
     fn begin_layer(&mut self, layer: u16, sections: &mut dyn Iterator<Item = (Section, u64)>);
 

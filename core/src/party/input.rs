@@ -131,7 +131,7 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
                 *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(wire.bits);
             }
             packer.extend(masked, wire.bits);
-            if self.plan.keeps_wires(self.role) {
+            if self.plan.keeps_wires(H::ROLE) {
                 let mut kept = region_mut(self.wires, &wire);
                 for (offset, value) in masked.iter().enumerate() {
                     kept.set(first + offset, *value);

@@ -24,14 +24,14 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
         let sums: &mut [W] = bytemuck::cast_slice_mut(self.window).get_mut(..count).ok_or(MaterialError::Weights)?;
         // In H the opened value is P1's alone and U has no share of P0's, except under a tournament.
         let tournament = matches!((layer.step, self.plan.header.options.release), (StepPlan::Release { .. }, Release::Label));
-        let shared = self.role == Role::Bundle || self.plan.header.options.mode != Mode::Held || tournament;
+        let shared = H::ROLE == Role::Bundle || self.plan.header.options.mode != Mode::Held || tournament;
         if masked && shared {
             self.half.words(Section::Sum, self.positions.sum, work.ring_bits, sums)?;
             self.positions.sum.advance(count, 1, work.ring_bits);
         } else {
             sums.fill(W::default());
         }
-        if !self.plan.keeps_wires(self.role) {
+        if !self.plan.keeps_wires(H::ROLE) {
             return Ok(());
         }
         for (index, term) in layer.terms.iter().enumerate() {
@@ -41,7 +41,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 LinearPlan::Convolution(geometry) => self.model.convolve(id, geometry, input, range.clone(), wrap(sums))?,
                 LinearPlan::JoinShift { geometry, shift } => {
                     // E' is public: one party adds it. A' is inside U.
-                    if self.role == Role::Bundle {
+                    if H::ROLE == Role::Bundle {
                         with_words!(Words, input, input => linear::join_shift(geometry, *shift, input, range.clone(), sums));
                     }
                 }
@@ -63,7 +63,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     pub(super) fn add_selected(&mut self, group: &Group<'p>, tile: usize, relus: bool, pool: &Pool) -> Result<(), ErrorKind> {
         let range = group.layer.tile_range(group.group, tile);
         let (work, layer) = (group.work, &group.layer);
-        let pooled = layer.pooled[self.role.index()];
+        let pooled = layer.pooled[H::ROLE.index()];
         let bits = work.wire_bits + if relus { 0 } else { work.frac_bits };
         with_kind!(WordKind::for_bits(bits), W => {
             self.selected_shares::<W>(group, range, relus, |wires, chunk, shares| {
@@ -86,7 +86,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
         mut take: impl FnMut(&mut [u64], usize, u8, u64),
     ) -> Result<(), ErrorKind> {
         let (layer, work) = (&group.layer, &group.work);
-        let pooled = layer.pooled[self.role.index()];
+        let pooled = layer.pooled[H::ROLE.index()];
         let range = layer.window_range(tile);
         // Chunks of 64 windows are packed by themselves; a tile is not always a multiple of 64 of them.
         for window in range {
@@ -125,7 +125,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     /// This party's words of the released logits; P1 by turns takes P0's shares from `peer`.
     pub(super) fn output_words(&mut self, group: &Group<'p>, mut peer: impl FnMut(u8) -> u64) -> Result<(), ErrorKind> {
         let (work, elements) = (group.work, group.layer.elements());
-        let alone = self.is_seed() && self.mode() != Mode::TwoServers;
+        let alone = self.is_seed() && !self.is_mutual();
         let mut position = Position::default();
         for first in (0..elements).step_by(LANES) {
             let count = (elements - first).min(LANES);

@@ -9,7 +9,7 @@ use super::walk::Group;
 use crate::bits::LANES;
 use crate::gate::comparison;
 use crate::packing::Unpacker;
-use crate::plan::{Mode, Role, Section, Step};
+use crate::plan::{Role, Section, Step};
 use crate::ring::{Word, WordKind, low_mask};
 use crate::with_kind;
 
@@ -18,7 +18,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     pub(super) fn receive_step(&mut self, group: &mut Group<'p>, step: Step, tile: usize, payload: &[u8]) -> Result<(), ErrorKind> {
         let work = group.work;
         let mut unpacker = Unpacker::new(payload);
-        let answered = self.mode() != Mode::TwoServers && self.role == Role::Bundle;
+        let answered = !self.is_mutual() && H::ROLE == Role::Bundle;
         match step {
             Step::Open => {
                 let range = group.layer.tile_range(group.group, tile);
@@ -35,7 +35,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     let window: &mut [u16] = bytemuck::cast_slice_mut(self.window);
                     unpacker.take(work.opened_bits, window.get_mut(..range.len()).unwrap_or(&mut []));
                 } else {
-                    let mutual = self.mode() == Mode::TwoServers;
+                    let mutual = self.is_mutual();
                     add_run(region_mut(self.wires, &group.layer.opened), range, &mut unpacker, work.opened_bits, mutual);
                 }
                 self.opened(group, tile)?;
@@ -51,7 +51,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                         store_run(region_mut(self.wires, &group.layer.output), range, sums);
                     });
                 } else {
-                    let mutual = self.mode() == Mode::TwoServers;
+                    let mutual = self.is_mutual();
                     add_run(region_mut(self.wires, &group.layer.output), range, &mut unpacker, work.wire_bits, mutual);
                 }
             }
@@ -68,7 +68,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                         })?;
                     });
                 } else {
-                    let mutual = self.mode() == Mode::TwoServers;
+                    let mutual = self.is_mutual();
                     with_kind!(output.word(), W => {
                         for chunk in Selected::new(group.layer.relu(), relus, range) {
                             let count = chunk.indices().len();
@@ -95,7 +95,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                         share[0]
                     })?;
                 } else {
-                    let mutual = self.mode() == Mode::TwoServers;
+                    let mutual = self.is_mutual();
                     add_run(region_mut(self.wires, &group.layer.output), windows, &mut unpacker, work.wire_bits, mutual);
                 }
             }
@@ -111,7 +111,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     let at = planes_at(self.positions.comparisons as usize + first + word, masks.len());
                     self.half.words(Section::Tree(level as u8), at, 64, masks)?;
                     let record = self.state.get_mut(record..record + size).ok_or(MaterialError::Bundle)?;
-                    comparison::join_tree(work.layout, level, self.role == Role::Bundle, masks, peer, record);
+                    comparison::join_tree(work.layout, level, H::ROLE == Role::Bundle, masks, peer, record);
                 }
             }
             Step::Sign => {

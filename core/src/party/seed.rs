@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
 use super::memory::wrap;
 use crate::gate::linear;
-use crate::plan::Section;
+use crate::plan::{Role, Section};
 use crate::prg::{Key, Keystream, Stream};
 use crate::ring::{Word, Words, WordsMut};
 use crate::shape::Convolution;
@@ -77,6 +77,8 @@ impl<S: Keystream> SeedHalf<S> {
 }
 
 impl<S: Keystream> Half for SeedHalf<S> {
+    const ROLE: Role = Role::Seed;
+
     fn begin_layer(&mut self, layer: u16, _sections: &mut dyn Iterator<Item = (Section, u64)>) {
         self.layer = layer_key(&self.inference, layer);
         self.stream = None;

@@ -20,8 +20,6 @@ use crate::wire::message::{self, Code, INPUT_HASH};
 pub struct Parts<'p, 'm, H, M> {
     /// The plan.
     pub plan: Plan<'p>,
-    /// Whose session.
-    pub role: Role,
     /// Correlations.
     pub half: H,
     /// Weights.
@@ -45,7 +43,6 @@ pub(super) enum Phase {
 /// One party's inference.
 pub struct Session<'p, 'm, H, M> {
     pub(super) plan: Plan<'p>,
-    pub(super) role: Role,
     pub(super) half: H,
     pub(super) model: M,
     pub(super) wires: &'m mut [u64],
@@ -63,9 +60,9 @@ pub struct Session<'p, 'm, H, M> {
     pub(super) rounds: u32,
 }
 
-impl<H, M> core::fmt::Debug for Session<'_, '_, H, M> {
+impl<H: Half, M> core::fmt::Debug for Session<'_, '_, H, M> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Session").field("role", &self.role).field("at", &self.at()).finish_non_exhaustive()
+        f.debug_struct("Session").field("role", &H::ROLE).field("at", &self.at()).finish_non_exhaustive()
     }
 }
 
@@ -98,16 +95,18 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// # Errors
     /// The arena is shorter than [`Plan::arena_words`].
     pub fn new(parts: Parts<'p, 'm, H, M>) -> Result<Self, SessionError> {
-        let Parts { plan, role, half, model, arena } = parts;
+        let Parts { plan, half, model, arena } = parts;
         let memory = SessionError { at: None, kind: ErrorKind::Memory };
-        let r = role.index();
+        if plan.header.options.mode == Mode::TwoServers && !H::TWO_SERVERS {
+            return Err(SessionError { at: None, kind: ErrorKind::Plan });
+        }
+        let r = H::ROLE.index();
         let (wires, rest) = arena.split_at_mut_checked(plan.header.wire_words[r] as usize).ok_or(memory)?;
         let (window, rest) = rest.split_at_mut_checked(plan.header.window_words[r] as usize).ok_or(memory)?;
         let (state, _) = rest.split_at_mut_checked(plan.header.state_words[r] as usize).ok_or(memory)?;
         let layers = plan.layers();
         Ok(Self {
             plan,
-            role,
             half,
             model,
             wires,
@@ -152,13 +151,18 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         self.plan.header.options.mode
     }
 
+    /// Mode T: both parties send their shares of every opening.
+    pub(super) const fn is_mutual(&self) -> bool {
+        H::TWO_SERVERS && matches!(self.mode(), Mode::TwoServers)
+    }
+
     pub(super) fn is_seed(&self) -> bool {
-        self.role == Role::Seed
+        H::ROLE == Role::Seed
     }
 
     /// P0 in H: no wires, no linear work.
     pub(super) fn is_blind(&self) -> bool {
-        !self.plan.keeps_wires(self.role)
+        !self.plan.keeps_wires(H::ROLE)
     }
 
     pub(super) fn check(&self, found: &Header, expected: &Header) -> Result<(), SessionError> {
@@ -219,22 +223,22 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         if !self.may_send(group, step, tile) {
             return Ok(None);
         }
-        let length = self.payload(group, step, tile, self.role);
+        let length = self.payload(group, step, tile, H::ROLE);
         let payload = frame_payload(out, length, None)?;
         self.transmit_step(group, step, tile, payload).map_err(|kind| SessionError { at: Some((group.layer.index, step)), kind })?;
         let name = group.layer.frame_tile(group.group, step, tile);
         write_header(out, &Header { layer: group.layer.index, step: step.code(), tile: name, length: length as u32 });
-        group.sent = self.next_frame(group, (index, tile + 1), self.role);
+        group.sent = self.next_frame(group, (index, tile + 1), H::ROLE);
         Ok(Some(HEADER + length))
     }
 
     fn may_send(&self, group: &Group<'_>, step: Step, tile: usize) -> bool {
         let index = group.sent.0;
         let received = group.received > (index, tile);
-        let answers = self.role == Role::Bundle && self.mode() == Mode::Shared;
+        let answers = H::ROLE == Role::Bundle && self.mode() == Mode::Shared;
         match step {
             Step::Open | Step::OpenLinear => !answers || received,
-            Step::OpenPolynomial => match (self.mode(), self.role) {
+            Step::OpenPolynomial => match (self.mode(), H::ROLE) {
                 (Mode::Shared, Role::Bundle) => received,
                 (Mode::Held, Role::Seed) => group.pending == Some(tile),
                 _ => group.opened > tile,
@@ -266,7 +270,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         let Some(&step) = group.steps.get(group.received.0) else { return true };
         match step {
             // This party's own share of the tile is computed when it is sent.
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear if self.mode() == Mode::TwoServers => {
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear if self.is_mutual() => {
                 group.sent > group.received
             }
             // This party's own planes are kept until they have been sent.
@@ -296,7 +300,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             return Err(self.error(ErrorKind::Length { expected: header.length, found: payload.len() as u32 }));
         }
         match &self.phase {
-            Phase::Input if self.role == Role::Bundle && self.plan.header.options.client == Client::SeedParty => {
+            Phase::Input if H::ROLE == Role::Bundle && self.plan.header.options.client == Client::SeedParty => {
                 self.receive_input(&header, payload)
             }
             Phase::InputHash { sent, received: false } => {
@@ -329,7 +333,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             return Err(SessionError { at: group.steps.last().map(|&s| (group.layer.index, s)), kind: unexpected });
         };
         let at = Some((group.layer.index, step));
-        let length = self.payload(group, step, tile, self.role.peer()) as u32;
+        let length = self.payload(group, step, tile, H::ROLE.peer()) as u32;
         let name = group.layer.frame_tile(group.group, step, tile);
         let expected = Header { layer: group.layer.index, step: step.code(), tile: name, length };
         self.check(header, &expected).map_err(|e| SessionError { at, ..e })?;
@@ -338,7 +342,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             return Err(SessionError { at, kind: unexpected });
         }
         self.receive_step(group, step, tile, payload).map_err(|kind| SessionError { at, kind })?;
-        group.received = self.next_frame(group, (index, tile + 1), self.role.peer());
+        group.received = self.next_frame(group, (index, tile + 1), H::ROLE.peer());
         self.received_step(group, step, index).map_err(|kind| SessionError { at, kind })
     }
 

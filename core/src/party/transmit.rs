@@ -34,7 +34,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
         match step {
             Step::Open => {
                 let range = group.layer.tile_range(group.group, tile);
-                match (self.mode(), self.role) {
+                match (self.mode(), H::ROLE) {
                     (Mode::Shared, Role::Bundle) => {
                         let opened = region(self.wires, &group.layer.opened);
                         with_words!(Words, opened, opened => packer.extend(opened.get(range).unwrap_or(&[]), work.opened_bits));
@@ -62,12 +62,12 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             }
             Step::OpenLinear => {
                 let range = group.layer.tile_range(group.group, tile);
-                if self.mode() == Mode::Shared && self.role == Role::Bundle {
+                if self.mode() == Mode::Shared && H::ROLE == Role::Bundle {
                     let output = region(self.wires, &group.layer.output);
                     with_words!(Words, output, output => packer.extend(output.get(range).unwrap_or(&[]), work.wire_bits));
                 } else {
                     self.sum(group, range.clone(), true)?;
-                    let mutual = self.mode() == Mode::TwoServers;
+                    let mutual = self.is_mutual();
                     with_kind!(work.word, W => {
                         let sums: &mut [W] = bytemuck::cast_slice_mut(self.window);
                         let sums = sums.get_mut(..range.len()).unwrap_or(&mut []);
@@ -86,7 +86,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             Step::OpenPolynomial | Step::OpenRelu => {
                 let relus = step == Step::OpenRelu;
                 let range = group.layer.tile_range(group.group, tile);
-                if self.mode() == Mode::Shared && self.role == Role::Bundle {
+                if self.mode() == Mode::Shared && H::ROLE == Role::Bundle {
                     let output = region(self.wires, &group.layer.output);
                     with_kind!(group.layer.output.word(), W => {
                         for chunk in Selected::new(group.layer.relu(), relus, range) {
@@ -98,7 +98,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     });
                 } else {
                     let bits = work.wire_bits + if relus { 0 } else { work.frac_bits };
-                    let (mutual, output) = (self.mode() == Mode::TwoServers, group.layer.output);
+                    let (mutual, output) = (self.is_mutual(), group.layer.output);
                     with_kind!(WordKind::for_bits(bits), W => {
                         self.selected_shares::<W>(group, range, relus, |wires, chunk, shares| {
                             if mutual {
@@ -118,13 +118,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 }
             }
             Step::OpenPool => {
-                if self.mode() == Mode::Shared && self.role == Role::Bundle {
+                if self.mode() == Mode::Shared && H::ROLE == Role::Bundle {
                     let output = region(self.wires, &group.layer.output);
                     with_words!(Words, output, output => {
                         packer.extend(output.get(group.layer.window_range(tile)).unwrap_or(&[]), work.wire_bits);
                     });
                 } else {
-                    let mutual = self.mode() == Mode::TwoServers;
+                    let mutual = self.is_mutual();
                     let output = group.layer.output;
                     self.pooled_shares(group, tile, |wires, window, bits, share| {
                         if mutual {

@@ -116,8 +116,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             if index == 0 {
                 self.begin_layer(&group)?;
             }
-            group.sent = self.next_frame(&group, (0, 0), self.role);
-            group.received = self.next_frame(&group, (0, 0), self.role.peer());
+            group.sent = self.next_frame(&group, (0, 0), H::ROLE);
+            group.received = self.next_frame(&group, (0, 0), H::ROLE.peer());
             self.count_rounds(&group);
             let finished = group.sent.0 == group.steps.len() && group.received.0 == group.steps.len();
             self.group = Some(group);
@@ -158,7 +158,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             }
         }
         if layer.pool().is_some() {
-            let pooled = layer.pooled[self.role.index()];
+            let pooled = layer.pooled[H::ROLE.index()];
             with_words!(WordsMut, region_mut(self.wires, &pooled), windows => windows.fill(0));
         }
         Ok(())
@@ -180,7 +180,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     for tile in 0..layer.group_tiles(group.group) {
                         let range = layer.tile_range(group.group, tile);
                         self.sum(group, range.clone(), false)?;
-                        let pooled = layer.pooled[self.role.index()];
+                        let pooled = layer.pooled[H::ROLE.index()];
                         with_kind!(work.word, W => {
                             let sums = window_as::<W>(self.window, range.len());
                             for (index, sum) in range.zip(sums) {
@@ -189,13 +189,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                         });
                     }
                 }
-                if self.mode() == Mode::Held && self.role == Role::Bundle && group.group + 1 == layer.groups() {
+                if self.mode() == Mode::Held && H::ROLE == Role::Bundle && group.group + 1 == layer.groups() {
                     for tile in 0..layer.step_tiles(group.group, Step::OpenPool) {
                         self.pool_values(group, tile, |_| 0)?;
                     }
                 }
             }
-            StepPlan::Rescale { pool: None, .. } if self.mode() == Mode::Held && self.role == Role::Bundle => {
+            StepPlan::Rescale { pool: None, .. } if self.mode() == Mode::Held && H::ROLE == Role::Bundle => {
                 for tile in 0..layer.group_tiles(group.group) {
                     let range = layer.tile_range(group.group, tile);
                     self.sum(group, range.clone(), true)?;
@@ -213,7 +213,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 Release::Label => {
                     // Both parties keep an additive share of the logits, P0 in H a word of its stream.
                     self.sum(group, 0..layer.elements(), true)?;
-                    self.tournament.begin(layer.elements(), work, self.role == Role::Bundle, self.state, |index| {
+                    self.tournament.begin(layer.elements(), work, H::ROLE == Role::Bundle, self.state, |index| {
                         with_kind!(work.word, W => window_as::<W>(self.window, layer.elements()).get(index).map_or(0, |v| v.to_u64()))
                     });
                     if self.tournament.is_finished() {
@@ -223,8 +223,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     }
                 }
                 Release::Logits { .. } => {
-                    let seed_word = self.is_seed() && self.mode() != Mode::TwoServers;
-                    let waits = self.role == Role::Bundle && self.mode() == Mode::Shared;
+                    let seed_word = self.is_seed() && !self.is_mutual();
+                    let waits = H::ROLE == Role::Bundle && self.mode() == Mode::Shared;
                     if !seed_word && !waits {
                         self.sum(group, 0..layer.elements(), true)?;
                         self.output_words(group, |_| 0)?;

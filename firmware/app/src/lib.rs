@@ -5,6 +5,7 @@
 //! | [`memory`] | how much memory does a plan ask for |
 //! | [`model`] | where do P0's weight shares come from |
 //! | [`kernel`] | how are they multiplied, in about an instruction a product |
+//! | [`half`] | whose correlations are these, and in which modes |
 //! | [`generator`] | how do the streams come, faster than portably |
 //! | [`counter`] | which inference may still be accepted, whatever happened before |
 //! | [`nonce`] | where do the handshake's nonces come from without a random generator |
@@ -26,6 +27,7 @@ pub mod counter;
 pub mod fault;
 pub mod frames;
 pub mod generator;
+pub mod half;
 pub mod kernel;
 pub mod link;
 pub mod memory;

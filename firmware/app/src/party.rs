@@ -4,16 +4,16 @@
 //! both acknowledge, and only then does anything that depends on the picture leave. After a fault the counter stays burned.
 
 use halfnet_core::board::Board;
-use halfnet_core::party::seed::{SeedHalf, inference_key, model_key};
+use halfnet_core::party::seed::{inference_key, model_key};
 use halfnet_core::party::session::{Input, Parts, Session};
 use halfnet_core::party::{ErrorKind, SessionError};
-use halfnet_core::plan::{Client, Mode, Role, Step};
+use halfnet_core::plan::{Client, Mode, Step};
 use halfnet_core::wire::message::{Acknowledge, Code, Hello, Identifier, MessageError, Reply, Verdict};
 
 use crate::counter::{CounterError, CounterStore};
 use crate::fault::Fault;
 use crate::frames::Frames;
-use crate::generator::Generator;
+use crate::half::BoardHalf;
 use crate::link::Link;
 use crate::memory::{Memory, Needs};
 use crate::model::{BoardModel, SharedModel};
@@ -127,12 +127,12 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         }
         let Self { board, arena, channel, frames, timeout, .. } = self;
         let counter = burned.acknowledge.counter;
-        let half = SeedHalf::<Generator>::with_keystream(inference_key(&board.seed, &board.agreement, &burned.deal, counter));
+        let half = BoardHalf::new(inference_key(&board.seed, &board.agreement, &burned.deal, counter));
         let desk = Desk { link, frames, timeout: *timeout, at };
         let plan = board.plan.clone();
         let shared = plan.header.options.mode != Mode::Held;
         let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
-        let mut outcome = desk.run(Parts { plan, role: Role::Seed, half, model, arena }, picture)?;
+        let mut outcome = desk.run(Parts { plan, half, model, arena }, picture)?;
         outcome.counter = counter;
         Ok(outcome)
     }
@@ -209,7 +209,7 @@ struct Desk<'d, 'a, L> {
 impl<L: Link> Desk<'_, '_, L> {
     /// Runs a session to its end, on a part of the stack that is its own. Frames leave as soon as they are ready and are taken as soon as they are wanted.
     #[inline(never)]
-    fn run(self, parts: Parts<'_, '_, SeedHalf<Generator>, BoardModel<'_>>, picture: &mut impl Input) -> Result<Outcome, Fault> {
+    fn run(self, parts: Parts<'_, '_, BoardHalf, BoardModel<'_>>, picture: &mut impl Input) -> Result<Outcome, Fault> {
         let Self { link, frames, timeout, at } = self;
         let mut session = Session::new(parts)?;
         let mut asking = true;

@@ -58,7 +58,7 @@ impl Desk<'_, '_> {
         acknowledge(peer, reactor, burned, limits)?;
         *stage = Stage::Input;
 
-        let parts = Parts { plan: plan.clone(), role, half, model: Lent(model), arena };
+        let parts = Parts { plan: plan.clone(), half, model: Lent(model), arena };
         let mut session = Session::new(parts)?;
         if let Some(client) = client {
             let shape = plan.header.input;

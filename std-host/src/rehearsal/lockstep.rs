@@ -108,11 +108,10 @@ pub(super) fn run(
     let [arena_0, arena_1] = &mut arenas;
     let [weights_0, weights_1] = &rehearsal.weights;
     let key = inference_key(&rehearsal.zero.seed, &rehearsal.agreement, &bundle.deal, bundle.counter);
-    let zero =
-        Parts { plan: plan.clone(), role: Role::Seed, half: SeedHalf::new(key), model: HostModel::new(weights_0.clone()), arena: arena_0 };
+    let zero = Parts { plan: plan.clone(), half: SeedHalf::new(key), model: HostModel::new(weights_0.clone()), arena: arena_0 };
     let one = Parts {
         plan: plan.clone(),
-        role: Role::Bundle,
+
         half: BundleHalf::new(windows, input_section_bytes(&plan.header)),
         model: Watched { model: HostModel::new(weights_1.clone()), layers: rehearsal.predictor.reference().layers(), masked: &masked },
         arena: arena_1,

@@ -56,7 +56,7 @@ fn agreement(replay: &Replay<'_>, plan: &Plan<'_>) -> Agreement {
 fn run(replay: &Replay<'_>, plan: Plan<'_>, model: impl ModelHalf, arena: &mut [u64], frame: &mut [u8]) -> Result<(), Mismatch> {
     let agreement = agreement(replay, &plan);
     let inference = seed::inference_key(&Key::new(replay.seed), &agreement, &replay.deal, replay.counter);
-    let parts = Parts { plan, role: Role::Seed, half: SeedHalf::new(inference), model, arena };
+    let parts = Parts { plan, half: SeedHalf::new(inference), model, arena };
     let mut session = Session::new(parts).map_err(Mismatch::Session)?;
     let mut picture = Picture(replay.picture);
     let mut received = replay.received;

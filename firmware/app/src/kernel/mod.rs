@@ -75,7 +75,8 @@ pub fn convolve(
         if cfg!(halfnet_dsp) && blocks(geometry, input, weights, tile.clone(), out, memory)? {
             return Ok(());
         }
-        channels(geometry, input, weights, tile, out, memory)
+        let multiply = if cfg!(halfnet_dsp) { direct } else { linear::convolve_words };
+        channels(geometry, input, weights, tile, out, memory, multiply)
     })
 }
 
@@ -91,6 +92,7 @@ fn blocks<W: BlockWord>(
     let Some(layout) = Layout::fit::<W>(geometry, memory.len()) else { return Ok(false) };
     match input {
         Words::U64(_) => Ok(false),
+        Words::U32(_) if W::BYTES < 4 => Ok(false),
         _ if input.len() != geometry.input.elements() || tile.len() != out.len() || tile.end > geometry.output().elements() => {
             Err(MaterialError::Weights)
         }
@@ -98,7 +100,10 @@ fn blocks<W: BlockWord>(
     }
 }
 
-/// [`convolve`] channel by channel with `halfnet-core`'s portable loop, for everything that [`blocks`] does not do.
+/// One output channel, as `halfnet-core`'s `convolve_words`.
+type Multiply = fn(&Convolution, Words<'_>, Words<'_>, usize, Range<usize>, WordsMut<'_>);
+
+/// [`convolve`] channel by channel, for everything that [`blocks`] does not do.
 fn channels<W: BlockWord>(
     geometry: &Convolution,
     input: Words<'_>,
@@ -106,6 +111,7 @@ fn channels<W: BlockWord>(
     tile: Range<usize>,
     out: &mut [W],
     memory: &mut [u64],
+    multiply: Multiply,
 ) -> Result<(), MaterialError> {
     let (plane, fan_in) = (geometry.output().plane().max(1), geometry.fan_in());
     let own: &mut [W] = bytemuck::cast_slice_mut(memory);
@@ -116,9 +122,37 @@ fn channels<W: BlockWord>(
         let positions = linear::positions(&tile, channel, plane);
         let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(MaterialError::Weights)?;
         rest = after;
-        linear::convolve_words(geometry, input, W::words(own), channel, positions, W::words_mut(part));
+        multiply(geometry, input, W::words(own), channel, positions, W::words_mut(part));
     }
     Ok(())
+}
+
+/// What `halfnet-core`'s `convolve_words` does, product by product: a tenth of its speed and a fortieth of its flash. Where there are blocks,
+/// fully connected layers are what is left for it.
+fn direct(geometry: &Convolution, input: Words<'_>, weights: Words<'_>, channel: usize, positions: Range<usize>, mut out: WordsMut<'_>) {
+    let size = |side: u16| usize::from(side);
+    let (shape, width) = (geometry.input, size(geometry.output().width).max(1));
+    let (channels, kernel) = (geometry.group_channels(), [size(geometry.kernel_height), size(geometry.kernel_width)]);
+    let group = channel * size(geometry.groups) / size(geometry.out_channels).max(1);
+    for (slot, position) in positions.enumerate() {
+        let corner = [position / width, position % width].map(|at| at * size(geometry.stride));
+        let mut sum = out.as_words().get(slot);
+        for plane in 0..channels {
+            for row in 0..kernel[0] {
+                for column in 0..kernel[1] {
+                    // Before the padding's end this wraps and is no column.
+                    let y = (corner[0] + row).wrapping_sub(size(geometry.padding));
+                    let x = (corner[1] + column).wrapping_sub(size(geometry.padding));
+                    if y < size(shape.height) && x < size(shape.width) {
+                        let value = input.get(((group * channels + plane) * size(shape.height) + y) * size(shape.width) + x);
+                        let weight = weights.get((plane * kernel[0] + row) * kernel[1] + column);
+                        sum = sum.wrapping_add(value.wrapping_mul(weight));
+                    }
+                }
+            }
+        }
+        out.set(slot, sum);
+    }
 }
 
 /// One call of [`convolve`].
@@ -161,9 +195,12 @@ impl Job<'_> {
             let slots = channel * plane + positions.start - tile.start..(channel + count - 1) * plane + positions.end - tile.start;
             let part = out.get_mut(slots).ok_or(MaterialError::Weights)?;
             let own = records.get(..count * layout.channel_words).ok_or(MaterialError::Weights)?;
-            with_words!(Words, input, input => {
-                self.channels(group, input, own, strip, &positions, plane, part);
-            });
+            // Never wider than the sum's words.
+            match input {
+                Words::U16(input) => self.channels(group, input, own, strip, &positions, plane, part),
+                Words::U32(input) if W::BYTES >= 4 => self.channels(group, input, own, strip, &positions, plane, part),
+                _ => return Err(MaterialError::Weights),
+            }
             channel += count;
         }
         Ok(())

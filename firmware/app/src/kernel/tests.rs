@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use halfnet_core::gate::linear;
 use halfnet_core::party::half::MaterialError;
 use halfnet_core::ring::{Word, WordKind, Words, WordsMut};
 use halfnet_core::shape::{Convolution, Shape};
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 
 use super::layout::Layout;
 use super::word::BlockWord;
-use super::{Weights, blocks, channels, memory_words};
+use super::{Weights, blocks, channels, direct, memory_words};
 
 /// Values that follow from their place.
 #[derive(Clone, Copy)]
@@ -45,7 +46,10 @@ fn compare<W: BlockWord>(geometry: &Convolution, input: Words<'_>, seed: u64, ti
     let before: Vec<W> = words(seed ^ 1, tile.len());
     let mut expected = before.clone();
     let plain = &mut std::vec![0; wanted];
-    channels(geometry, input, &mut Numbered(seed), tile.clone(), &mut expected, plain).unwrap();
+    channels(geometry, input, &mut Numbered(seed), tile.clone(), &mut expected, plain, linear::convolve_words).unwrap();
+    let mut found = before.clone();
+    channels(geometry, input, &mut Numbered(seed), tile.clone(), &mut found, plain, direct).unwrap();
+    assert_eq!(found, expected);
     let mut found = before;
     let done = blocks(geometry, input, &mut Numbered(seed), tile, &mut found, &mut memory).unwrap();
     assert_eq!(done, Layout::fit::<W>(geometry, memory.len()).is_some());

@@ -14,7 +14,7 @@ pub const SIZE: u32 = 3 * PAGE;
 const PAGE: u32 = 4096;
 
 /// The emulator's host failed, or the file is not there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, defmt::Format)]
 pub struct HostFailed;
 
 impl NorFlashError for HostFailed {

@@ -41,7 +41,7 @@ pub fn serve<L: Link>(open: impl FnOnce(u64) -> Option<L>, close: impl FnOnce(L)
     let (counter, boot) = match opened.and_then(|mut counter| wait(counter.boot()).map(|boot| (counter, boot))) {
         Ok(opened) => opened,
         Err(error) => {
-            defmt::error!("the counter: {}", defmt::Debug2Format(&error));
+            defmt::error!("the counter: {}", error);
             return false;
         }
     };

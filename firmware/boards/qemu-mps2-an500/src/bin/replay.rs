@@ -21,14 +21,14 @@ use cortex_m_rt::entry;
 use halfnet_core::board::Board;
 use halfnet_core::party::SessionError;
 use halfnet_core::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
-use halfnet_core::party::seed::{SeedHalf, inference_key, model_key};
+use halfnet_core::party::seed::{inference_key, model_key};
 use halfnet_core::party::session::{Parts, Session};
 use halfnet_core::plan::{Mode, Role, Section};
 use halfnet_core::ring::{Word, Words, WordsMut};
 use halfnet_core::shape::Convolution;
 use halfnet_core::wire::frame::{HEADER, Header, NO_LAYER};
 use halfnet_core::wire::message::{Code, Hello, header};
-use halfnet_firmware::generator::Generator;
+use halfnet_firmware::half::BoardHalf;
 use halfnet_firmware::model::{BoardModel, SharedModel};
 use halfnet_qemu_mps2_an500::{clock, exit, stack};
 use static_cell::ConstStaticCell;
@@ -100,10 +100,10 @@ impl Ledger {
 }
 
 /// The seed's half, counted.
-struct CountedHalf<'l>(SeedHalf<Generator>, &'l RefCell<Ledger>);
+struct CountedHalf<'l>(BoardHalf, &'l RefCell<Ledger>);
 
 impl CountedHalf<'_> {
-    fn count<T>(&mut self, section: Section, draw: impl FnOnce(&mut SeedHalf<Generator>) -> T) -> T {
+    fn count<T>(&mut self, section: Section, draw: impl FnOnce(&mut BoardHalf) -> T) -> T {
         self.1.borrow_mut().switch(Phase::Streams);
         let drawn = draw(&mut self.0);
         // What uses the words follows.
@@ -113,6 +113,9 @@ impl CountedHalf<'_> {
 }
 
 impl Half for CountedHalf<'_> {
+    const ROLE: Role = BoardHalf::ROLE;
+    const TWO_SERVERS: bool = BoardHalf::TWO_SERVERS;
+
     fn begin_layer(&mut self, layer: u16, sections: &mut dyn Iterator<Item = (Section, u64)>) {
         {
             let mut ledger = self.1.borrow_mut();
@@ -215,9 +218,9 @@ fn replay(board: &Board<'_>, hello: &Hello, mut frames: &[u8], ledger: &RefCell<
     let inference = inference_key(&board.seed, &board.agreement, &hello.deal, hello.counter);
     let shared = board.plan.header.options.mode != Mode::Held;
     let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), CHANNEL_WORDS.take())));
-    let half = CountedHalf(SeedHalf::with_keystream(inference), ledger);
+    let half = CountedHalf(BoardHalf::new(inference), ledger);
     let model = CountedModel(model, ledger);
-    let parts = Parts { plan: board.plan.clone(), role: Role::Seed, half, model, arena: ARENA_WORDS.take() };
+    let parts = Parts { plan: board.plan.clone(), half, model, arena: ARENA_WORDS.take() };
     let (out, mut sent) = (OUTGOING_BYTES.take(), 0);
     let Some(mut picture) = board.pictures().next() else { return Ok(false) };
     let mut session = Session::new(parts)?;
