@@ -1,0 +1,133 @@
+//! A convolution and its two gradients: any kernel, stride, padding and groups.
+
+use halfnet_core::shape::Convolution;
+
+use crate::simd::Level;
+use crate::sweep::Sweep;
+use crate::correlate;
+
+/// y = W ⊗ x.
+///
+/// # Shapes
+/// `weights`: (O, C / groups, kernel_height, kernel_width); `input`: (block, C, H, W, lane); `output`: (block, O, H', W', lane),
+/// overwritten.
+///
+/// # Panics
+/// A length does not fit the geometry.
+pub fn forward(geometry: &Convolution, weights: &[f32], input: &[f32], output: &mut [f32]) {
+    forward_at(Level::detect(), geometry, weights, input, output);
+}
+
+/// dx of y = W ⊗ x.
+///
+/// # Shapes
+/// As [`forward`], `gradient` as its output and `out` as its input; overwritten.
+///
+/// # Panics
+/// A length does not fit the geometry.
+pub fn data_gradient(geometry: &Convolution, weights: &[f32], gradient: &[f32], out: &mut [f32]) {
+    data_gradient_at(Level::detect(), geometry, weights, gradient, out);
+}
+
+/// dW of y = W ⊗ x.
+///
+/// # Shapes
+/// As [`forward`], `gradient` as its output and `out` as its weights; overwritten.
+///
+/// # Panics
+/// A length does not fit the geometry.
+pub fn weight_gradient(geometry: &Convolution, input: &[f32], gradient: &[f32], out: &mut [f32]) {
+    correlate::run(Level::detect(), geometry, input, gradient, out);
+}
+
+fn forward_at(level: Level, geometry: &Convolution, weights: &[f32], input: &[f32], output: &mut [f32]) {
+    Sweep::forward(geometry).run(level, weights, input, output);
+}
+
+fn data_gradient_at(level: Level, geometry: &Convolution, weights: &[f32], gradient: &[f32], out: &mut [f32]) {
+    Sweep::backward(geometry).run(level, weights, gradient, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use halfnet_core::shape::Shape;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::LANES;
+
+    /// Every product of a convolution: (output index, weight index, input index), without lanes.
+    fn products(g: &Convolution) -> Vec<(usize, usize, usize)> {
+        let (output, input) = (g.output(), g.input);
+        let per_group = usize::from(g.out_channels / g.groups);
+        let kernel = usize::from(g.kernel_height) * usize::from(g.kernel_width);
+        let mut all = Vec::new();
+        for index in 0..output.elements() {
+            let (o, y, x) = (index / output.plane(), index % output.plane() / usize::from(output.width), index % usize::from(output.width));
+            for k in 0..g.fan_in() {
+                let (c, ky, kx) = (k / kernel, k % kernel / usize::from(g.kernel_width), k % usize::from(g.kernel_width));
+                let at = |o: usize, k: usize| (o * usize::from(g.stride) + k).checked_sub(usize::from(g.padding));
+                let (Some(iy), Some(ix)) = (at(y, ky), at(x, kx)) else { continue };
+                if iy < usize::from(input.height) && ix < usize::from(input.width) {
+                    let c = o / per_group * g.group_channels() + c;
+                    all.push((index, o * g.fan_in() + k, (c * usize::from(input.height) + iy) * usize::from(input.width) + ix));
+                }
+            }
+        }
+        all
+    }
+
+    /// Small integers, so that every sum is exact.
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| (((i + seed * 7919).wrapping_mul(2_654_435_761) >> 7) % 17) as f32 - 8.0).collect()
+    }
+
+    fn geometry() -> impl Strategy<Value = Convolution> {
+        let sizes = (1..4_u16, 1..6_u16, 1..6_u16, 1..11_u16, 1..11_u16);
+        (sizes, 1..5_u16, 1..5_u16, 1..4_u16, 0..4_u16, any::<bool>())
+            .prop_map(|((groups, inputs, outputs, height, width), kernel_height, kernel_width, stride, padding, depthwise)| {
+                let (groups, inputs, outputs) = if depthwise { (groups * inputs, 1, 1) } else { (groups, inputs, outputs) };
+                Convolution {
+                    input: Shape::new(groups * inputs, height, width),
+                    out_channels: groups * outputs,
+                    kernel_height,
+                    kernel_width,
+                    stride,
+                    padding,
+                    groups,
+                }
+            })
+            .prop_filter("fits", |g| g.validate().is_ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+        #[test]
+        fn all_three_products_are_the_definition(g in geometry(), blocks in 1..4_usize) {
+            let (inputs, outputs) = (g.input.elements(), g.output().elements());
+            let weights = values(g.weights(), 1);
+            let input = values(blocks * inputs * LANES, 2);
+            let gradient = values(blocks * outputs * LANES, 3);
+            let mut expected = (vec![0.0; gradient.len()], vec![0.0; input.len()], vec![0.0; weights.len()]);
+            for (o, w, i) in products(&g) {
+                for block in 0..blocks {
+                    for lane in 0..LANES {
+                        let (o, i) = ((block * outputs + o) * LANES + lane, (block * inputs + i) * LANES + lane);
+                        expected.0[o] += weights[w] * input[i];
+                        expected.1[i] += weights[w] * gradient[o];
+                        expected.2[w] += gradient[o] * input[i];
+                    }
+                }
+            }
+            for level in Level::available() {
+                let mut found = (vec![9.0; gradient.len()], vec![9.0; input.len()], vec![9.0; weights.len()]);
+                forward_at(level, &g, &weights, &input, &mut found.0);
+                data_gradient_at(level, &g, &weights, &gradient, &mut found.1);
+                correlate::run(level, &g, &input, &gradient, &mut found.2);
+                prop_assert_eq!(&found.0, &expected.0, "forward {:?}", level);
+                prop_assert_eq!(&found.1, &expected.1, "data gradient {:?}", level);
+                prop_assert_eq!(&found.2, &expected.2, "weight gradient {:?}", level);
+            }
+        }
+    }
+}

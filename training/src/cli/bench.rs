@@ -1,0 +1,38 @@
+//! `halfnet-train bench`: training pictures a second.
+
+use clap::Args;
+use halfnet_host::report::table::Table;
+use halfnet_training::bench::{CASES, Speed, measure};
+use halfnet_training::error::TrainError;
+
+/// Measure training steps (forward, backward, descent with momentum) on pictures of noise
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Which of the networks [default: all]
+    #[arg(value_name = "NETWORK", value_parser = clap::builder::PossibleValuesParser::new(CASES.map(|c| c.0)))]
+    networks: Vec<String>,
+    /// How long each is measured
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    seconds: f64,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.unwrap_or(0)).build_global();
+    threads.map_err(|e| TrainError::Usage(format!("--threads: {e}")))?;
+    let wanted = |name: &str| arguments.networks.is_empty() || arguments.networks.iter().any(|n| n == name);
+    let speeds: Vec<Speed> =
+        CASES.iter().filter(|(name, _)| wanted(name)).map(|(name, batch)| measure(name, *batch, arguments.seconds)).collect();
+    super::print(json, &speeds, |speeds| {
+        let mut table = Table::new(["network", "batch", "pictures/s", "GFLOP/s", "steps"]);
+        for s in speeds {
+            let figures = [format!("{:.1}", s.images_per_second), format!("{:.1}", s.gflops), s.steps.to_string()];
+            let [pictures, gflops, steps] = figures;
+            table.row([s.network.clone(), s.batch.to_string(), pictures, gflops, steps]);
+        }
+        table.render()
+    });
+    Ok(())
+}

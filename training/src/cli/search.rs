@@ -1,0 +1,206 @@
+//! `halfnet-train search`: from trained weights and a budget of ReLUs to a model that two parties run.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use halfnet_host::data::{DataFolder, Split};
+use halfnet_host::import::ImportOptions;
+use halfnet_host::progress::Progress;
+use halfnet_host::report::table::grouped;
+use halfnet_training::dapa::Degree;
+use halfnet_training::error::TrainError;
+use halfnet_training::export;
+use halfnet_training::network::families;
+use halfnet_training::search::{self, Epoch, Pressure, SearchOptions};
+use halfnet_training::weights::Weights;
+use serde::Serialize;
+
+/// How the ReLUs that stay are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// AutoReP with DaPa polynomials
+    Autorep,
+}
+
+/// Find which ReLUs stay, fine-tune, and export a model for the two parties
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The network
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(families::NAMES))]
+    model: String,
+    /// Its trained weights, as safetensors
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// Folder with the data sets [default: the environment variable HALFNET_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How the ReLUs that stay are found
+    #[arg(long, value_enum, default_value_t = Method::Autorep)]
+    method: Method,
+    /// ReLUs that may stay, at most
+    #[arg(long, value_name = "N")]
+    budget: usize,
+    /// Degree of the polynomials that replace the others
+    #[arg(long, value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    degree: u8,
+    /// Epochs in all, fine-tuning included
+    #[arg(long, value_name = "N", default_value_t = SearchOptions::default().epochs)]
+    epochs: u32,
+    /// Pictures of a batch, a multiple of 16
+    #[arg(long, value_name = "N", default_value_t = SearchOptions::default().batch)]
+    batch: usize,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = SearchOptions::default().seed)]
+    seed: u64,
+    /// Adam's rate for weights and coefficients
+    #[arg(long, value_name = "RATE", default_value_t = SearchOptions::default().rate)]
+    rate: f32,
+    /// Adam's rate for the auxiliary parameters of the masks
+    #[arg(long, value_name = "RATE", default_value_t = SearchOptions::default().auxiliary_rate)]
+    auxiliary_rate: f32,
+    /// A constant weight of the ReLU count in the loss, as in AutoReP [default: as much as the budget needs]
+    #[arg(long, value_name = "WEIGHT")]
+    lambda: Option<f32>,
+    /// Part of the steps after which the masks are frozen
+    #[arg(long, value_name = "PART", default_value_t = SearchOptions::default().search_part)]
+    search_part: f32,
+    /// Part of the steps, at the end, with normalisations measured anew and frozen
+    #[arg(long, value_name = "PART", default_value_t = SearchOptions::default().frozen_part)]
+    frozen_part: f32,
+    /// Weight of polynomials' arguments beyond their range
+    #[arg(long, value_name = "WEIGHT", default_value_t = SearchOptions::default().range_weight)]
+    range_weight: f32,
+    /// Learn from labels alone, not from the network with all ReLUs
+    #[arg(long)]
+    no_distillation: bool,
+    /// Only the first N training pictures
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Folder for model.postcard, metrics.jsonl and result.json
+    #[arg(long, value_name = "DIR", default_value = "run")]
+    out: PathBuf,
+}
+
+/// What a search came to, as `result.json` holds it.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    model: String,
+    data_set: String,
+    options: SearchOptions,
+    all_relus: usize,
+    relus: usize,
+    /// Of the network that it came from, in percent.
+    teacher_test: f64,
+    /// In percent; weights given on the command line may have been trained on these pictures.
+    validation: f64,
+    /// Of the float network that is exported, on the whole test set, in percent.
+    test: f64,
+    test_pictures: usize,
+    seconds: f64,
+    skipped_steps: u64,
+    epochs: Vec<Epoch>,
+    export: halfnet_host::import::Report,
+}
+
+pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
+    let Method::Autorep = arguments.method;
+    let data_set = families::default_data_set(&arguments.model);
+    let Some(network) = families::by_name(&arguments.model, data_set) else {
+        return Err(TrainError::Usage(format!("{} is not for {data_set}", arguments.model)));
+    };
+    let folder = DataFolder::from_flag(arguments.data.as_deref())?;
+    let weights = Weights::read(&network, &arguments.weights)?;
+    let training = folder.load(data_set, Split::Train, arguments.limit)?;
+    std::fs::create_dir_all(&arguments.out).map_err(|e| TrainError::write(&arguments.out, e))?;
+    let metrics = arguments.out.join("metrics.jsonl");
+    let mut lines = File::create(&metrics).map_err(|e| TrainError::write(&metrics, e))?;
+    let options = options(arguments);
+    eprintln!(
+        "{}: {} ReLUs, budget {}; the last epoch is taken, since the weights given may have seen the validation pictures",
+        network.name,
+        grouped(network.relus() as u64),
+        grouped(options.budget as u64)
+    );
+    let mut written = Ok(());
+    let found = search::run(&network, &weights, &training, &options, |epoch| {
+        eprintln!(
+            "epoch {}/{}: loss {:.4}, {} ReLUs, validation {:.2} %, {} steps skipped, {:.0} s",
+            epoch.epoch,
+            options.epochs,
+            epoch.loss,
+            grouped(epoch.relus as u64),
+            epoch.validation,
+            epoch.skipped,
+            epoch.seconds
+        );
+        let line = serde_json::to_string(epoch).unwrap_or_default();
+        if let Err(error) = writeln!(lines, "{line}") {
+            written = Err(TrainError::write(&metrics, error));
+        }
+    })?;
+    written?;
+    // The test set is read for the first time here.
+    let test = folder.load(data_set, Split::Test, None)?;
+    let all: Vec<usize> = (0..test.len()).collect();
+    let teacher = halfnet_training::evaluate::Evaluator::new(export::fold(&network, &weights, &[], options.degree))?;
+    let model = arguments.out.join("model.postcard");
+    let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
+    let exported = export::write_model(found.evaluator.network(), &folder, &training, found.relus, &import, &model)?;
+    let last = found.epochs.last();
+    let outcome = Outcome {
+        model: network.name.clone(),
+        data_set: data_set.name().to_owned(),
+        all_relus: network.relus(),
+        relus: found.relus,
+        teacher_test: teacher.accuracy(&test, &all),
+        validation: last.map_or(0.0, |e| e.validation),
+        test: found.evaluator.accuracy(&test, &all),
+        test_pictures: test.len(),
+        seconds: last.map_or(0.0, |e| e.seconds),
+        skipped_steps: last.map_or(0, |e| e.skipped),
+        epochs: found.epochs,
+        export: exported.report,
+        options,
+    };
+    let path = arguments.out.join("result.json");
+    let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
+    std::fs::write(&path, text).map_err(|e| TrainError::write(&path, e))?;
+    super::print(json, &outcome, |o| {
+        format!(
+            "{} of {} ReLUs: test {:.2} % (from {:.2} %), validation {:.2} %, on {} test pictures\n\
+             integers on {} training pictures: {:.2} % (float {:.2} %), {} sums out of range\n{}\n",
+            grouped(o.relus as u64),
+            grouped(o.all_relus as u64),
+            o.test,
+            o.teacher_test,
+            o.validation,
+            o.test_pictures,
+            o.export.pictures,
+            o.export.accuracy,
+            o.export.float_accuracy,
+            o.export.range_violations,
+            model.display()
+        )
+    });
+    Ok(())
+}
+
+fn options(arguments: &Arguments) -> SearchOptions {
+    SearchOptions {
+        budget: arguments.budget,
+        degree: if arguments.degree == 1 { Degree::One } else { Degree::Two },
+        epochs: arguments.epochs,
+        batch: arguments.batch,
+        seed: arguments.seed,
+        rate: arguments.rate,
+        auxiliary_rate: arguments.auxiliary_rate,
+        pressure: arguments.lambda.map_or(Pressure::Paced, Pressure::Constant),
+        search_part: arguments.search_part,
+        frozen_part: arguments.frozen_part,
+        range_weight: arguments.range_weight,
+        distil: !arguments.no_distillation,
+        ..SearchOptions::default()
+    }
+}

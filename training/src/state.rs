@@ -1,0 +1,202 @@
+//! What a run trains: parameters and running moments as tensors, and the replacement of each activation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::dapa::{Degree, fit};
+use crate::network::{Network, Role};
+use crate::ops::ReluMask;
+use crate::random::Random;
+use crate::weights::Weights;
+
+/// How much of the running moments a batch replaces (PyTorch's default).
+pub const MOMENTUM: f32 = 0.1;
+
+/// A tensor of host values.
+#[must_use]
+pub fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
+/// A tensor's values.
+#[must_use]
+pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().into_vec::<f32>().unwrap_or_default()
+}
+
+/// The trained tensors, by name, and what is measured.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Trained tensors: the network's, and for each replaced layer `NAME.auxiliary`, `NAME.c2`, `NAME.c1` and `NAME.c0`.
+    pub trained: BTreeMap<String, Tensor<1>>,
+    /// Running moments of each normalisation: all means, then all variances.
+    pub running: BTreeMap<String, Tensor<1>>,
+    /// Each activation's replacement, by layer; empty for a network that stays as it is.
+    pub replacements: BTreeMap<usize, Replacement>,
+}
+
+/// A layer's replacement, but for its trained tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replacement {
+    /// Which elements are ReLUs now.
+    pub relu: ReluMask,
+    /// Running mean and variance of each channel's argument, and how often they were measured.
+    pub moments: Vec<(f32, f32)>,
+    /// Batches that `moments` come from.
+    pub measured: u64,
+}
+
+impl Replacement {
+    /// Number of ReLUs.
+    #[must_use]
+    pub fn relus(&self) -> usize {
+        self.relu.iter().filter(|&&r| r).count()
+    }
+}
+
+/// Names of a replaced layer's trained tensors: auxiliary, c2, c1, c0.
+#[must_use]
+pub fn part_names(layer: &str) -> [String; 4] {
+    ["auxiliary", "c2", "c1", "c0"].map(|part| format!("{layer}.{part}"))
+}
+
+impl State {
+    /// A network's weights.
+    #[must_use]
+    pub fn new(network: &Network, weights: &Weights, device: &Device) -> Self {
+        let mut state = Self { trained: BTreeMap::new(), running: BTreeMap::new(), replacements: BTreeMap::new() };
+        for parameter in network.parameters() {
+            match parameter.role {
+                Role::Mean => {
+                    let norm = parameter.name.trim_end_matches(".running_mean");
+                    let moments = [weights.get(&parameter.name), weights.get(&format!("{norm}.running_var"))].concat();
+                    state.running.insert(norm.to_owned(), tensor(moments, device));
+                }
+                Role::Variance => {}
+                _ => {
+                    state.trained.insert(parameter.name.clone(), tensor(weights.get(&parameter.name).to_vec(), device));
+                }
+            }
+        }
+        state
+    }
+
+    /// Gives every activation a replacement: all ReLU, auxiliary parameters uniform from 0 to 1, coefficients of the identity's half
+    /// until [`State::fit_polynomials`] sets them.
+    pub fn replace_all(&mut self, network: &Network, seed: u64, device: &Device) {
+        for (index, (layer, sum)) in network.layers.iter().zip(network.sums()).enumerate() {
+            if !layer.is_activation() {
+                continue;
+            }
+            let mut random = Random::new(&[seed, 0xa0c5, index as u64]);
+            let auxiliary = (0..sum.elements()).map(|_| random.uniform()).collect();
+            let channels = usize::from(sum.channels);
+            let starts = [auxiliary, vec![0.0; channels], vec![0.5; channels], vec![0.0; channels]];
+            for (name, values) in part_names(&layer.name).into_iter().zip(starts) {
+                self.trained.insert(name, tensor(values, device));
+            }
+            let relu = vec![true; sum.elements()].into();
+            self.replacements.insert(index, Replacement { relu, moments: vec![(0.0, 1.0); channels], measured: 0 });
+        }
+    }
+
+    /// Sets every coefficient to the fit of its channel's running moments, c2 multiplied by `shrink`.
+    pub fn fit_polynomials(&mut self, network: &Network, degree: Degree, shrink: f64, device: &Device) {
+        for (&index, replacement) in &self.replacements {
+            let fits: Vec<_> = replacement
+                .moments
+                .iter()
+                .map(|&(mean, variance)| fit(degree, f64::from(mean), f64::from(variance).max(1e-6).sqrt(), shrink))
+                .collect();
+            let [_, c2, c1, c0] = part_names(&network.layers[index].name);
+            let mut set = |name: String, of: &dyn Fn(&crate::dapa::Polynomial) -> f64| {
+                self.trained.insert(name, tensor(fits.iter().map(|f| of(f) as f32).collect(), device));
+            };
+            set(c2, &|f| f.c2);
+            set(c1, &|f| f.c1);
+            set(c0, &|f| f.c0);
+        }
+    }
+
+    /// Takes the moments of a batch's arguments into the running ones.
+    pub fn measure(&mut self, arguments: &[(usize, Tensor<1>)]) {
+        for (index, moments) in arguments {
+            let Some(replacement) = self.replacements.get_mut(index) else { continue };
+            let moments = values(moments);
+            let (means, variances) = moments.split_at(moments.len() / 2);
+            replacement.measured += 1;
+            // The first batches count alike.
+            let part = MOMENTUM.max(1.0 / replacement.measured as f32);
+            for ((mean, variance), (new_mean, new_variance)) in replacement.moments.iter_mut().zip(means.iter().zip(variances)) {
+                *mean += part * (new_mean - *mean);
+                *variance += part * (new_variance - *variance);
+            }
+        }
+    }
+
+    /// Hysteresis (AutoReP, Eq. 8): a ReLU stays one until its auxiliary parameter is at most −`threshold`, a polynomial becomes one
+    /// again above `threshold`.
+    pub fn update_masks(&mut self, network: &Network, threshold: f32) {
+        for (&index, replacement) in &mut self.replacements {
+            let [auxiliary, ..] = part_names(&network.layers[index].name);
+            let Some(auxiliary) = self.trained.get(&auxiliary) else { continue };
+            let updated: Arc<[bool]> = values(auxiliary)
+                .iter()
+                .zip(replacement.relu.iter())
+                .map(|(&a, &relu)| if relu { a > -threshold } else { a > threshold })
+                .collect();
+            replacement.relu = updated;
+        }
+    }
+
+    /// ReLUs of the network as it is.
+    #[must_use]
+    pub fn relus(&self, network: &Network) -> usize {
+        if self.replacements.is_empty() { network.relus() } else { self.replacements.values().map(Replacement::relus).sum() }
+    }
+
+    /// Leaves exactly `budget` ReLUs: those with the largest auxiliary parameters, of equal ones the first.
+    pub fn project(&mut self, network: &Network, budget: usize) {
+        let mut ranked = Vec::new();
+        for &index in self.replacements.keys() {
+            let [auxiliary, ..] = part_names(&network.layers[index].name);
+            let auxiliary = self.trained.get(&auxiliary).map(values).unwrap_or_default();
+            ranked.extend(auxiliary.into_iter().enumerate().map(|(element, a)| (a, index, element)));
+        }
+        ranked.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)).then(x.2.cmp(&y.2)));
+        let mut masks: BTreeMap<usize, Vec<bool>> = self.replacements.iter().map(|(&i, r)| (i, vec![false; r.relu.len()])).collect();
+        for (_, index, element) in ranked.into_iter().take(budget) {
+            if let Some(mask) = masks.get_mut(&index) {
+                mask[element] = true;
+            }
+        }
+        for (index, mask) in masks {
+            if let Some(replacement) = self.replacements.get_mut(&index) {
+                replacement.relu = mask.into();
+            }
+        }
+    }
+
+    /// The network's tensors on the host.
+    #[must_use]
+    pub fn weights(&self, network: &Network) -> Weights {
+        let mut weights = Weights::default();
+        for parameter in network.parameters() {
+            match parameter.role {
+                Role::Mean => {
+                    let norm = parameter.name.trim_end_matches(".running_mean");
+                    let moments = self.running.get(norm).map(values).unwrap_or_default();
+                    let (means, variances) = moments.split_at(moments.len() / 2);
+                    weights.set(format!("{norm}.running_mean"), means.to_vec());
+                    weights.set(format!("{norm}.running_var"), variances.to_vec());
+                }
+                Role::Variance => {}
+                _ => weights.set(parameter.name.clone(), self.trained.get(&parameter.name).map(values).unwrap_or_default()),
+            }
+        }
+        weights
+    }
+}

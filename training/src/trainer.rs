@@ -1,0 +1,134 @@
+//! One training step, and the evaluation of what it came to.
+
+use burn::tensor::Device;
+
+use crate::dapa::Degree;
+use crate::data::Batch;
+use crate::error::TrainError;
+use crate::evaluate::Evaluator;
+use crate::export;
+use crate::forward::{self, PassOptions};
+use crate::loss;
+use crate::network::Network;
+use crate::optimiser::{Method, Optimiser, Outcome};
+use crate::state::State;
+
+/// Steps in a row without a finite gradient that end a run.
+const MOST_LOST: u32 = 20;
+
+/// Everything that changes in training.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// Its parameters.
+    pub state: State,
+    /// Of weights and coefficients.
+    pub optimiser: Optimiser,
+    /// Of auxiliary parameters.
+    pub auxiliary: Optimiser,
+    /// Whose logits are learned from.
+    pub teacher: Option<&'a Evaluator>,
+    /// Where tensors lie.
+    pub device: Device,
+    /// Gradients of weights are scaled down to this norm.
+    pub clip: Option<f32>,
+    /// Steps, since the last with a finite gradient.
+    lost: u32,
+    /// Steps that were skipped in all.
+    pub skipped: u64,
+    /// Root mean square of the auxiliary parameters' last gradient.
+    pub auxiliary_gradient: f32,
+}
+
+/// Rates of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Of weights and coefficients.
+    pub weights: f32,
+    /// Of auxiliary parameters; 0 freezes the masks.
+    pub auxiliary: f32,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer that has done nothing yet.
+    #[must_use]
+    pub fn new(network: &'a Network, state: State, method: Method, device: Device) -> Self {
+        Self {
+            network,
+            state,
+            optimiser: Optimiser::new(method),
+            auxiliary: Optimiser::new(Method::Adam),
+            teacher: None,
+            device,
+            clip: None,
+            lost: 0,
+            skipped: 0,
+            auxiliary_gradient: 0.0,
+        }
+    }
+
+    /// One step; returns the loss. A step whose gradient is not finite changes nothing.
+    ///
+    /// # Errors
+    /// Many steps in a row had no finite gradient.
+    pub fn step(&mut self, batch: Batch, options: &PassOptions, rates: Rates) -> Result<f32, TrainError> {
+        let teacher = self.teacher.map(|teacher| teacher.logits(batch.pixels.clone()));
+        let leaves = forward::leaves(&self.state);
+        let input = forward::pictures(self.network, &batch, &self.device);
+        let pass = forward::run(self.network, &self.state, &leaves, input, options);
+        let loss = loss::loss(pass.logits.clone(), &batch.labels, teacher, &self.device);
+        let value = loss.clone().inner().into_scalar::<f32>();
+        let mut gradients = loss.backward();
+        drop(loss);
+        let is_auxiliary = |name: &str| name.ends_with(".auxiliary");
+        if rates.auxiliary > 0.0 {
+            self.auxiliary_gradient = self.auxiliary_size(&leaves, &gradients);
+        }
+        let weights = |name: &str| if is_auxiliary(name) { 0.0 } else { rates.weights };
+        let outcome = if value.is_finite() {
+            self.optimiser.step(&mut self.state, &leaves, &mut gradients, self.clip, weights)
+        } else {
+            Outcome::NotFinite
+        };
+        if outcome == Outcome::NotFinite {
+            self.lost += 1;
+            self.skipped += 1;
+            if self.lost >= MOST_LOST {
+                return Err(TrainError::Diverged { step: self.optimiser.steps, steps: self.lost, loss: value });
+            }
+            return Ok(value);
+        }
+        self.lost = 0;
+        let auxiliary = |name: &str| if is_auxiliary(name) { rates.auxiliary } else { 0.0 };
+        if rates.auxiliary > 0.0 {
+            self.auxiliary.step(&mut self.state, &leaves, &mut gradients, None, auxiliary);
+        }
+        pass.update_running(&mut self.state);
+        self.state.measure(&pass.arguments);
+        Ok(value)
+    }
+
+    fn auxiliary_size(
+        &self,
+        leaves: &std::collections::BTreeMap<String, burn::tensor::Tensor<1>>,
+        gradients: &burn::tensor::Gradients,
+    ) -> f32 {
+        let (mut squares, mut count) = (0.0_f64, 0_usize);
+        for (_, leaf) in leaves.iter().filter(|(name, _)| name.ends_with(".auxiliary")) {
+            let Some(gradient) = leaf.grad(gradients) else { continue };
+            count += gradient.dims()[0];
+            squares += f64::from((gradient.clone() * gradient).sum().into_scalar::<f32>());
+        }
+        (squares / count.max(1) as f64).sqrt() as f32
+    }
+
+    /// The network as it is, folded.
+    ///
+    /// # Errors
+    /// It has a pool that cannot be run.
+    pub fn evaluator(&self, degree: Degree) -> Result<Evaluator, TrainError> {
+        let replaced = export::replaced(self.network, &self.state);
+        Evaluator::new(export::fold(self.network, &self.state.weights(self.network), &replaced, degree))
+    }
+}

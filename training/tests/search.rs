@@ -1,0 +1,79 @@
+//! A whole search on pictures that are quickly learned: the budget is met exactly, and the model says the same as the network.
+
+use halfnet_core::model::Model;
+use halfnet_host::data::{DataFolder, DataSet, DataSetKind};
+use halfnet_host::import::ImportOptions;
+use halfnet_host::progress::Progress;
+use halfnet_training::dapa::Degree;
+use halfnet_training::export;
+use halfnet_training::network::families::by_name;
+use halfnet_training::random::Random;
+use halfnet_training::search::{self, Pressure, SearchOptions};
+use halfnet_training::weights::Weights;
+
+/// A bright bar whose row says the class, on noise.
+fn bars(count: usize) -> DataSet {
+    let mut random = Random::new(&[5]);
+    let labels: Vec<u16> = (0..count).map(|i| (i % 10) as u16).collect();
+    let mut pixels = Vec::new();
+    for &label in &labels {
+        let row = 4 + 2 * usize::from(label);
+        pixels.extend((0..28 * 28).map(|p| if p / 28 == row && (4..24).contains(&(p % 28)) { 220 } else { random.below(60) as u8 }));
+    }
+    DataSet { shape: DataSetKind::Mnist.shape(), pixels, labels }
+}
+
+fn options(budget: usize) -> SearchOptions {
+    SearchOptions { budget, epochs: 6, batch: 32, validation: 64, fit_batches: 4, remeasure: 256, rate: 3e-3, ..SearchOptions::default() }
+}
+
+#[test]
+fn a_budget_is_met_exactly_and_exported() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let set = bars(640);
+    // Weights that know the pictures: all ReLU, without a teacher.
+    let plain = SearchOptions { distil: false, frozen_part: 0.0, ..options(network.relus()) };
+    let trained = search::run(&network, &Weights::initial(&network, 1), &set, &plain, |_| ()).unwrap();
+    assert_eq!(trained.relus, 10_976);
+    let weights = trained.state.weights(&network);
+    let first = trained.epochs.last().unwrap().validation;
+    assert!(first > 90.0, "{:?}", trained.epochs);
+
+    for (budget, degree) in [(300, Degree::Two), (0, Degree::Two), (300, Degree::One)] {
+        let options = SearchOptions { degree, ..options(budget) };
+        let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
+        assert_eq!(found.relus, budget);
+        let last = found.epochs.last().unwrap();
+        assert!(last.validation > 85.0 && last.relus == budget, "{budget} {degree:?} {:?}", found.epochs);
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.postcard");
+        let import = ImportOptions { progress: Progress::Hidden, range_pictures: 200, judging_pictures: 200, ..ImportOptions::default() };
+        let data = DataFolder::new(folder.path());
+        let imported = export::write_model(found.evaluator.network(), &data, &set, budget, &import, &path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(export::relus(&Model::decode(&bytes).unwrap()), budget);
+        assert!(imported.report.accuracy > imported.report.float_accuracy - 3.0, "{:?}", imported.report);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_network() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let (set, weights) = (bars(160), Weights::initial(&network, 2));
+    let options = SearchOptions { epochs: 2, pressure: Pressure::Constant(10.0), ..options(2000) };
+    let run = || search::run(&network, &weights, &set, &options, |_| ()).unwrap();
+    let (a, b) = (run(), run());
+    assert_eq!(a.evaluator.network(), b.evaluator.network());
+    assert_eq!(a.state.replacements, b.state.replacements);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let (set, weights) = (bars(160), Weights::initial(&network, 2));
+    let refused = |options: &SearchOptions| search::run(&network, &weights, &set, options, |_| ()).unwrap_err().to_string();
+    assert!(refused(&options(20_000)).contains("has only 10976"));
+    assert!(refused(&SearchOptions { batch: 30, ..options(10) }).contains("multiple of 16"));
+    assert!(refused(&SearchOptions { batch: 1600, ..options(10) }).contains("fill no batch"));
+}
