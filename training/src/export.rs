@@ -69,8 +69,7 @@ pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>],
                     add(&mut bias, &normalisation(weights, name).fold(&mut kernel));
                     kernel.iter_mut().for_each(|w| *w /= divisor);
                     let (out_channels, groups) = (input.channels, input.channels);
-                    let geometry =
-                        Convolution { input, out_channels, kernel_height: 1, kernel_width: 1, stride: 1, padding: 0, groups };
+                    let geometry = Convolution { input, out_channels, kernel_height: 1, kernel_width: 1, stride: 1, padding: 0, groups };
                     FloatLinear::Convolution { geometry, weights: kernel }
                 }
                 Linear::Join(join) => FloatLinear::Join(*join),
@@ -143,8 +142,7 @@ pub fn write_model(
     let class_names = data.class_names(network.data_set).unwrap_or_default();
     // The report comes from the bytes, decoded and run through the integer reference.
     let imported = import_network(network, &class_names, pictures, options)?;
-    let model = Model::decode(&imported.bytes)?;
-    let found = relus(&model);
+    let found = relus(&Model::decode(&imported.bytes)?);
     if found != expected_relus {
         return Err(TrainError::Exported(format!("it has {found} ReLUs instead of {expected_relus}")));
     }

@@ -30,12 +30,8 @@ pub struct PassOptions {
 
 impl PassOptions {
     /// Ordinary training.
-    pub const PLAIN: Self = Self {
-        frozen_moments: false,
-        measure_arguments: false,
-        range: RangePenalty { limit: f32::MAX, weight: 0.0 },
-        count_gradient: 0.0,
-    };
+    pub const PLAIN: Self =
+        Self { frozen_moments: false, measure_arguments: false, range: RangePenalty { limit: f32::MAX, weight: 0.0 }, count_gradient: 0.0 };
 }
 
 /// What a pass gives.
@@ -101,11 +97,8 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
                         arguments.push((index, tensors::measure(sum.clone()).inner()));
                     }
                     let [auxiliary, c2, c1, c0] = part_names(&layer.name).map(|name| leaves[&name].clone());
-                    let context = ActivationContext {
-                        relu: replacement.relu.clone(),
-                        range: options.range,
-                        count_gradient: options.count_gradient,
-                    };
+                    let context =
+                        ActivationContext { relu: replacement.relu.clone(), range: options.range, count_gradient: options.count_gradient };
                     tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context)
                 }
             },
@@ -168,10 +161,8 @@ impl Pass {
         for ((name, moments), &count) in self.moments.iter().zip(&self.counts) {
             let channels = moments.dims()[0] / 2;
             let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
-            let batch = Tensor::cat(
-                vec![moments.clone().narrow(0, 0, channels), moments.clone().narrow(0, channels, channels) * unbiased],
-                0,
-            );
+            let batch =
+                Tensor::cat(vec![moments.clone().narrow(0, 0, channels), moments.clone().narrow(0, channels, channels) * unbiased], 0);
             if let Some(running) = state.running.get_mut(name) {
                 *running = running.clone() * (1.0 - crate::state::MOMENTUM) + batch * crate::state::MOMENTUM;
             }

@@ -24,7 +24,7 @@ pub fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
 /// A tensor's values.
 #[must_use]
 pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.to_data().into_vec::<f32>().unwrap_or_default()
+    tensor.to_data().try_into_vec::<f32>().unwrap_or_default()
 }
 
 /// The trained tensors, by name, and what is measured.

@@ -34,7 +34,7 @@ pub struct Trainer<'a> {
     /// Gradients of weights are scaled down to this norm.
     pub clip: Option<f32>,
     /// Steps, since the last with a finite gradient.
-    lost: u32,
+    pub(crate) lost: u32,
     /// Steps that were skipped in all.
     pub skipped: u64,
     /// Root mean square of the auxiliary parameters' last gradient.

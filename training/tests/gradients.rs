@@ -74,7 +74,8 @@ proptest! {
 fn rectifiers_shortcuts_and_pools_are_burns() {
     let device = Device::flex();
     let join = Join { input: Shape::new(2, 4, 4), output: Shape::new(4, 2, 2), stride: 2, channel_offset: 1 };
-    let (sum, input) = (activations(2, join.output, 1, &device), activations(2, join.input, 2, &device));
+    // No sum is zero, where the gradient is a matter of taste.
+    let (sum, input) = (activations(2, join.output, 1, &device) + 0.5, activations(2, join.input, 2, &device));
     let pull = activations(2, Shape::new(4, 1, 1), 3, &device);
     let leaf = |t: &Activations| t.clone().autodiff().require_grad();
 
@@ -93,5 +94,5 @@ fn rectifiers_shortcuts_and_pools_are_burns() {
     let y = z.clamp_min(0.0).sum_dim(2).sum_dim(3);
     let expected = values(&y.clone().inner());
     let mut gradients = (y * pull.autodiff()).sum().backward();
-    assert_eq!(found, (expected, values(&s.grad_remove(&mut gradients).unwrap()), values(&x.grad_remove(&mut gradients).unwrap())));
+    assert!(found == (expected, values(&s.grad_remove(&mut gradients).unwrap()), values(&x.grad_remove(&mut gradients).unwrap())));
 }

@@ -8,17 +8,18 @@ use halfnet_training::dapa::Degree;
 use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
-use halfnet_training::search::{self, Pressure, SearchOptions};
+use halfnet_training::search::{self, Pressure, Search, SearchOptions};
 use halfnet_training::weights::Weights;
 
-/// A bright bar whose row says the class, on noise.
+/// A bright bar whose place says the class, further apart than pictures are shifted, on noise.
 fn bars(count: usize) -> DataSet {
     let mut random = Random::new(&[5]);
     let labels: Vec<u16> = (0..count).map(|i| (i % 10) as u16).collect();
     let mut pixels = Vec::new();
     for &label in &labels {
-        let row = 4 + 2 * usize::from(label);
-        pixels.extend((0..28 * 28).map(|p| if p / 28 == row && (4..24).contains(&(p % 28)) { 220 } else { random.below(60) as u8 }));
+        let (row, first) = (4 + 5 * usize::from(label % 5), if label < 5 { 3 } else { 16 });
+        let bright = |p: usize| p / 28 == row && (first..first + 9).contains(&(p % 28));
+        pixels.extend((0..28 * 28).map(|p| if bright(p) { 220 } else { random.below(60) as u8 }));
     }
     DataSet { shape: DataSetKind::Mnist.shape(), pixels, labels }
 }
@@ -66,6 +67,39 @@ fn the_same_seed_gives_the_same_network() {
     let (a, b) = (run(), run());
     assert_eq!(a.evaluator.network(), b.evaluator.network());
     assert_eq!(a.state.replacements, b.state.replacements);
+}
+
+#[test]
+fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let (set, weights) = (bars(160), Weights::initial(&network, 2));
+    let options = SearchOptions { epochs: 3, ..options(2000) };
+    let teacher = search::teacher(&network, &weights).unwrap();
+    let start = || Search::new(&network, &weights, &teacher, &set, options.clone()).unwrap();
+    let mut whole = start();
+    let folder = tempfile::tempdir().unwrap();
+    // Cut off while searching, while fine-tuning, and with normalisations frozen.
+    let cuts = [1, whole.total() / 2, whole.total() - 1];
+    for step in 0..whole.total() {
+        if cuts.contains(&step) {
+            whole.save(&folder.path().join(format!("{step}"))).unwrap();
+        }
+        whole.advance().unwrap();
+    }
+    let whole = whole.finish().unwrap();
+    for cut in cuts {
+        let mut resumed = start();
+        resumed.load(&folder.path().join(format!("{cut}"))).unwrap();
+        assert_eq!(resumed.taken(), cut);
+        while resumed.taken() < resumed.total() {
+            resumed.advance().unwrap();
+        }
+        let resumed = resumed.finish().unwrap();
+        assert_eq!(resumed.evaluator.network(), whole.evaluator.network(), "cut at {cut}");
+        assert_eq!(resumed.epochs.last().unwrap().loss, whole.epochs.last().unwrap().loss);
+    }
+    let mut other = Search::new(&network, &weights, &teacher, &set, SearchOptions { seed: 9, ..options.clone() }).unwrap();
+    assert!(other.load(&folder.path().join("1")).unwrap_err().to_string().contains("other options"));
 }
 
 #[test]

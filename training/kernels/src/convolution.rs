@@ -2,9 +2,9 @@
 
 use halfnet_core::shape::Convolution;
 
+use crate::correlate;
 use crate::simd::Level;
 use crate::sweep::Sweep;
-use crate::correlate;
 
 /// y = W ⊗ x.
 ///

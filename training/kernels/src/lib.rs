@@ -9,11 +9,11 @@
 
 pub mod activation;
 pub mod convolution;
+mod correlate;
 pub mod layout;
 pub mod normalisation;
 mod simd;
 mod sweep;
-mod correlate;
 
 pub use simd::Level;
 

@@ -233,7 +233,8 @@ impl Sweep {
         for (block, mut planes) in target.chunks_exact_mut(target_block).enumerate() {
             for first in (0..tiles).step_by(per_part) {
                 let last = (first + per_part).min(tiles);
-                let (mine, others) = planes.split_at_mut(self.channels_before(last) * self.target_plane - self.channels_before(first) * self.target_plane);
+                let (mine, others) =
+                    planes.split_at_mut(self.channels_before(last) * self.target_plane - self.channels_before(first) * self.target_plane);
                 planes = others;
                 jobs.push((block, first..last, mine));
             }
@@ -249,7 +250,8 @@ impl Sweep {
                 };
                 let mut rest = target;
                 for tile in tiles {
-                    let (mine, others) = rest.split_at_mut((self.channels_before(tile + 1) - self.channels_before(tile)) * self.target_plane);
+                    let (mine, others) =
+                        rest.split_at_mut((self.channels_before(tile + 1) - self.channels_before(tile)) * self.target_plane);
                     rest = others;
                     self.tile_planes(level, tile, source, &packed, mine);
                 }

@@ -26,11 +26,10 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let speeds: Vec<Speed> =
         CASES.iter().filter(|(name, _)| wanted(name)).map(|(name, batch)| measure(name, *batch, arguments.seconds)).collect();
     super::print(json, &speeds, |speeds| {
-        let mut table = Table::new(["network", "batch", "pictures/s", "GFLOP/s", "steps"]);
+        let mut table = Table::new(["network", "batch", "pictures/s", "pictures/CPU s", "GFLOP/s", "steps"]);
         for s in speeds {
-            let figures = [format!("{:.1}", s.images_per_second), format!("{:.1}", s.gflops), s.steps.to_string()];
-            let [pictures, gflops, steps] = figures;
-            table.row([s.network.clone(), s.batch.to_string(), pictures, gflops, steps]);
+            let [pictures, used, gflops] = [s.images_per_second, s.images_per_cpu_second, s.gflops].map(|v| format!("{v:.1}"));
+            table.row([s.network.clone(), s.batch.to_string(), pictures, used, gflops, s.steps.to_string()]);
         }
         table.render()
     });

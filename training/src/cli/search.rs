@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use halfnet_host::data::{DataFolder, Split};
@@ -13,7 +14,7 @@ use halfnet_training::dapa::Degree;
 use halfnet_training::error::TrainError;
 use halfnet_training::export;
 use halfnet_training::network::families;
-use halfnet_training::search::{self, Epoch, Pressure, SearchOptions};
+use halfnet_training::search::{self, Epoch, Pressure, Search, SearchOptions};
 use halfnet_training::weights::Weights;
 use serde::Serialize;
 
@@ -78,6 +79,12 @@ pub(crate) struct Arguments {
     /// Only the first N training pictures
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Go on from the checkpoint in the run's folder, if there is one
+    #[arg(long)]
+    resume: bool,
+    /// Seconds between checkpoints; each epoch ends with one
+    #[arg(long, value_name = "S", default_value_t = 120)]
+    checkpoint_every: u64,
     /// Folder for model.postcard, metrics.jsonl and result.json
     #[arg(long, value_name = "DIR", default_value = "run")]
     out: PathBuf,
@@ -114,8 +121,6 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let weights = Weights::read(&network, &arguments.weights)?;
     let training = folder.load(data_set, Split::Train, arguments.limit)?;
     std::fs::create_dir_all(&arguments.out).map_err(|e| TrainError::write(&arguments.out, e))?;
-    let metrics = arguments.out.join("metrics.jsonl");
-    let mut lines = File::create(&metrics).map_err(|e| TrainError::write(&metrics, e))?;
     let options = options(arguments);
     eprintln!(
         "{}: {} ReLUs, budget {}; the last epoch is taken, since the weights given may have seen the validation pictures",
@@ -123,28 +128,30 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         grouped(network.relus() as u64),
         grouped(options.budget as u64)
     );
-    let mut written = Ok(());
-    let found = search::run(&network, &weights, &training, &options, |epoch| {
-        eprintln!(
-            "epoch {}/{}: loss {:.4}, {} ReLUs, validation {:.2} %, {} steps skipped, {:.0} s",
-            epoch.epoch,
-            options.epochs,
-            epoch.loss,
-            grouped(epoch.relus as u64),
-            epoch.validation,
-            epoch.skipped,
-            epoch.seconds
-        );
-        let line = serde_json::to_string(epoch).unwrap_or_default();
-        if let Err(error) = writeln!(lines, "{line}") {
-            written = Err(TrainError::write(&metrics, error));
+    let teacher = search::teacher(&network, &weights)?;
+    let checkpoint = arguments.out.join("checkpoint.safetensors");
+    let mut search = Search::new(&network, &weights, &teacher, &training, options.clone())?;
+    if arguments.resume && checkpoint.is_file() {
+        search.load(&checkpoint)?;
+        eprintln!("resumed at step {} of {}", search.taken(), search.total());
+    }
+    let mut metrics = Metrics::create(&arguments.out, search.epochs())?;
+    let mut saved = Instant::now();
+    while search.taken() < search.total() {
+        let epoch = search.advance()?;
+        if epoch.is_some() || saved.elapsed().as_secs() >= arguments.checkpoint_every {
+            search.save(&checkpoint)?;
+            saved = Instant::now();
         }
-    })?;
-    written?;
+        if let Some(epoch) = epoch {
+            tell(&epoch, options.epochs);
+            metrics.write(&epoch)?;
+        }
+    }
+    let found = search.finish()?;
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();
-    let teacher = halfnet_training::evaluate::Evaluator::new(export::fold(&network, &weights, &[], options.degree))?;
     let model = arguments.out.join("model.postcard");
     let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
     let exported = export::write_model(found.evaluator.network(), &folder, &training, found.relus, &import, &model)?;
@@ -185,6 +192,41 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         )
     });
     Ok(())
+}
+
+fn tell(epoch: &Epoch, epochs: u32) {
+    let left = epoch.seconds / f64::from(epoch.epoch) * f64::from(epochs - epoch.epoch);
+    eprintln!(
+        "epoch {}/{epochs}: loss {:.4}, {} ReLUs, validation {:.2} %, {} steps skipped, {:.0} s, {left:.0} s left",
+        epoch.epoch,
+        epoch.loss,
+        grouped(epoch.relus as u64),
+        epoch.validation,
+        epoch.skipped,
+        epoch.seconds,
+    );
+}
+
+/// `metrics.jsonl`, an epoch a line.
+struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Starts the file with the epochs that are done.
+    fn create(folder: &Path, done: &[Epoch]) -> Result<Self, TrainError> {
+        let path = folder.join("metrics.jsonl");
+        let file = File::create(&path).map_err(|e| TrainError::write(&path, e))?;
+        let mut metrics = Self { path, file };
+        done.iter().try_for_each(|epoch| metrics.write(epoch))?;
+        Ok(metrics)
+    }
+
+    fn write(&mut self, epoch: &Epoch) -> Result<(), TrainError> {
+        let line = serde_json::to_string(epoch).unwrap_or_default();
+        writeln!(self.file, "{line}").map_err(|e| TrainError::write(&self.path, e))
+    }
 }
 
 fn options(arguments: &Arguments) -> SearchOptions {

@@ -144,21 +144,8 @@ fn wide_resnet(data_set: DataSetKind, input: Shape) -> Network {
 }
 
 /// (channels, stride) of MobileNetV1's thirteen blocks, the plane ending at 2×2 for 32 pixels.
-const MOBILENET: [(u16, u16); 13] = [
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (1024, 2),
-    (1024, 1),
-];
+const MOBILENET: [(u16, u16); 13] =
+    [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)];
 
 fn mobilenet(data_set: DataSetKind, input: Shape) -> Network {
     let mut b = Builder::new("mobilenet", data_set, input, of(data_set));

@@ -212,7 +212,12 @@ impl Network {
                     match offset {
                         Offset::Normalisation(name) => norm(&mut all, name, out),
                         Offset::Bias => {
-                            all.push(Parameter { name: format!("{name}.bias"), shape: vec![out], role: Role::Bias, fan_in: geometry.fan_in() });
+                            all.push(Parameter {
+                                name: format!("{name}.bias"),
+                                shape: vec![out],
+                                role: Role::Bias,
+                                fan_in: geometry.fan_in(),
+                            });
                         }
                         Offset::None => {}
                     }

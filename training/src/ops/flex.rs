@@ -169,7 +169,8 @@ impl LayerKernels for Flex {
         let gradients = activation.backward(context.range, &values(&input), &values(&gradient), &mut out);
         // Straight through the threshold, weighted by softplus(a) = ln(1 + eᵃ).
         let softplus = |a: f32| a.max(0.0) + (-a.abs()).exp().ln_1p();
-        let auxiliary = values(&parts.auxiliary).iter().zip(&gradients.indicator).map(|(&a, g)| softplus(a) * (g + context.count_gradient));
+        let auxiliary = values(&parts.auxiliary);
+        let auxiliary = auxiliary.iter().zip(&gradients.indicator).map(|(&a, g)| softplus(a) * (g + context.count_gradient));
         let auxiliary: Vec<f32> = auxiliary.collect();
         let channels = shape[1];
         let parts = ActivationParts {
