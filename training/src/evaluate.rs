@@ -7,6 +7,7 @@ use halfnet_layers::{LANES, convolution, layout};
 
 use crate::data::{Augmentation, batch};
 use crate::error::TrainError;
+use crate::export::Replaced;
 
 /// Pictures that are run together.
 const CHUNK: usize = 256;
@@ -15,8 +16,8 @@ const CHUNK: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Evaluator {
     network: FloatNetwork,
-    /// For each layer with polynomials: which elements are ReLUs, and c2, c1, c0.
-    mixed: Vec<Option<(Vec<bool>, [Vec<f32>; 3])>>,
+    /// Of each layer with polynomials, c2 filled in.
+    mixed: Vec<Option<Replaced>>,
 }
 
 impl Evaluator {
@@ -39,7 +40,7 @@ impl Evaluator {
                         Mask::Elements(elements) => elements.clone(),
                     };
                     let c2 = if p.c2.is_empty() { vec![0.0; p.c1.len()] } else { p.c2.clone() };
-                    Some((relu, [c2, p.c1.clone(), p.c0.clone()]))
+                    Some(Replaced { relu, coefficients: [c2, p.c1.clone(), p.c0.clone()] })
                 }
                 _ => None,
             });
@@ -96,7 +97,7 @@ impl Evaluator {
     }
 }
 
-fn run_layer(layer: &FloatLayer, mixed: Option<&(Vec<bool>, [Vec<f32>; 3])>, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> {
+fn run_layer(layer: &FloatLayer, mixed: Option<&Replaced>, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> {
     let shape = layer.sum_shape();
     let mut sum = vec![0.0; blocks * shape.elements() * LANES];
     for (index, term) in layer.terms.iter().enumerate() {
@@ -116,7 +117,7 @@ fn run_layer(layer: &FloatLayer, mixed: Option<&(Vec<bool>, [Vec<f32>; 3])>, wir
         FloatStep::Activate { .. } => {
             let mut output = vec![0.0; sum.len()];
             match mixed {
-                Some((relu, [c2, c1, c0])) => Activation { relu, c2, c1, c0 }.forward(&sum, &mut output),
+                Some(Replaced { relu, coefficients: [c2, c1, c0] }) => Activation { relu, c2, c1, c0 }.forward(&sum, &mut output),
                 None => activation::relu(&sum, &mut output),
             }
             output

@@ -44,8 +44,10 @@ pub struct Trainer<'a> {
 /// Rates of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// Of weights and coefficients.
+    /// Of weights.
     pub weights: f32,
+    /// Of polynomials' coefficients.
+    pub coefficients: f32,
     /// Of auxiliary parameters; 0 freezes the masks.
     pub auxiliary: f32,
 }
@@ -85,7 +87,12 @@ impl<'a> Trainer<'a> {
         if rates.auxiliary > 0.0 {
             self.auxiliary_gradient = self.auxiliary_size(&leaves, &gradients);
         }
-        let weights = |name: &str| if is_auxiliary(name) { 0.0 } else { rates.weights };
+        let is_coefficient = |name: &str| [".c2", ".c1", ".c0"].iter().any(|part| name.ends_with(part));
+        let weights = |name: &str| match name {
+            name if is_auxiliary(name) => 0.0,
+            name if is_coefficient(name) => rates.coefficients,
+            _ => rates.weights,
+        };
         let outcome = if value.is_finite() {
             self.optimiser.step(&mut self.state, &leaves, &mut gradients, self.clip, weights)
         } else {

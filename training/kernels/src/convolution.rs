@@ -100,34 +100,61 @@ mod tests {
             .prop_filter("fits", |g| g.validate().is_ok())
     }
 
+    /// All three products at every level, against the definition.
+    fn check(g: &Convolution, blocks: usize) -> Result<(), TestCaseError> {
+        let (inputs, outputs) = (g.input.elements(), g.output().elements());
+        let weights = values(g.weights(), 1);
+        let input = values(blocks * inputs * LANES, 2);
+        let gradient = values(blocks * outputs * LANES, 3);
+        let mut expected = (vec![0.0; gradient.len()], vec![0.0; input.len()], vec![0.0; weights.len()]);
+        for (o, w, i) in products(g) {
+            for block in 0..blocks {
+                for lane in 0..LANES {
+                    let (o, i) = ((block * outputs + o) * LANES + lane, (block * inputs + i) * LANES + lane);
+                    expected.0[o] += weights[w] * input[i];
+                    expected.1[i] += weights[w] * gradient[o];
+                    expected.2[w] += gradient[o] * input[i];
+                }
+            }
+        }
+        for level in Level::available() {
+            let mut found = (vec![9.0; gradient.len()], vec![9.0; input.len()], vec![9.0; weights.len()]);
+            forward_at(level, g, &weights, &input, &mut found.0);
+            data_gradient_at(level, g, &weights, &gradient, &mut found.1);
+            correlate::run(level, g, &input, &gradient, &mut found.2);
+            prop_assert!(found.0 == expected.0, "forward {level:?}");
+            prop_assert!(found.1 == expected.1, "data gradient {level:?}");
+            prop_assert!(found.2 == expected.2, "weight gradient {level:?}");
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(150))]
         #[test]
         fn all_three_products_are_the_definition(g in geometry(), blocks in 1..4_usize) {
-            let (inputs, outputs) = (g.input.elements(), g.output().elements());
-            let weights = values(g.weights(), 1);
-            let input = values(blocks * inputs * LANES, 2);
-            let gradient = values(blocks * outputs * LANES, 3);
-            let mut expected = (vec![0.0; gradient.len()], vec![0.0; input.len()], vec![0.0; weights.len()]);
-            for (o, w, i) in products(&g) {
-                for block in 0..blocks {
-                    for lane in 0..LANES {
-                        let (o, i) = ((block * outputs + o) * LANES + lane, (block * inputs + i) * LANES + lane);
-                        expected.0[o] += weights[w] * input[i];
-                        expected.1[i] += weights[w] * gradient[o];
-                        expected.2[w] += gradient[o] * input[i];
-                    }
-                }
-            }
-            for level in Level::available() {
-                let mut found = (vec![9.0; gradient.len()], vec![9.0; input.len()], vec![9.0; weights.len()]);
-                forward_at(level, &g, &weights, &input, &mut found.0);
-                data_gradient_at(level, &g, &weights, &gradient, &mut found.1);
-                correlate::run(level, &g, &input, &gradient, &mut found.2);
-                prop_assert_eq!(&found.0, &expected.0, "forward {:?}", level);
-                prop_assert_eq!(&found.1, &expected.1, "data gradient {:?}", level);
-                prop_assert_eq!(&found.2, &expected.2, "weight gradient {:?}", level);
-            }
+            check(&g, blocks)?;
+        }
+    }
+
+    /// Sources that take several bands, and more pairs than a chunk.
+    #[test]
+    fn large_layers_are_the_definition() {
+        let base = Convolution {
+            input: Shape::new(40, 30, 34),
+            out_channels: 9,
+            kernel_height: 3,
+            kernel_width: 3,
+            stride: 1,
+            padding: 1,
+            groups: 1,
+        };
+        let strided = Convolution { stride: 2, ..base };
+        let plain = Convolution { kernel_height: 1, kernel_width: 1, padding: 0, ..base };
+        let wide = Convolution { input: Shape::new(9, 30, 34), out_channels: 40, ..base };
+        let apart = Convolution { stride: 3, kernel_height: 2, kernel_width: 2, padding: 0, ..base };
+        for g in [base, strided, plain, wide, apart] {
+            check(&g, 1).unwrap_or_else(|e| panic!("{g:?}: {e}"));
         }
     }
 }

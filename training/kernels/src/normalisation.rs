@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn moments_are_those_of_each_channel() {
-        let x: Vec<f32> = (0..2 * 2 * 3 * LANES).map(|i| if i / (3 * LANES) % 2 == 0 { 5.0 } else { (i % 2) as f32 }).collect();
+        let x: Vec<f32> = (0..2 * 2 * 3 * LANES).map(|i| if (i / (3 * LANES)).is_multiple_of(2) { 5.0 } else { (i % 2) as f32 }).collect();
         assert_eq!(moments(&x, 2, 3), [Moments { mean: 5.0, variance: 0.0 }, Moments { mean: 0.5, variance: 0.25 }]);
     }
 }

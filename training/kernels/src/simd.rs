@@ -1,6 +1,6 @@
 //! Sixteen floats as one value, on whatever vector registers the processor has.
 //!
-//! This file, [`mod@crate::convolution`]'s inner loops and the macro [`vectorised!`] are the crate's only unsafe code.
+//! This file with its macro `vectorised!`, and the inner loops in `tiles.rs` and `correlate.rs`, are the crate's only unsafe code.
 
 use crate::LANES;
 

@@ -6,83 +6,47 @@
 //! positions apart. The source is padded, so that no tap needs a test.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use halfnet_core::shape::Convolution;
 use rayon::prelude::*;
 
 use crate::LANES;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Lanes, Level, Portable};
+use crate::simd::Level;
+use crate::sizes::{Padded, Sizes};
+use crate::tiles::{self, TILE, View};
 
-/// Target channels of a tile.
-const TILE: usize = 4;
-/// Positions of a tile where registers are many.
-const WIDE: usize = 4;
-
-/// Zeros around a source plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Padded {
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) top: usize,
-    pub(crate) left: usize,
-    pub(crate) padded_height: usize,
-    pub(crate) padded_width: usize,
-}
-
-impl Padded {
-    /// Floats of a padded plane.
-    pub(crate) const fn plane(&self) -> usize {
-        self.padded_height * self.padded_width * LANES
-    }
-
-    /// Are there any zeros to add?
-    pub(crate) const fn is_plain(&self) -> bool {
-        self.height == self.padded_height && self.width == self.padded_width
-    }
-
-    /// Copies planes into the middle of zeros; `out` is resized.
-    pub(crate) fn fill(&self, planes: &[f32], out: &mut Vec<f32>) {
-        let (plane, line) = (self.height * self.width * LANES, self.width * LANES);
-        let count = planes.len() / plane;
-        out.clear();
-        out.resize(count * self.plane(), 0.0);
-        for (from, to) in planes.chunks_exact(plane).zip(out.chunks_exact_mut(self.plane())) {
-            for (y, row) in from.chunks_exact(line).enumerate() {
-                let start = ((self.top + y) * self.padded_width + self.left) * LANES;
-                to[start..start + line].copy_from_slice(row);
-            }
-        }
-    }
-}
+/// Floats of the source that all tiles pass over before the next are taken: they stay in the second cache.
+const BAND: usize = 320 << 10;
 
 /// Positions that share their taps.
-struct Phase {
+pub(crate) struct Phase {
     /// Offset of each tap in the padded source plane, for the phase's first position.
-    taps: Vec<usize>,
+    pub(crate) taps: Vec<usize>,
+    /// Source rows that one row's taps span.
+    span: usize,
     /// Which weight of a kernel each tap is.
     kernel: Vec<usize>,
     rows: usize,
-    columns: usize,
+    pub(crate) columns: usize,
     /// Offset of the first position in the target plane.
-    target: usize,
+    pub(crate) target: usize,
 }
 
 /// Everything about a sweep but the numbers.
 pub(crate) struct Sweep {
     groups: usize,
     /// Of a group.
-    sources: usize,
+    pub(crate) sources: usize,
     /// Of a group.
     targets: usize,
-    pub(crate) source: Padded,
+    source: Padded,
     /// Floats from a position's source to its neighbour's, and from a row's to the next.
-    source_step: usize,
-    source_row: usize,
-    target_plane: usize,
-    target_step: usize,
-    target_row: usize,
+    pub(crate) source_step: usize,
+    pub(crate) source_row: usize,
+    pub(crate) target_plane: usize,
+    pub(crate) target_step: usize,
+    pub(crate) target_row: usize,
     phases: Vec<Phase>,
     transposed: bool,
     kernel_size: usize,
@@ -96,7 +60,9 @@ impl Sweep {
         let line = source.padded_width;
         let taps = (0..sizes.kernel_height).flat_map(|ky| (0..sizes.kernel_width).map(move |kx| (ky * line + kx) * LANES));
         let kernel_size = sizes.kernel_height * sizes.kernel_width;
-        let phase = Phase { taps: taps.collect(), kernel: (0..kernel_size).collect(), rows: sizes.rows, columns: sizes.columns, target: 0 };
+        let span = sizes.kernel_height;
+        let phase =
+            Phase { taps: taps.collect(), span, kernel: (0..kernel_size).collect(), rows: sizes.rows, columns: sizes.columns, target: 0 };
         Self {
             groups: sizes.groups,
             sources: sizes.inputs,
@@ -150,9 +116,16 @@ impl Sweep {
         let mut phases = Vec::new();
         for (y, (rows, vertical)) in vertical.iter().enumerate() {
             for (x, (columns, horizontal)) in horizontal.iter().enumerate() {
-                let mut phase =
-                    Phase { taps: Vec::new(), kernel: Vec::new(), rows: *rows, columns: *columns, target: (y * sizes.width + x) * LANES };
+                let mut phase = Phase {
+                    taps: Vec::new(),
+                    span: 1,
+                    kernel: Vec::new(),
+                    rows: *rows,
+                    columns: *columns,
+                    target: (y * sizes.width + x) * LANES,
+                };
                 for &(ky, sy) in vertical {
+                    phase.span = phase.span.max(top.wrapping_add_signed(sy) + 1);
                     for &(kx, sx) in horizontal {
                         let at = |offset: usize, relative: isize| offset.wrapping_add_signed(relative);
                         phase.taps.push((at(top, sy) * line + at(left, sx)) * LANES);
@@ -195,9 +168,10 @@ impl Sweep {
             packed.par_chunks_mut(slice.max(1)).enumerate().for_each(|(index, slice)| {
                 let (group, first) = (index / tiles, index % tiles * tile);
                 let weights = &weights[group * per_group..(group + 1) * per_group];
-                for lane in 0..tile.min(self.targets - first) {
-                    let target = first + lane;
-                    for source in 0..self.sources {
+                let lanes = tile.min(self.targets - first);
+                for source in 0..self.sources {
+                    for lane in 0..lanes {
+                        let target = first + lane;
                         let kernel = if self.transposed { source * self.targets + target } else { target * self.sources + source } * size;
                         for (tap, &k) in phase.kernel.iter().enumerate() {
                             slice[(source * taps + tap) * tile + lane] = weights[kernel + k];
@@ -242,18 +216,20 @@ impl Sweep {
         jobs.into_par_iter().for_each(|(block, tiles, target)| {
             let planes = &source[block * source_block..(block + 1) * source_block];
             PADDED.with_borrow_mut(|scratch| {
-                let source = if self.source.is_plain() {
-                    planes
-                } else {
-                    self.source.fill(planes, scratch);
-                    &scratch[..]
-                };
-                let mut rest = target;
-                for tile in tiles {
-                    let (mine, others) =
-                        rest.split_at_mut((self.channels_before(tile + 1) - self.channels_before(tile)) * self.target_plane);
-                    rest = others;
-                    self.tile_planes(level, tile, source, &packed, mine);
+                for (phase, packed) in self.phases.iter().zip(&packed) {
+                    let row = self.groups * self.sources * self.source.padded_width * LANES;
+                    let step = self.source_row / (self.source.padded_width * LANES);
+                    let rows = ((BAND / row).saturating_sub(phase.span) / step + 1).min(phase.rows);
+                    for first in (0..phase.rows).step_by(rows) {
+                        let band = Band::new(self, phase, first..(first + rows).min(phase.rows), planes, scratch);
+                        let mut rest = &mut *target;
+                        for tile in tiles.clone() {
+                            let channels = self.channels_before(tile + 1) - self.channels_before(tile);
+                            let (mine, others) = rest.split_at_mut(channels * self.target_plane);
+                            rest = others;
+                            self.tile_rows(level, tile, &band, packed, mine);
+                        }
+                    }
                 }
             });
         });
@@ -266,186 +242,45 @@ impl Sweep {
         tile / per_group * self.targets + if within > self.targets { self.targets } else { within }
     }
 
-    /// All positions of a tile's channels.
-    fn tile_planes(&self, level: Level, tile: usize, source: &[f32], packed: &[Vec<f32>], target: &mut [f32]) {
-        let per_group = self.targets.div_ceil(self.tile());
-        let group = tile / per_group;
-        let source = &source[group * self.sources * self.source.plane()..(group + 1) * self.sources * self.source.plane()];
-        for (phase, packed) in self.phases.iter().zip(packed) {
-            let slice = self.sources * phase.taps.len() * self.tile();
-            let weights = &packed[tile * slice..(tile + 1) * slice];
-            // Every address that the loops below reach, checked once.
-            let furthest = (phase.rows - 1) * self.source_row + (phase.columns - 1) * self.source_step;
-            assert!(phase.taps.iter().all(|tap| tap + furthest + LANES <= self.source.plane()), "a tap outside its plane");
-            let last = phase.target + (phase.rows - 1) * self.target_row + (phase.columns - 1) * self.target_step;
-            assert!(last + LANES <= self.target_plane, "a position outside its plane");
-            let view = View { sweep: self, phase, source, weights, target: &mut *target };
-            // SAFETY: the processor has the level's instructions, and the addresses lie inside, as asserted above.
-            unsafe {
-                match (level, self.tile()) {
-                    #[cfg(target_arch = "x86_64")]
-                    (Level::Avx512, 1) => avx512::<1>(view),
-                    #[cfg(target_arch = "x86_64")]
-                    (Level::Avx512, _) => avx512::<TILE>(view),
-                    #[cfg(target_arch = "x86_64")]
-                    (Level::Avx2, 1) => avx2::<1>(view),
-                    #[cfg(target_arch = "x86_64")]
-                    (Level::Avx2, _) => avx2::<TILE>(view),
-                    (Level::Portable, 1) => positions::<Portable, 1>(view),
-                    (Level::Portable, _) => positions::<Portable, TILE>(view),
-                }
-            }
-        }
+    /// A band's positions of a tile's channels.
+    fn tile_rows(&self, level: Level, tile: usize, band: &Band<'_>, packed: &[f32], target: &mut [f32]) {
+        let (phase, group) = (band.phase, tile / self.targets.div_ceil(self.tile()));
+        let first = group * self.sources * band.plane;
+        let source = &band.source[first..];
+        let slice = self.sources * phase.taps.len() * self.tile();
+        let weights = &packed[tile * slice..(tile + 1) * slice];
+        // Every address that the loops below reach, checked once.
+        let furthest = (band.rows.len() - 1) * self.source_row + (phase.columns - 1) * self.source_step;
+        let reach = phase.taps.iter().max().map_or(0, |tap| (self.sources - 1) * band.plane + tap + furthest + LANES);
+        assert!(reach <= source.len(), "a tap outside its planes");
+        let last = phase.target + (band.rows.end - 1) * self.target_row + (phase.columns - 1) * self.target_step;
+        assert!(last + LANES <= self.target_plane, "a position outside its plane");
+        let view = View { sweep: self, band, source, weights, target };
+        // SAFETY: the processor has the level's instructions, and the addresses lie inside, as asserted above.
+        unsafe { tiles::run(level, self.tile(), view) };
     }
 }
 
-/// One tile's part in a phase.
-struct View<'a> {
-    sweep: &'a Sweep,
-    phase: &'a Phase,
+/// Some rows of a phase, and the source rows that they read.
+pub(crate) struct Band<'a> {
+    pub(crate) phase: &'a Phase,
+    pub(crate) rows: Range<usize>,
+    /// Starts at the first of these rows.
     source: &'a [f32],
-    weights: &'a [f32],
-    target: &'a mut [f32],
+    /// Floats from a channel to the next.
+    pub(crate) plane: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-unsafe fn avx512<const T: usize>(view: View<'_>) {
-    // SAFETY: the caller's.
-    unsafe { positions::<Avx512, T>(view) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const T: usize>(view: View<'_>) {
-    // SAFETY: the caller's.
-    unsafe { positions::<Avx2, T>(view) }
-}
-
-/// Goes over rows and columns.
-///
-/// # Safety
-/// The level's instructions are there, and every tap of every position lies inside its plane, in source and target.
-#[inline(always)]
-unsafe fn positions<L: Lanes, const T: usize>(view: View<'_>) {
-    let View { sweep, phase, source, weights, target } = view;
-    let channels = target.len() / sweep.target_plane;
-    for row in 0..phase.rows {
-        let from = row * sweep.source_row;
-        let to = phase.target + row * sweep.target_row;
-        let mut column = 0;
-        // SAFETY: the caller's.
-        unsafe {
-            if L::WIDE {
-                while column + WIDE <= phase.columns {
-                    tile::<L, T, WIDE>(sweep, phase, source, weights, target, channels, (from, to), column);
-                    column += WIDE;
-                }
-                if column + 2 <= phase.columns {
-                    tile::<L, T, 2>(sweep, phase, source, weights, target, channels, (from, to), column);
-                    column += 2;
-                }
-            }
-            while column < phase.columns {
-                tile::<L, T, 1>(sweep, phase, source, weights, target, channels, (from, to), column);
-                column += 1;
-            }
+impl<'a> Band<'a> {
+    fn new(sweep: &Sweep, phase: &'a Phase, rows: Range<usize>, planes: &'a [f32], scratch: &'a mut Vec<f32>) -> Self {
+        let line = sweep.source.padded_width * LANES;
+        let from = rows.start * sweep.source_row / line;
+        if sweep.source.is_plain() {
+            let source = planes.get(from * line..).unwrap_or_default();
+            return Self { phase, rows, source, plane: sweep.source.plane() };
         }
-    }
-}
-
-/// T channels of X neighbouring positions.
-///
-/// # Safety
-/// As [`positions`].
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "an inner loop whose parts are all in registers")]
-unsafe fn tile<L: Lanes, const T: usize, const X: usize>(
-    sweep: &Sweep,
-    phase: &Phase,
-    source: &[f32],
-    weights: &[f32],
-    target: &mut [f32],
-    channels: usize,
-    (from, to): (usize, usize),
-    column: usize,
-) {
-    let (step, plane) = (sweep.source_step, sweep.source.plane());
-    // SAFETY: the caller's; weights hold T floats for each channel and tap.
-    unsafe {
-        let mut sums = [[L::zero(); X]; T];
-        let mut weight = weights.as_ptr();
-        let mut base = source.as_ptr().wrapping_add(from + column * step);
-        for _ in 0..sweep.sources {
-            for &tap in &phase.taps {
-                let at = base.add(tap);
-                let mut values = [L::zero(); X];
-                for (x, value) in values.iter_mut().enumerate() {
-                    *value = L::load(at.add(x * step));
-                }
-                for (t, sums) in sums.iter_mut().enumerate() {
-                    let factor = L::splat(weight.add(t));
-                    for x in 0..X {
-                        sums[x] = factor.multiply_add(values[x], sums[x]);
-                    }
-                }
-                weight = weight.add(T);
-            }
-            base = base.wrapping_add(plane);
-        }
-        let out = target.as_mut_ptr().add(to + column * sweep.target_step);
-        for (t, sums) in sums.iter().enumerate() {
-            if t < channels {
-                for (x, sum) in sums.iter().enumerate() {
-                    sum.store(out.add(t * sweep.target_plane + x * sweep.target_step));
-                }
-            }
-        }
-    }
-}
-
-/// A geometry's sizes, channels by group.
-pub(crate) struct Sizes {
-    pub(crate) groups: usize,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) kernel_height: usize,
-    pub(crate) kernel_width: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-}
-
-impl Sizes {
-    pub(crate) fn of(geometry: &Convolution) -> Self {
-        let output = geometry.output();
-        let groups = usize::from(geometry.groups);
-        Self {
-            groups,
-            inputs: usize::from(geometry.input.channels) / groups,
-            outputs: usize::from(geometry.out_channels) / groups,
-            height: usize::from(geometry.input.height),
-            width: usize::from(geometry.input.width),
-            rows: usize::from(output.height),
-            columns: usize::from(output.width),
-            kernel_height: usize::from(geometry.kernel_height),
-            kernel_width: usize::from(geometry.kernel_width),
-            stride: usize::from(geometry.stride),
-            padding: usize::from(geometry.padding),
-        }
-    }
-
-    pub(crate) const fn padded_input(&self) -> Padded {
-        Padded {
-            height: self.height,
-            width: self.width,
-            top: self.padding,
-            left: self.padding,
-            padded_height: self.height + 2 * self.padding,
-            padded_width: self.width + 2 * self.padding,
-        }
+        let count = ((rows.len() - 1) * sweep.source_row / line + phase.span).min(sweep.source.padded_height.saturating_sub(from));
+        sweep.source.rows(planes, from, count, scratch);
+        Self { phase, rows, source: scratch, plane: count * line }
     }
 }

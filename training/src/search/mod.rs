@@ -7,8 +7,8 @@
 //! Each element has an auxiliary parameter a; it is a ReLU while a is above the hysteresis' threshold. The gradient of a is that of
 //! its indicator times softplus(a), plus a pressure while there are more ReLUs than the budget. What differs from AutoReP by default,
 //! all of it options: the pressure follows the pace that the budget needs instead of being a constant λ ([`Pressure::Paced`]); c2
-//! starts at a tenth of the fit; polynomials' arguments beyond a limit cost; gradients are clipped; normalisations are measured anew
-//! and frozen for the last epochs.
+//! starts at a tenth of the fit, and coefficients are trained slowly while masks change; polynomials' arguments beyond a limit cost;
+//! gradients are clipped; normalisations are measured anew and frozen for the last epochs.
 
 pub mod checkpoint;
 mod options;
@@ -209,8 +209,10 @@ impl<'a> Search<'a> {
         let range = RangePenalty { limit: options.range_limit, weight: options.range_weight };
         let progress = self.step as f32 / total as f32;
         let warm = (0.1 + 0.9 * progress / 0.05).min(1.0);
+        let rate = options.rate * warm * cosine(progress, 0.01);
         let rates = Rates {
-            weights: options.rate * warm * cosine(progress, 0.01),
+            weights: rate,
+            coefficients: if searching { rate * options.coefficient_part } else { rate },
             auxiliary: if searching { options.auxiliary_rate } else { 0.0 },
         };
         let count_gradient = if searching { self.pressure() } else { 0.0 };

@@ -29,6 +29,8 @@ pub struct SearchOptions {
     pub seed: u64,
     /// Adam's rate for weights and coefficients.
     pub rate: f32,
+    /// Part of that rate that coefficients get while masks change.
+    pub coefficient_part: f32,
     /// Adam's rate for auxiliary parameters.
     pub auxiliary_rate: f32,
     /// Hysteresis.
@@ -66,6 +68,7 @@ impl Default for SearchOptions {
             batch: 128,
             seed: 1,
             rate: 1e-3,
+            coefficient_part: 0.1,
             auxiliary_rate: 5e-3,
             threshold: 0.003,
             pressure: Pressure::Paced,
@@ -74,7 +77,7 @@ impl Default for SearchOptions {
             shrink: 0.1,
             fit_batches: 20,
             range_limit: 6.0,
-            range_weight: 1.0,
+            range_weight: 10.0,
             clip: 1.0,
             distil: true,
             validation: 5000,
