@@ -1,6 +1,6 @@
 //! DaPa: the polynomial that fits ReLU best in the mean square under a normal distribution of its argument (AutoReP, Eq. 13).
 //!
-//! With P = Φ(μ/σ) and p = φ(μ/σ), E[ReLU] = μP + σp and the regression of ReLU on z has the slope P; on z² beside it, c2 = p / 2σ.
+//! With P = Φ(μ/σ) and p = φ(μ/σ), E(ReLU) = μP + σp and the regression of ReLU on z has the slope P; on z² beside it, c2 = p / 2σ.
 
 use std::f64::consts::{PI, SQRT_2};
 

@@ -15,6 +15,10 @@ use crate::state::State;
 
 /// Steps in a row without a finite gradient that end a run.
 const MOST_LOST: u32 = 20;
+/// A loss so many times the usual one is a picture that ran out of the polynomials' range: its gradient says nothing.
+const OUTLIER: f32 = 10.0;
+/// Outliers in a row after which the usual loss is taken to be another.
+const MOST_OUTLIERS: u32 = 5;
 
 /// Everything that changes in training.
 #[derive(Debug)]
@@ -33,8 +37,10 @@ pub struct Trainer<'a> {
     pub device: Device,
     /// Gradients of weights are scaled down to this norm.
     pub clip: Option<f32>,
-    /// Steps, since the last with a finite gradient.
+    /// Steps skipped since the last that was not.
     pub(crate) lost: u32,
+    /// The usual loss: an average that fades.
+    pub(crate) usual: Option<f32>,
     /// Steps that were skipped in all.
     pub skipped: u64,
     /// Root mean square of the auxiliary parameters' last gradient.
@@ -65,16 +71,18 @@ impl<'a> Trainer<'a> {
             device,
             clip: None,
             lost: 0,
+            usual: None,
             skipped: 0,
             auxiliary_gradient: 0.0,
         }
     }
 
-    /// One step; returns the loss. A step whose gradient is not finite changes nothing.
+    /// One step; returns the loss, or nothing where the step was skipped: its gradient is not finite, or its loss many times the
+    /// usual one.
     ///
     /// # Errors
     /// Many steps in a row had no finite gradient.
-    pub fn step(&mut self, batch: Batch, options: &PassOptions, rates: Rates) -> Result<f32, TrainError> {
+    pub fn step(&mut self, batch: Batch, options: &PassOptions, rates: Rates) -> Result<Option<f32>, TrainError> {
         let teacher = self.teacher.map(|teacher| teacher.logits(batch.pixels.clone()));
         let leaves = forward::leaves(&self.state);
         let input = forward::pictures(self.network, &batch, &self.device);
@@ -93,7 +101,8 @@ impl<'a> Trainer<'a> {
             name if is_coefficient(name) => rates.coefficients,
             _ => rates.weights,
         };
-        let outcome = if value.is_finite() {
+        let outlier = self.lost < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > OUTLIER * usual.max(1.0));
+        let outcome = if value.is_finite() && !outlier {
             self.optimiser.step(&mut self.state, &leaves, &mut gradients, self.clip, weights)
         } else {
             Outcome::NotFinite
@@ -104,16 +113,17 @@ impl<'a> Trainer<'a> {
             if self.lost >= MOST_LOST {
                 return Err(TrainError::Diverged { step: self.optimiser.steps, steps: self.lost, loss: value });
             }
-            return Ok(value);
+            return Ok(None);
         }
         self.lost = 0;
+        self.usual = Some(self.usual.map_or(value, |usual| usual + 0.02 * (value - usual)));
         let auxiliary = |name: &str| if is_auxiliary(name) { rates.auxiliary } else { 0.0 };
         if rates.auxiliary > 0.0 {
             self.auxiliary.step(&mut self.state, &leaves, &mut gradients, None, auxiliary);
         }
         pass.update_running(&mut self.state);
         self.state.measure(&pass.arguments);
-        Ok(value)
+        Ok(Some(value))
     }
 
     fn auxiliary_size(

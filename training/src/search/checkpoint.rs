@@ -21,7 +21,8 @@ struct Progress {
     network: String,
     options: SearchOptions,
     step: u64,
-    losses: u64,
+    losses: (u64, u64),
+    usual: Option<u32>,
     optimiser_steps: u64,
     auxiliary_steps: u64,
     pressure: Option<u32>,
@@ -73,7 +74,8 @@ impl Search<'_> {
             network: self.network.name.clone(),
             options: self.options.clone(),
             step: self.step,
-            losses: self.losses.to_bits(),
+            losses: (self.losses.0.to_bits(), self.losses.1),
+            usual: self.trainer.usual.map(f32::to_bits),
             optimiser_steps: self.trainer.optimiser.steps,
             auxiliary_steps: self.trainer.auxiliary.steps,
             pressure: self.pace.pressure.map(f32::to_bits),
@@ -140,8 +142,9 @@ impl Search<'_> {
         (trainer.optimiser.steps, trainer.auxiliary.steps) = (progress.optimiser_steps, progress.auxiliary_steps);
         trainer.auxiliary_gradient = f32::from_bits(progress.auxiliary_gradient);
         (trainer.lost, trainer.skipped) = (progress.lost, progress.skipped);
+        trainer.usual = progress.usual.map(f32::from_bits);
         self.pace.pressure = progress.pressure.map(f32::from_bits);
-        (self.step, self.losses) = (progress.step, f64::from_bits(progress.losses));
+        (self.step, self.losses) = (progress.step, (f64::from_bits(progress.losses.0), progress.losses.1));
         (self.epochs, self.before) = (progress.epochs, progress.seconds);
         self.started = std::time::Instant::now();
         Ok(())

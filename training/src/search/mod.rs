@@ -41,13 +41,13 @@ use pace::Pace;
 pub struct Epoch {
     /// From 1.
     pub epoch: u32,
-    /// Mean loss of its steps.
+    /// Mean loss of the steps that were not skipped.
     pub loss: f32,
     /// ReLUs at its end.
     pub relus: usize,
     /// Accuracy on the validation pictures, in percent.
     pub validation: f64,
-    /// Steps skipped so far, because their gradient was not finite.
+    /// Steps skipped so far: the gradient was not finite, or the loss many times the usual one.
     pub skipped: u64,
     /// Seconds since the start.
     pub seconds: f64,
@@ -77,8 +77,8 @@ pub struct Search<'a> {
     pace: Pace,
     /// Steps taken.
     step: u64,
-    /// Sum of the epoch's losses.
-    losses: f64,
+    /// Sum of the epoch's losses, and how many there were.
+    losses: (f64, u64),
     epochs: Vec<Epoch>,
     started: Instant,
     /// Seconds that were spent before a checkpoint was read.
@@ -131,7 +131,7 @@ impl<'a> Search<'a> {
             trainer,
             pace,
             step: 0,
-            losses: 0.0,
+            losses: (0.0, 0),
             epochs: Vec::new(),
             started: Instant::now(),
             before: 0.0,
@@ -226,7 +226,10 @@ impl<'a> Search<'a> {
         let pictures = batch(self.set, &self.network.normalisation, &order[index * size..(index + 1) * size], augmentation, keys);
         self.order = Some((epoch, order));
         let pass = PassOptions { frozen_moments, measure_arguments: false, range, count_gradient };
-        self.losses += f64::from(self.trainer.step(pictures, &pass, rates)?);
+        if let Some(loss) = self.trainer.step(pictures, &pass, rates)? {
+            self.losses.0 += f64::from(loss);
+            self.losses.1 += 1;
+        }
         self.step += 1;
         if !self.step.is_multiple_of(batches) {
             return Ok(None);
@@ -237,13 +240,13 @@ impl<'a> Search<'a> {
         let validation = self.trainer.evaluator(self.options.degree)?.accuracy(self.set, &self.parts.validation);
         let found = Epoch {
             epoch: epoch as u32 + 1,
-            loss: (self.losses / batches as f64) as f32,
+            loss: (self.losses.0 / self.losses.1.max(1) as f64) as f32,
             relus: self.trainer.state.relus(self.network),
             validation,
             skipped: self.trainer.skipped,
             seconds: self.before + self.started.elapsed().as_secs_f64(),
         };
-        self.losses = 0.0;
+        self.losses = (0.0, 0);
         self.epochs.push(found.clone());
         Ok(Some(found))
     }
