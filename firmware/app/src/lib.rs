@@ -13,6 +13,7 @@
 //! | `tcp` | the same over Ethernet, with the feature `tcp` |
 //! | [`frames`] | how do bytes become frames, within the memory that the plan states |
 //! | [`party`] | the handshake, the burn, the session: one inference |
+//! | [`serve`] | what does a board do from its start on |
 //! | [`fault`] | why one ended early, in a number that never changes its meaning |
 //!
 //! A board is provisioned with `halfnet-core`'s [`Board`](halfnet_core::board::Board), lends memory and a [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
@@ -34,5 +35,8 @@ pub mod memory;
 pub mod model;
 pub mod nonce;
 pub mod party;
+#[cfg(feature = "selftest")]
+pub mod selftest;
+pub mod serve;
 #[cfg(any(feature = "tcp", test))]
 pub mod tcp;

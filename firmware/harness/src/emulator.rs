@@ -35,6 +35,9 @@ pub(crate) fn forwarded(address: SocketAddr) -> Vec<String> {
 /// What the board's network is called in the emulator's monitor.
 pub(crate) const NETWORK: &str = "cable";
 
+/// ELF's number of RISC-V.
+const RISC_V: u8 = 243;
+
 /// A program that runs.
 pub(crate) struct Emulator {
     process: Child,
@@ -56,8 +59,14 @@ impl Emulator {
         let bytes = std::fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
         let table = Table::parse(&bytes)?.with_context(|| format!("{} has no log strings", elf.display()))?;
         let elf = std::path::absolute(elf)?;
-        let mut process = Command::new("qemu-system-arm")
-            .args(["-M", machine, "-display", "none", "-semihosting-config", "enable=on,target=native"])
+        // There is one machine for RISC-V; `machine` is for Arm.
+        let (program, package, machine): (_, _, &[&str]) = match bytes.get(18) {
+            Some(&RISC_V) => ("qemu-system-riscv32", "qemu-system-misc", &["-M", "virt", "-bios", "none"]),
+            _ => ("qemu-system-arm", "qemu-system-arm", &["-M", machine]),
+        };
+        let mut process = Command::new(program)
+            .args(machine)
+            .args(["-display", "none", "-semihosting-config", "enable=on,target=native"])
             .args(arguments)
             .arg("-kernel")
             .arg(elf)
@@ -67,7 +76,7 @@ impl Emulator {
             // It remarks on every packet that finds the cable out.
             .stderr(std::fs::File::create(folder.join("emulator.log"))?)
             .spawn()
-            .context("cannot start qemu-system-arm: install Debian's qemu-system-arm")?;
+            .with_context(|| format!("cannot start {program}: install Debian's {package}"))?;
         let stdout = process.stdout.take().context("the emulator has no standard output")?;
         let (sender, lines) = channel();
         let reader = std::thread::spawn(move || {
