@@ -9,7 +9,8 @@
 //! | `HALFNET_TIMEOUT` | optional: milliseconds after which a silent peer is gone; 30000 |
 //! | `HALFNET_ROUNDS` | optional: how many times every picture is asked, where that ends; once |
 //!
-//! The seed of `test` is in the repository: it is for checks that a board builds, and no P1 is paired with it.
+//! With `test`, the frames of the known answer's P1 are what `HALFNET_REPLAY` names while the board is compiled, unless it is set. The seed
+//! of `test` is in the repository: it is for checks that a board builds, and no P1 is paired with it.
 //!
 //! The board includes `$OUT_DIR/provisioned.rs`: `BLOB`, `TEST_SEED`, `TIMEOUT`, `ROUNDS`, the sizes of the memory that the plan asks for,
 //! and `memory()`, which lends it.
@@ -20,8 +21,9 @@ use std::{env, fs};
 
 use halfnet_core::board::{Board, Body};
 use halfnet_core::model::blob::{ENVELOPE_BYTES, Kind, encode_body, seal};
+use halfnet_core::wire::message::{Acknowledge, Code, Hello, header};
 use halfnet_firmware::memory::Needs;
-use halfnet_vectors::{REPLAY_SHARED, Vector, read};
+use halfnet_vectors::{REPLAY_SHARED, Replay, Vector, read};
 
 /// Where cargo wants what a build script makes.
 fn out() -> PathBuf {
@@ -44,13 +46,18 @@ pub fn memory_x() {
 /// # Panics
 /// `HALFNET_BOARD` is not set, or names no material that a board can use; a test seed is given for material that is no test's.
 pub fn material() {
-    for name in ["HALFNET_BOARD", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS"] {
+    for name in ["HALFNET_BOARD", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS", "HALFNET_REPLAY"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     let path = env::var_os("HALFNET_BOARD").expect("HALFNET_BOARD names the blob that `halfnet provision` makes");
     let blob = if path == "test" { test_blob() } else { read_blob(Path::new(&path)) };
     let board = Board::decode(&blob).unwrap_or_else(|e| panic!("HALFNET_BOARD: {e}"));
     assert!(board.pictures().len() > 0, "HALFNET_BOARD: no picture to ask: provision with --pictures");
+    if path == "test" && env::var_os("HALFNET_REPLAY").is_none() {
+        let peer = out().join("peer");
+        fs::write(&peer, test_peer(&board)).expect("the peer's frames are written");
+        println!("cargo:rustc-env=HALFNET_REPLAY={}", peer.display());
+    }
     let test_seed = env::var("HALFNET_TEST_SEED").ok().map(|hex| {
         assert!(board.test, "HALFNET_TEST_SEED: this material was dealt with entropy, and nonces of its own are drawn for it");
         bytes(&hex).expect("HALFNET_TEST_SEED: pairs of hexadecimal digits")
@@ -69,13 +76,18 @@ fn read_blob(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|e| panic!("HALFNET_BOARD: {e}"))
 }
 
-/// The board of a known answer.
-fn test_blob() -> Vec<u8> {
+/// A known answer of a whole inference.
+fn known_answer() -> Replay<'static> {
     let replay = read(REPLAY_SHARED).find_map(|vector| match vector {
         Ok(Vector::Replay(replay)) => Some(replay),
         _ => None,
     });
-    let replay = replay.expect("there is a known answer of a whole inference");
+    replay.expect("there is a known answer of a whole inference")
+}
+
+/// The board of a known answer.
+fn test_blob() -> Vec<u8> {
+    let replay = known_answer();
     let body = Body {
         pairing: replay.pairing,
         provisioning: replay.provisioning,
@@ -89,6 +101,15 @@ fn test_blob() -> Vec<u8> {
     let (mut encoded, mut sealed) = (vec![0; room], vec![0; ENVELOPE_BYTES + room]);
     let body = encode_body(&body, &mut encoded).expect("there is room");
     seal(Kind::Board, body, &mut sealed).expect("there is room").to_vec()
+}
+
+/// What the known answer's P1 sent, the handshake in front.
+fn test_peer(board: &Board<'_>) -> Vec<u8> {
+    let Replay { deal, counter, received, .. } = known_answer();
+    let hello = Hello { agreement: board.agreement, deal, nonce: [0; 16], request: [0; 16], counter }.encode();
+    let acknowledge = Acknowledge { counter, session: [0; 16] }.encode();
+    let head = |code, payload: &[u8]| header(code, 0, payload.len() as u32).encode();
+    [&head(Code::Hello, &hello)[..], &hello, &head(Code::Acknowledge, &acknowledge), &acknowledge, received].concat()
 }
 
 /// Bytes of hexadecimal digits.
