@@ -83,6 +83,14 @@ pub(crate) const ALL: &[Step] = &[
         commands: || vec![neon()],
         runs_tests: true,
     },
+    Step {
+        // The training program itself takes a quarter of an hour to build: `cargo test --release` in its folder.
+        name: "layers",
+        what: "the lints and tests of what networks are trained with, exactly against its definition",
+        needs: &[Need::Component("rustfmt"), Need::Component("clippy")],
+        commands: layers,
+        runs_tests: true,
+    },
     crate::firmware::TEST,
     crate::firmware::BOARDS,
     crate::firmware::DEMO,
@@ -129,6 +137,20 @@ fn test() -> Command {
     } else {
         cargo(&["test", "--workspace", "--tests", "--no-fail-fast"])
     }
+}
+
+fn layers() -> Vec<Command> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../training");
+    let within = |arguments: &[&str]| {
+        let mut command = cargo(arguments);
+        command.current_dir(&folder);
+        command
+    };
+    vec![
+        within(&["fmt", "--all", "--check"]),
+        within(&["clippy", "--release", "--package", "halfnet-layers", "--all-targets", "--", "-D", "warnings"]),
+        within(&["test", "--release", "--package", "halfnet-layers", "--no-fail-fast"]),
+    ]
 }
 
 fn neon() -> Command {
