@@ -67,7 +67,7 @@ pub(crate) struct Run {
     pub(crate) passed: Passed,
     /// Exchanges of the last picture, as the board counts them.
     pub(crate) rounds: u64,
-    memory: String,
+    pub(crate) memory: String,
     seconds: f64,
 }
 

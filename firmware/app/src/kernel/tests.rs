@@ -65,7 +65,7 @@ proptest! {
     fn blocks_are_the_portable_loop(
         groups in 1_u16..4, group_channels in 1_u16..8, group_out in 1_u16..5, height in 1_u16..9, width in 1_u16..15,
         kernel_height in 1_u16..6, kernel_width in 1_u16..9, stride in 1_u16..5, padding in 0_u16..4,
-        seed in any::<u64>(), cut in any::<(u16, u16)>(), share in any::<u8>(), kinds in 0..6_u8,
+        seed in any::<u64>(), cut in any::<(u16, u16)>(), share in any::<u8>(), kinds in 0..5_u8,
     ) {
         let geometry = Convolution {
             input: Shape::new(groups * group_channels, height, width),
@@ -79,11 +79,14 @@ proptest! {
         let tile = if cut.0 % 2 == 0 { 0..elements } else { ends[0].min(ends[1])..ends[0].max(ends[1]) };
         let narrow: Vec<u16> = words(seed, geometry.input.elements());
         let wide: Vec<u32> = words(seed, geometry.input.elements());
-        let input = if kinds % 2 == 0 { Words::U16(&narrow) } else { Words::U32(&wide) };
-        match kinds / 2 {
-            0 => compare::<u16>(&geometry, input, seed, tile, share),
-            1 => compare::<u32>(&geometry, input, seed, tile, share),
-            _ => compare::<u64>(&geometry, input, seed, tile, share),
+        // No wire is wider than the sums that read it.
+        let (narrow, wide) = (Words::U16(&narrow), Words::U32(&wide));
+        match kinds {
+            0 => compare::<u16>(&geometry, narrow, seed, tile, share),
+            1 => compare::<u32>(&geometry, narrow, seed, tile, share),
+            2 => compare::<u32>(&geometry, wide, seed, tile, share),
+            3 => compare::<u64>(&geometry, narrow, seed, tile, share),
+            _ => compare::<u64>(&geometry, wide, seed, tile, share),
         }
     }
 }
