@@ -35,7 +35,7 @@ pub(super) fn table(text: &mut String, work: &Path) -> Result<()> {
             writeln!(text, "| {name} | {} | {} |", grouped(both[0]), grouped(both[1]))?;
         }
     }
-    writeln!(text, "| others | {} | {} |", grouped(rest[0]), grouped(rest[1]))?;
+    writeln!(text, "| crates below 1 KB | {} | {} |", grouped(rest[0]), grouped(rest[1]))?;
     writeln!(text, "| **all, without the material** | **{}** | **{}** |\n", grouped(all[0]), grouped(all[1]))?;
     Ok(())
 }
@@ -74,6 +74,6 @@ fn crate_of(name: &str) -> String {
     let path = path.strip_prefix("dyn ").or_else(|| path.strip_prefix("mut ")).unwrap_or(path);
     match path.split_once("::") {
         Some((first, _)) if first.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => first.to_owned(),
-        _ => "others".into(),
+        _ => "instances of generic functions".into(),
     }
 }
