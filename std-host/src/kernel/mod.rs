@@ -31,13 +31,16 @@
 mod bits;
 #[cfg(target_arch = "x86_64")]
 mod bits_x86;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "kernels in digits are those of x86"))]
 mod block;
 mod choice;
 mod direct;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "kernels in digits are those of x86"))]
 mod layout;
 mod limit;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "kernels in digits are those of x86"))]
 mod packed;
 mod panels;
 mod portable;
