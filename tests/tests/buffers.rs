@@ -38,14 +38,14 @@ fn connection() -> [TcpStream; 2] {
 }
 
 fn party<H: Half, M: ModelHalf>(parts: Parts<'_, '_, H, M>, stream: TcpStream, masked: &[u8], output: &mut Vec<u8>) {
-    let (role, layers) = (H::ROLE, parts.plan.header.layers);
+    let layers = parts.plan.header.layers;
     let mut session = Session::new(parts).unwrap();
     session.provide_masked(masked).unwrap();
     let mut reactor = Reactor::new().unwrap();
     let mut link = Link::new(&mut reactor, mio::net::TcpStream::from_std(stream), "the peer").unwrap();
     let limits = Limits { timeout: Duration::from_secs(20) };
     let mut trace = Trace::new(layers);
-    drive(&mut session, role, None::<&mut &[i32]>, &mut link, &mut reactor, &limits, &mut trace).unwrap();
+    drive(&mut session, None::<&mut &[i32]>, &mut link, &mut reactor, &limits, &mut trace).unwrap();
     output.resize(4096, 0);
     let length = session.output_share(output).unwrap();
     output.truncate(length);

@@ -93,6 +93,16 @@ impl<S: Keystream> Half for SeedHalf<S> {
     }
 }
 
+/// P0's share of the c2 of a layer's channel.
+///
+/// # Errors
+/// The stream ends before.
+pub fn quadratic_share<S: Keystream>(model: &Key, layer: u16, channel: u16) -> Result<u64, MaterialError> {
+    let mut word = [0_u64];
+    S::open(model, tensor_kind(layer, QUADRATIC)).fill_words(u64::from(channel), &mut word)?;
+    Ok(word[0])
+}
+
 /// P0's weight shares, regenerated channel by channel into memory that the caller lends.
 pub struct SeedModel<'m> {
     key: Key,
@@ -154,9 +164,7 @@ impl ModelHalf for SeedModel<'_> {
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
-        let mut word = [0_u64];
-        Stream::new(&self.key, tensor_kind(layer, QUADRATIC)).fill_words(u64::from(channel), &mut word)?;
-        Ok(word[0])
+        quadratic_share::<Stream>(&self.key, layer, channel)
     }
 }
 

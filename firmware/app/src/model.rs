@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
-use halfnet_core::party::seed::{QUADRATIC, tensor_kind};
+use halfnet_core::party::seed::{quadratic_share, tensor_kind};
 use halfnet_core::prg::{Key, Keystream};
 use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::Convolution;
@@ -72,9 +72,6 @@ impl ModelHalf for BoardModel<'_> {
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
-        let Some(SharedModel { key, .. }) = &self.0 else { return Ok(0) };
-        let mut word = [0_u64];
-        Generator::open(key, tensor_kind(layer, QUADRATIC)).fill_words(u64::from(channel), &mut word)?;
-        Ok(word[0])
+        self.0.as_ref().map_or(Ok(0), |SharedModel { key, .. }| quadratic_share::<Generator>(key, layer, channel))
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const MACHINE: &str = "mps2-an500";
 const PORT: u16 = 4000;
 
 /// Nothing at the board's serial port.
-pub(crate) const NO_SERIAL: [&str; 2] = ["-serial", "null"];
+const NO_SERIAL: [&str; 2] = ["-serial", "null"];
 
 /// The board's serial port at `address` of this machine; `wait`: it begins when somebody is there.
 pub(crate) fn serial(address: SocketAddr, wait: bool) -> Vec<String> {
@@ -89,6 +89,13 @@ impl Emulator {
             })
         });
         Ok(Self { process, reader: Some(reader), lines })
+    }
+
+    /// Runs `elf` to its end, an instruction a nanosecond, with nothing at its ports; `print`: its log on standard output too.
+    pub(crate) fn count(elf: &Path, machine: &str, print: bool) -> Result<Ended> {
+        let folder = elf.parent().context("the program lies in no folder")?;
+        let options: Vec<String> = ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect();
+        Self::start(elf, machine, folder, &options, print)?.finish()
     }
 
     /// The next line of the log within `limit`.

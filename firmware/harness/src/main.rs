@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::compare::{Comparison, Pictures};
-use crate::emulator::{Emulator, MACHINE, NO_SERIAL};
+use crate::emulator::{Emulator, MACHINE};
 use crate::work::{Halfnet, Link};
 
 fn main() -> ExitCode {
@@ -60,10 +60,7 @@ fn run() -> Result<ExitCode> {
                 (Some("--machine"), Some(machine)) => machine,
                 _ => bail!("emulate ELF [--machine M]"),
             };
-            let folder = elf.parent().context("the program lies in no folder")?.to_owned();
-            let options = ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect::<Vec<_>>();
-            let run = Emulator::start(&elf, &machine, &folder, &options, true)?.finish()?;
-            Ok(exit(run.success))
+            Ok(exit(Emulator::count(&elf, &machine, true)?.success))
         }
         Some("compare") => Ok(exit(compare::print(&comparison(arguments)?.run()?))),
         Some("demo") => {
@@ -100,7 +97,7 @@ fn run() -> Result<ExitCode> {
             fuzz.run()?;
             Ok(ExitCode::SUCCESS)
         }
-        _ => bail!("halfnet-harness emulate ELF, compare, demo or fuzz"),
+        _ => bail!("halfnet-harness emulate ELF, compare, demo, figures or fuzz"),
     }
 }
 

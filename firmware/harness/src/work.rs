@@ -1,5 +1,6 @@
 //! What the harness asks of other programs: the host's, and cargo for a board's.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -112,27 +113,30 @@ pub(crate) struct Settings {
 
 /// Builds the board's party with the blob `board` in `folder`; the program lies beside it.
 pub(crate) fn build(folder: &Path, link: Link, settings: Settings) -> Result<PathBuf> {
-    let board = firmware().join("boards/qemu-mps2-an500");
-    let name = format!("party-{}", link.name());
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--features", "party", "--bin", &name]).current_dir(board);
-    // Flags of the host are none of the board's.
-    for variable in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS"] {
-        cargo.env_remove(variable);
-    }
-    cargo.env("HALFNET_BOARD", folder.join("board"));
+    let blob = folder.join("board");
+    let mut variables: Vec<(&str, OsString)> = vec![("HALFNET_BOARD", blob.into())];
     if settings.repeatable {
-        cargo.env("HALFNET_TEST_SEED", TEST_SEED);
+        variables.push(("HALFNET_TEST_SEED", TEST_SEED.into()));
     }
     for (variable, value) in [("HALFNET_TIMEOUT", settings.timeout), ("HALFNET_ROUNDS", settings.rounds)] {
-        if let Some(value) = value {
-            cargo.env(variable, value.to_string());
-        }
+        variables.extend(value.map(|value| (variable, value.to_string().into())));
     }
-    finish(&mut cargo)?;
     let elf = folder.join("party.elf");
-    std::fs::copy(firmware().join("target/thumbv7em-none-eabihf/release").join(name), &elf)?;
+    std::fs::copy(build_program(&format!("party-{}", link.name()), "party", &variables)?, &elf)?;
     Ok(elf)
+}
+
+/// Builds a program of the emulated board with these variables of `halfnet-provisioned`, and no others.
+pub(crate) fn build_program(name: &str, features: &str, variables: &[(&str, OsString)]) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--features", features, "--bin", name]);
+    cargo.current_dir(firmware().join("boards/qemu-mps2-an500"));
+    // Flags of the host are none of the board's.
+    for variable in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS", "HALFNET_REPLAY"] {
+        cargo.env_remove(variable);
+    }
+    finish(cargo.envs(variables.iter().map(|(variable, value)| (variable, value))))?;
+    Ok(firmware().join("target/thumbv7em-none-eabihf/release").join(name))
 }
 
 /// A board's flash that was never written.

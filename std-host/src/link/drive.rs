@@ -5,7 +5,7 @@ use std::time::Duration;
 use halfnet_core::party::half::{Half, ModelHalf};
 use halfnet_core::party::session::{Input, Session};
 use halfnet_core::party::{ErrorKind, SessionError};
-use halfnet_core::plan::{Role, Step};
+use halfnet_core::plan::Step;
 use thiserror::Error;
 
 use super::{Link, LinkError, Reactor, Trace};
@@ -61,7 +61,6 @@ impl From<SessionError> for DriveError {
 /// The peer left, was silent or misbehaved, or the material failed. The error says in which layer and step.
 pub fn drive<H: Half, M: ModelHalf, I: Input>(
     session: &mut Session<'_, '_, H, M>,
-    role: Role,
     mut input: Option<&mut I>,
     link: &mut Link,
     reactor: &mut Reactor,
@@ -69,9 +68,9 @@ pub fn drive<H: Half, M: ModelHalf, I: Input>(
     trace: &mut Trace,
 ) -> Result<(), DriveError> {
     let longest = session.plan().header.longest_frame;
-    link.set_limit(longest[role.peer().index()] as usize);
+    link.set_limit(longest[H::ROLE.peer().index()] as usize);
     link.touch();
-    let own = longest[role.index()] as usize;
+    let own = longest[H::ROLE.index()] as usize;
     loop {
         let mut moved = false;
         if link.waiting() < WAITING {

@@ -125,7 +125,6 @@ impl BundleParty<'_, '_> {
         let half = BundleHalf::new(windows, input_section_bytes(&self.plan.header));
         let desk = Desk {
             plan: self.plan,
-            role: Role::Bundle,
             reactor: &mut self.reactor,
             peer,
             client,

@@ -19,7 +19,6 @@ use crate::party_model::{HostModel, Lent};
 /// What an inference runs on.
 pub(super) struct Desk<'a, 'p> {
     pub(super) plan: &'a Plan<'p>,
-    pub(super) role: Role,
     pub(super) reactor: &'a mut Reactor,
     pub(super) peer: &'a mut Link,
     /// The third client's own connection to this party.
@@ -41,16 +40,16 @@ impl Desk<'_, '_> {
     ///
     /// # Errors
     /// Anything; the counter is spent, and the error says so.
-    pub(super) fn run(mut self, burned: &Burned, half: impl Half, input: Option<&[i32]>) -> Result<Outcome, ProcessError> {
+    pub(super) fn run<H: Half>(mut self, burned: &Burned, half: H, input: Option<&[i32]>) -> Result<Outcome, ProcessError> {
         let counter = burned.counter;
         let mut stage = Stage::Acknowledge;
         let done = self.run_inner(burned, half, input, &mut stage);
         done.map_err(ProcessError::after_burn(counter, stage))
     }
 
-    fn run_inner(&mut self, burned: &Burned, half: impl Half, input: Option<&[i32]>, stage: &mut Stage) -> Result<Outcome, ProcessError> {
-        let Self { plan, role, reactor, peer, client, model, arena, limits } = self;
-        let (plan, role) = (*plan, *role);
+    fn run_inner<H: Half>(&mut self, burned: &Burned, half: H, input: Option<&[i32]>, stage: &mut Stage) -> Result<Outcome, ProcessError> {
+        let Self { plan, reactor, peer, client, model, arena, limits } = self;
+        let plan = *plan;
         let (began, processor) = (Instant::now(), thread_seconds());
         let sent = |peer: &Link, client: &Option<&mut Link>| peer.bytes_sent() + client.as_ref().map_or(0, |c| c.bytes_sent());
         let sent_before = sent(peer, client);
@@ -68,7 +67,7 @@ impl Desk<'_, '_> {
             mask[..MASK].copy_from_slice(&header.encode());
             session.mask_share(&mut mask[MASK..])?;
             client.queue_message(Code::Mask, &mask);
-            if plan.header.options.mode == Mode::Held && role == Role::Seed {
+            if plan.header.options.mode == Mode::Held && H::ROLE == Role::Seed {
                 client.flush_all(reactor, limits.timeout).map_err(ProcessError::ClientLink)?;
                 session.begin_without_input()?;
             } else {
@@ -79,7 +78,7 @@ impl Desk<'_, '_> {
         }
         let mut input = input;
         *stage = Stage::Layers;
-        drive(&mut session, role, input.as_mut(), peer, reactor, limits, &mut trace)?;
+        drive(&mut session, input.as_mut(), peer, reactor, limits, &mut trace)?;
         *stage = Stage::Output;
         let mut answer = Vec::new();
         if let Some(client) = client {

@@ -83,7 +83,6 @@ impl<'a, 'p> SeedParty<'a, 'p> {
         let limits = self.config.limits();
         let desk = Desk {
             plan: self.plan,
-            role: Role::Seed,
             reactor: &mut self.reactor,
             peer,
             client,

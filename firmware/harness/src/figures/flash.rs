@@ -10,7 +10,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use super::grouped;
 use crate::work::{Link, Settings, build};
 
-/// The static that holds the material: plan, bitmaps, pictures.
+/// The static that refers to the material: plan, bitmaps, pictures.
 const MATERIAL: &str = "provisioned::BLOB";
 
 pub(super) fn table(text: &mut String, work: &Path) -> Result<()> {

@@ -7,13 +7,12 @@ mod projection;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::compare::{Comparison, Pictures, Row};
-use crate::emulator::{Emulator, MACHINE, NO_SERIAL};
-use crate::work::{Halfnet, Link, TEST_SEED, finish, firmware};
+use crate::emulator::{Emulator, MACHINE};
+use crate::work::{Halfnet, Link, build_program, finish, firmware};
 
 /// A network as it is dealt for a board.
 struct Setting {
@@ -46,7 +45,6 @@ const SETTINGS: [Setting; 6] = [
 struct Measured {
     setting: &'static Setting,
     row: Row,
-    rounds: u64,
     /// By layer and phase.
     instructions: Vec<String>,
 }
@@ -68,7 +66,7 @@ impl Measured {
 pub(crate) fn run(data: Option<&Path>) -> Result<()> {
     let work = firmware().join("target/figures");
     let mut text = String::new();
-    let kernels = emulate(&build("kernels", &[])?)?;
+    let kernels = emulate(&build_program("kernels", "", &[])?)?;
     let tables = rows(&kernels);
     ensure!(!tables.is_empty(), "the kernels' program prints no table");
     // Two tables, one behind the other.
@@ -76,10 +74,7 @@ pub(crate) fn run(data: Option<&Path>) -> Result<()> {
 
     let mut measured = Vec::new();
     for setting in &SETTINGS {
-        match model(setting.network, data, &work)? {
-            Some(model) => measured.push(measure(setting, model, data, &work)?),
-            None => bail!("{} needs its weights and pictures: HALFNET_DATA names the data folder", setting.network),
-        }
+        measured.push(measure(setting, model(setting.network, data, &work)?, data, &work)?);
     }
     memory(&mut text, &measured)?;
     flash::table(&mut text, &work)?;
@@ -96,22 +91,22 @@ fn rows(lines: &[String]) -> Vec<String> {
     lines.iter().filter_map(|line| line.find('|').map(|at| line.get(at..).unwrap_or_default().to_owned())).collect()
 }
 
-/// A network's model and its pictures; none if its weights are not there.
-fn model(network: &str, data: Option<&Path>, work: &Path) -> Result<Option<(PathBuf, Pictures)>> {
+/// A network's model and its pictures.
+fn model(network: &str, data: Option<&Path>, work: &Path) -> Result<(PathBuf, Pictures)> {
     std::fs::create_dir_all(work)?;
     match network {
-        MNIST => Ok(Some((firmware().join("../assets/mnist_cnn.postcard"), Pictures::TestSet))),
-        RESNET_20 => match data {
-            Some(data) => Ok(Some((crate::demo::import(&Halfnet::default(), data, work)?, Pictures::TestSet))),
-            None => Ok(None),
-        },
+        MNIST => Ok((Comparison::default().model, Pictures::TestSet)),
+        RESNET_20 => {
+            let data = data.context("ResNet-20 needs its weights and pictures: HALFNET_DATA names the data folder")?;
+            Ok((crate::demo::import(&Halfnet::default(), data, work)?, Pictures::TestSet))
+        }
         _ => {
             let folder = work.join("resnet18");
             if !folder.exists() {
                 let mut bench = Halfnet::default().command()?;
                 finish(bench.args(["bench", "resnet18", "--relus", "12900", "--save"]).arg(&folder))?;
             }
-            Ok(Some((folder.join("model.postcard"), Pictures::Raw(folder.join("pictures"), 0))))
+            Ok((folder.join("model.postcard"), Pictures::Raw(folder.join("pictures"), 0)))
         }
     }
 }
@@ -134,10 +129,8 @@ fn measure(setting: &'static Setting, (model, pictures): (PathBuf, Pictures), da
     ensure!(row.is_equal(), "{}, mode {}: the board's bytes are not the host's", setting.network, setting.mode);
     let folder = std::path::absolute(folder.join(setting.mode.to_string()))?;
     let (blob, peer) = (folder.join("board").join("board"), folder.join("host").join("peer"));
-    let replay = build("replay", &[("HALFNET_BOARD", &blob), ("HALFNET_REPLAY", &peer)])?;
-    let lines = emulate(&replay)?;
-    let rounds = row.board.rounds;
-    Ok(Measured { setting, row, rounds, instructions: rows(&lines) })
+    let replay = build_program("replay", "replay", &[("HALFNET_BOARD", blob.into()), ("HALFNET_REPLAY", peer.into())])?;
+    Ok(Measured { setting, row, instructions: rows(&emulate(&replay)?) })
 }
 
 fn memory(text: &mut String, measured: &[Measured]) -> Result<()> {
@@ -164,33 +157,16 @@ fn memory(text: &mut String, measured: &[Measured]) -> Result<()> {
             grouped(stack.context("the board tells no stack")?),
             grouped(sent),
             grouped(received),
-            one.rounds,
+            one.row.board.rounds,
         )?;
     }
     writeln!(text)?;
     Ok(())
 }
 
-/// Builds a program of the emulated board.
-fn build(name: &str, variables: &[(&str, &Path)]) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--bin", name]).current_dir(firmware().join("boards/qemu-mps2-an500"));
-    if !variables.is_empty() {
-        cargo.args(["--features", "replay"]);
-    }
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET").env("HALFNET_TEST_SEED", TEST_SEED);
-    for (variable, value) in variables {
-        cargo.env(variable, value);
-    }
-    finish(&mut cargo)?;
-    Ok(firmware().join("target/thumbv7em-none-eabihf/release").join(name))
-}
-
 /// Runs a program an instruction a nanosecond, and gives its log.
 fn emulate(elf: &Path) -> Result<Vec<String>> {
-    let folder = elf.parent().context("the program lies in no folder")?;
-    let options: Vec<String> = ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect();
-    let ended = Emulator::start(elf, MACHINE, folder, &options, false)?.finish()?;
+    let ended = Emulator::count(elf, MACHINE, false)?;
     ensure!(ended.success, "{} ended with a failure: {}", elf.display(), ended.lines.join("; "));
     Ok(ended.lines)
 }

@@ -41,7 +41,7 @@ pub(super) fn table(text: &mut String, measured: &[Measured]) -> Result<()> {
         write!(text, "| {}, mode {}: {:.1} M instructions |", one.setting.network, one.setting.mode, instructions / 1e6)?;
         for Board { megahertz, cycles, megabits, round_trip, .. } in &BOARDS {
             let (computing, moving) = (instructions * cycles / megahertz / 1e6, bits / megabits / 1e6);
-            let waiting = one.rounds as f64 * round_trip / 1e3;
+            let waiting = one.row.board.rounds as f64 * round_trip / 1e3;
             write!(text, " {:.2} ({computing:.2} + {moving:.2} + {waiting:.2}) |", computing + moving + waiting)?;
         }
         writeln!(text)?;

@@ -29,21 +29,17 @@ use halfnet_core::shape::Convolution;
 use halfnet_core::wire::frame::{HEADER, Header, NO_LAYER};
 use halfnet_core::wire::message::{Code, Hello, header};
 use halfnet_firmware::half::BoardHalf;
+use halfnet_firmware::memory::Memory;
 use halfnet_firmware::model::{BoardModel, SharedModel};
 use halfnet_qemu_mps2_an500::{clock, exit, stack};
-use static_cell::ConstStaticCell;
 
 #[allow(dead_code, unreachable_pub, reason = "what a link needs is not needed here")]
 mod provisioned {
     include!(concat!(env!("OUT_DIR"), "/provisioned.rs"));
 }
-use provisioned::{ARENA, BLOB, CHANNEL, OUTGOING};
+use provisioned::{BLOB, memory};
 
 static FROM_PEER: &[u8] = include_bytes!(env!("HALFNET_REPLAY"));
-
-static ARENA_WORDS: ConstStaticCell<[u64; ARENA]> = ConstStaticCell::new([0; ARENA]);
-static CHANNEL_WORDS: ConstStaticCell<[u64; CHANNEL]> = ConstStaticCell::new([0; CHANNEL]);
-static OUTGOING_BYTES: ConstStaticCell<[u8; OUTGOING]> = ConstStaticCell::new([0; OUTGOING]);
 
 const LAYERS: usize = 100;
 const NAMES: [&str; 5] = ["linear", "streams", "opening 1", "comparison", "opening 2"];
@@ -217,11 +213,12 @@ fn main() -> ! {
 fn replay(board: &Board<'_>, hello: &Hello, mut frames: &[u8], ledger: &RefCell<Ledger>) -> Result<bool, SessionError> {
     let inference = inference_key(&board.seed, &board.agreement, &hello.deal, hello.counter);
     let shared = board.plan.header.options.mode != Mode::Held;
-    let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), CHANNEL_WORDS.take())));
+    let Memory { arena, channel, outgoing: out, .. } = memory();
+    let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
     let half = CountedHalf(BoardHalf::new(inference), ledger);
     let model = CountedModel(model, ledger);
-    let parts = Parts { plan: board.plan.clone(), half, model, arena: ARENA_WORDS.take() };
-    let (out, mut sent) = (OUTGOING_BYTES.take(), 0);
+    let parts = Parts { plan: board.plan.clone(), half, model, arena };
+    let mut sent = 0;
     let Some(mut picture) = board.pictures().next() else { return Ok(false) };
     let mut session = Session::new(parts)?;
     let mut asking = true;
