@@ -11,7 +11,7 @@ use crate::data::Batch;
 use crate::forward::{self, PassOptions};
 use crate::loss;
 use crate::network::{Network, families};
-use crate::optimiser::{Method, Optimiser};
+use crate::optimiser::{Method, Move, Optimiser};
 use crate::random::Random;
 use crate::state::State;
 use crate::weights::Weights;
@@ -68,7 +68,7 @@ pub fn measure(name: &str, batch: usize, seconds: f64) -> Speed {
         let pass = forward::run(&network, &state, &leaves, forward::pictures(&network, &pictures, &device), &PassOptions::PLAIN);
         pass.update_running(&mut state);
         let mut gradients = loss::loss(pass.logits, &pictures.labels, None, &device).backward();
-        optimiser.step(&mut state, &leaves, &mut gradients, None, |_| 0.01);
+        optimiser.step(&mut state, &leaves, &mut gradients, None, |_| Move::at(0.01));
         times.push(step.elapsed().as_secs_f64());
         // The first step also warms caches up.
         if times.len() == 1 {

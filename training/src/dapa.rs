@@ -61,6 +61,14 @@ pub fn fit(degree: Degree, mean: f64, deviation: f64, shrink: f64) -> Polynomial
     Polynomial { c2, c1, c0 }
 }
 
+/// What AutoReP's published code starts with, c2 multiplied by its `scale_x2`: the deviation is fed the variance (at least 0.5), c0 is
+/// divided by 5 and c2 by 10.
+#[must_use]
+pub fn published(degree: Degree, mean: f64, variance: f64, scale: f64) -> Polynomial {
+    let found = fit(degree, mean, variance.max(0.5), 1.0);
+    Polynomial { c2: found.c2 / 10.0 * scale, c1: found.c1, c0: found.c0 / 5.0 }
+}
+
 /// The mean square error of the best polynomial (AutoReP's Eq. 14, its last exponent corrected to −μ²/σ²).
 #[must_use]
 pub fn least_loss(degree: Degree, mean: f64, deviation: f64) -> f64 {
@@ -106,6 +114,13 @@ mod tests {
         let error = |z: f64| z.max(0.0) - ((c.c2 * z + c.c1) * z + c.c0);
         assert!((c.c2 - 0.1 * fit(Degree::Two, 0.4, 1.3, 1.0).c2).abs() < 1e-15);
         assert!(expectation(0.4, 1.3, error).abs() < 1e-7 && expectation(0.4, 1.3, |z| error(z) * z).abs() < 1e-7);
+    }
+
+    #[test]
+    fn published_start_of_a_standard_normal() {
+        // By hand: at μ = 0 and variance 1, c2 = φ(0) / 2 / 10 · 0.1, c1 = ½ and c0 = φ(0) / 2 / 5.
+        let c = published(Degree::Two, 0.0, 1.0, 0.1);
+        assert!((c.c2 - 0.001_994_7).abs() < 1e-6 && (c.c1 - 0.5).abs() < 1e-12 && (c.c0 - 0.039_894_2).abs() < 1e-6, "{c:?}");
     }
 
     #[test]

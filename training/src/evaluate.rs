@@ -1,5 +1,7 @@
 //! Running a folded float network on blocks of pictures: the teacher's logits, and the accuracy that is exported.
 
+use std::collections::BTreeMap;
+
 use halfnet_host::data::DataSet;
 use halfnet_host::float::{FloatLayer, FloatLinear, FloatNetwork, FloatStep, Mask};
 use halfnet_layers::activation::{self, Activation};
@@ -11,6 +13,20 @@ use crate::export::Replaced;
 
 /// Pictures that are run together.
 const CHUNK: usize = 256;
+
+/// What some pictures came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Pictures whose label is right, in percent.
+    pub accuracy: f64,
+    /// Part of the pictures with a polynomial's argument beyond its layer's limit.
+    pub beyond: f64,
+    /// Part of them with one beyond twice the limit.
+    pub far: f64,
+    /// Of each layer by name: the largest argument of a picture in parts of the limit, of the median picture, of the 99th percentile
+    /// and of the worst.
+    pub reach: BTreeMap<String, [f32; 3]>,
+}
 
 /// A float network ready to run on blocks.
 #[derive(Clone, Debug)]
@@ -57,14 +73,21 @@ impl Evaluator {
     /// Logits, (block, class, lane), of pictures (block, channel, row, column, lane).
     #[must_use]
     pub fn logits(&self, pixels: Vec<f32>) -> Vec<f32> {
+        self.run(pixels, |_, _| ())
+    }
+
+    /// Logits; `see` is shown each layer's sum.
+    fn run(&self, pixels: Vec<f32>, mut see: impl FnMut(usize, &[f32])) -> Vec<f32> {
         let blocks = pixels.len() / (self.network.input.elements() * LANES);
         let mut wires = vec![pixels];
         let mut readers = vec![0_usize; self.network.layers.len() + 1];
         for term in self.network.layers.iter().flat_map(|l| &l.terms) {
             readers[term.source] += 1;
         }
-        for (layer, mixed) in self.network.layers.iter().zip(&self.mixed) {
-            let output = run_layer(layer, mixed.as_ref(), &wires, blocks);
+        for (index, (layer, mixed)) in self.network.layers.iter().zip(&self.mixed).enumerate() {
+            let sum = layer_sum(layer, &wires, blocks);
+            see(index, &sum);
+            let output = layer_output(layer, mixed.as_ref(), sum);
             for term in &layer.terms {
                 readers[term.source] -= 1;
                 if readers[term.source] == 0 {
@@ -76,28 +99,59 @@ impl Evaluator {
         wires.pop().unwrap_or_default()
     }
 
-    /// Right labels among some pictures of a set.
+    /// Accuracy on some pictures of a set, and how far polynomials' arguments go in parts of each layer's limit.
     #[must_use]
-    pub fn correct(&self, set: &DataSet, pictures: &[usize]) -> usize {
+    pub fn judge(&self, set: &DataSet, pictures: &[usize], limits: &BTreeMap<usize, f32>) -> Judged {
         let classes = self.network.classes();
         let mut correct = 0;
+        // The largest argument of each picture, layer by layer.
+        let mut reached: BTreeMap<usize, Vec<f32>> = limits.keys().map(|&index| (index, Vec::new())).collect();
         for chunk in pictures.chunks(CHUNK) {
             let found = batch(set, &self.network.normalisation, chunk, Augmentation::NONE, (0, 0));
-            let logits = layout::from_blocks(&self.logits(found.pixels), classes, chunk.len());
+            let logits = self.run(found.pixels, |index, sum| {
+                let (Some(Replaced { relu, .. }), Some(limit)) = (&self.mixed[index], limits.get(&index)) else { return };
+                let mut all = Vec::new();
+                for block in sum.chunks_exact(relu.len() * LANES) {
+                    let mut most = [0.0_f32; LANES];
+                    for (z, _) in block.as_chunks::<LANES>().0.iter().zip(relu).filter(|&(_, &relu)| !relu) {
+                        // A value that is no number has left the range as well.
+                        let part = |z: f32| if z.is_nan() { f32::INFINITY } else { z.abs() / limit };
+                        most.iter_mut().zip(z).for_each(|(m, &z)| *m = m.max(part(z)));
+                    }
+                    all.extend(most);
+                }
+                reached.entry(index).or_default().extend(&all[..chunk.len()]);
+            });
+            let logits = layout::from_blocks(&logits, classes, chunk.len());
             let right = |(logits, &label): (&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(label);
             correct += logits.chunks_exact(classes).zip(&found.labels).filter(|&pair| right(pair)).count();
         }
-        correct
+        let count = pictures.len().max(1);
+        let most: Vec<f32> = (0..pictures.len())
+            .map(|picture| reached.values().filter_map(|layer| layer.get(picture)).fold(0.0, |m: f32, &r| m.max(r)))
+            .collect();
+        let reach = reached.into_iter().map(|(index, mut all)| {
+            all.sort_by(f32::total_cmp);
+            let at = |part: usize| all.get((all.len() * part / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0.0);
+            // JSON has no infinity.
+            (self.network.layers[index].name.clone(), [50, 99, 100].map(|part| at(part).min(f32::MAX)))
+        });
+        Judged {
+            accuracy: 100.0 * correct as f64 / count as f64,
+            beyond: most.iter().filter(|&&m| m > 1.0).count() as f64 / count as f64,
+            far: most.iter().filter(|&&m| m > 2.0).count() as f64 / count as f64,
+            reach: reach.collect(),
+        }
     }
 
     /// Accuracy on some pictures of a set, in percent.
     #[must_use]
     pub fn accuracy(&self, set: &DataSet, pictures: &[usize]) -> f64 {
-        100.0 * self.correct(set, pictures) as f64 / pictures.len().max(1) as f64
+        self.judge(set, pictures, &BTreeMap::new()).accuracy
     }
 }
 
-fn run_layer(layer: &FloatLayer, mixed: Option<&Replaced>, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> {
+fn layer_sum(layer: &FloatLayer, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> {
     let shape = layer.sum_shape();
     let mut sum = vec![0.0; blocks * shape.elements() * LANES];
     for (index, term) in layer.terms.iter().enumerate() {
@@ -113,11 +167,16 @@ fn run_layer(layer: &FloatLayer, mixed: Option<&Replaced>, wires: &[Vec<f32>], b
         }
     }
     layout::add_bias(&layer.bias, shape.plane(), &mut sum);
+    sum
+}
+
+fn layer_output(layer: &FloatLayer, mixed: Option<&Replaced>, sum: Vec<f32>) -> Vec<f32> {
+    let shape = layer.sum_shape();
     let mut output = match &layer.step {
         FloatStep::Activate { .. } => {
             let mut output = vec![0.0; sum.len()];
             match mixed {
-                Some(Replaced { relu, coefficients: [c2, c1, c0] }) => Activation { relu, c2, c1, c0 }.forward(&sum, &mut output),
+                Some(Replaced { relu, coefficients: [c2, c1, c0] }) => Activation::exact(relu, [c2, c1, c0]).forward(&sum, &mut output),
                 None => activation::relu(&sum, &mut output),
             }
             output

@@ -9,7 +9,7 @@ use halfnet_layers::activation::RangePenalty;
 use crate::data::Batch;
 use crate::network::{Linear, Network, Offset, Step};
 use crate::ops::tensors::{self, Activations};
-use crate::ops::{ActivationContext, ActivationParts};
+use crate::ops::{ActivationContext, ActivationParts, Indicator};
 use crate::state::{State, part_names};
 
 /// What a batch normalisation adds to a variance, as PyTorch.
@@ -23,15 +23,53 @@ pub struct PassOptions {
     /// Measure the arguments of activations.
     pub measure_arguments: bool,
     /// Keeps arguments of polynomials in range.
-    pub range: RangePenalty,
-    /// Gradient of the ReLU-count penalty on each indicator.
+    pub range: RangeControl,
+    /// How auxiliary parameters become indicators.
+    pub indicator: Indicator,
+    /// Gradient of the penalty on ReLUs on each indicator.
     pub count_gradient: f32,
+}
+
+/// What keeps polynomials' arguments in range, in parts of each layer's limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RangeControl {
+    /// Beyond the limit polynomials go on as their tangents.
+    pub tangents: bool,
+    /// Arguments cost from here.
+    pub margin: f32,
+    /// Excess from which the cost grows no faster; infinite for a square.
+    pub knee: f32,
+    /// Weight of the cost in the loss.
+    pub weight: f32,
+}
+
+impl RangeControl {
+    /// None.
+    pub const OFF: Self = Self { tangents: false, margin: 1.0, knee: f32::INFINITY, weight: 0.0 };
+
+    /// Beyond ± this a layer's polynomials go on as their tangents.
+    #[must_use]
+    pub const fn tangent_from(&self, limit: f32) -> f32 {
+        if self.tangents { limit } else { f32::INFINITY }
+    }
+
+    fn penalty(&self, limit: f32) -> RangePenalty {
+        if self.weight == 0.0 || !limit.is_finite() {
+            return RangePenalty::OFF;
+        }
+        RangePenalty { limit: self.margin * limit, knee: self.knee * limit, weight: self.weight / (limit * limit) }
+    }
 }
 
 impl PassOptions {
     /// Ordinary training.
-    pub const PLAIN: Self =
-        Self { frozen_moments: false, measure_arguments: false, range: RangePenalty { limit: f32::MAX, weight: 0.0 }, count_gradient: 0.0 };
+    pub const PLAIN: Self = Self {
+        frozen_moments: false,
+        measure_arguments: false,
+        range: RangeControl::OFF,
+        indicator: Indicator::Threshold,
+        count_gradient: 0.0,
+    };
 }
 
 /// What a pass gives.
@@ -97,8 +135,13 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
                         arguments.push((index, tensors::measure(sum.clone()).inner()));
                     }
                     let [auxiliary, c2, c1, c0] = part_names(&layer.name).map(|name| leaves[&name].clone());
-                    let context =
-                        ActivationContext { relu: replacement.relu.clone(), range: options.range, count_gradient: options.count_gradient };
+                    let context = ActivationContext {
+                        relu: replacement.relu.clone(),
+                        range: options.range.penalty(replacement.limit),
+                        tangent_from: options.range.tangent_from(replacement.limit),
+                        indicator: options.indicator,
+                        count_gradient: options.count_gradient,
+                    };
                     tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context)
                 }
             },

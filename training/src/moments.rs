@@ -11,7 +11,7 @@ use halfnet_layers::{LANES, convolution, layout};
 
 use crate::data::{Augmentation, batch};
 use crate::export::{Replaced, replaced};
-use crate::forward::EPSILON;
+use crate::forward::{EPSILON, RangeControl};
 use crate::network::{Linear, Network, Offset, Step};
 use crate::state::{State, tensor};
 use crate::weights::Weights;
@@ -51,17 +51,19 @@ impl Measurement<'_> {
     }
 }
 
-fn activate(replaced: Option<&Replaced>, sum: &[f32]) -> Vec<f32> {
+fn activate(replaced: Option<&Replaced>, tangent_from: f32, sum: &[f32]) -> Vec<f32> {
     let mut y = vec![0.0; sum.len()];
     match replaced {
         None => activation::relu(sum, &mut y),
-        Some(Replaced { relu, coefficients: [c2, c1, c0] }) => Activation { relu, c2, c1, c0 }.forward(sum, &mut y),
+        Some(Replaced { relu, coefficients: [c2, c1, c0] }) => {
+            Activation { tangent_from, ..Activation::exact(relu, [c2, c1, c0]) }.forward(sum, &mut y);
+        }
     }
     y
 }
 
 /// Sets every running moment to what it is on some pictures, a whole number of blocks of them, without augmentation.
-pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: &[usize], device: &Device) {
+pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: &[usize], range: &RangeControl, device: &Device) {
     let pictures = &pictures[..pictures.len() / LANES * LANES];
     let blocks = pictures.len() / LANES;
     let (weights, replaced) = (state.weights(network), replaced(network, state));
@@ -71,7 +73,7 @@ pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: 
     for term in network.layers.iter().flat_map(|l| &l.terms) {
         readers[term.source] += 1;
     }
-    for ((layer, shape), replaced) in network.layers.iter().zip(network.sums()).zip(&replaced) {
+    for (index, (layer, shape)) in network.layers.iter().zip(network.sums()).enumerate() {
         let mut sum = Vec::new();
         for term in &layer.terms {
             match &term.linear {
@@ -90,7 +92,8 @@ pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: 
                 wires[term.source] = Vec::new();
             }
         }
-        let mut output = if matches!(layer.step, Step::Relu { .. }) { activate(replaced.as_ref(), &sum) } else { sum };
+        let tangent_from = state.replacements.get(&index).map_or(f32::INFINITY, |r| range.tangent_from(r.limit));
+        let mut output = if matches!(layer.step, Step::Relu { .. }) { activate(replaced[index].as_ref(), tangent_from, &sum) } else { sum };
         if layer.averages() {
             let mut pooled = vec![0.0; output.len() / shape.plane()];
             layout::sum_planes(&output, shape.plane(), &mut pooled);

@@ -34,6 +34,28 @@ pub struct Optimiser {
     pub steps: u64,
 }
 
+/// How one tensor moves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Move {
+    /// The rate; zero leaves the tensor and its gradient where they are.
+    pub rate: f32,
+    /// Decay that is no part of the gradient (AdamW's): the tensor shrinks by this times the rate.
+    pub decay: f32,
+    /// Tensors of one group are clipped together; 0 or 1.
+    pub group: usize,
+}
+
+impl Move {
+    /// Not at all.
+    pub const NONE: Self = Self { rate: 0.0, decay: 0.0, group: 0 };
+
+    /// With a rate alone.
+    #[must_use]
+    pub const fn at(rate: f32) -> Self {
+        Self { rate, decay: 0.0, group: 0 }
+    }
+}
+
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
@@ -50,38 +72,39 @@ impl Optimiser {
         Self { method, first: BTreeMap::new(), second: BTreeMap::new(), steps: 0 }
     }
 
-    /// One step. `rate` gives each tensor's, zero leaving it and its gradient where they are; gradients are scaled down to the norm
-    /// `clip`.
+    /// One step. `of` says how each tensor moves; the gradients of a group are scaled down to the norm `clip`.
     pub fn step(
         &mut self,
         state: &mut State,
         leaves: &BTreeMap<String, Tensor<1>>,
         gradients: &mut Gradients,
         clip: Option<f32>,
-        rate: impl Fn(&str) -> f32,
+        of: impl Fn(&str) -> Move,
     ) -> Outcome {
         let mut found = Vec::new();
-        let mut squares = 0.0_f64;
+        let mut squares = [0.0_f64; 2];
         for (name, leaf) in leaves {
-            let rate = rate(name);
-            if rate == 0.0 {
+            let how = of(name);
+            if how.rate == 0.0 {
                 continue;
             }
             let Some(gradient) = leaf.grad_remove(gradients) else { continue };
             if clip.is_some() {
-                squares += f64::from((gradient.clone() * gradient.clone()).sum().into_scalar::<f32>());
+                squares[how.group.min(1)] += f64::from((gradient.clone() * gradient.clone()).sum().into_scalar::<f32>());
             }
-            found.push((name, gradient, rate));
+            found.push((name, gradient, how));
         }
-        let norm = squares.sqrt() as f32;
+        let norm = squares.iter().sum::<f64>().sqrt() as f32;
         if !norm.is_finite() {
             return Outcome::NotFinite;
         }
-        let scale = clip.map_or(1.0, |clip| (clip / norm.max(f32::MIN_POSITIVE)).min(1.0));
+        let scales = squares.map(|s| clip.map_or(1.0, |clip| (clip / (s.sqrt() as f32).max(f32::MIN_POSITIVE)).min(1.0)));
         self.steps += 1;
-        for (name, gradient, rate) in found {
+        for (name, gradient, Move { rate, decay: shrink, group }) in found {
+            let scale = scales[group.min(1)];
             let gradient = if scale < 1.0 { gradient * scale } else { gradient };
             let Some(value) = state.trained.remove(name) else { continue };
+            let value = if shrink > 0.0 { value * (1.0 - rate * shrink) } else { value };
             let value = match self.method {
                 Method::Sgd { momentum, decay } => {
                     let gradient = if decay > 0.0 { gradient + value.clone() * decay } else { gradient };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::dapa::{Degree, fit};
+use crate::dapa::{Degree, Polynomial, fit};
 use crate::network::{Network, Role};
 use crate::ops::ReluMask;
 use crate::random::Random;
@@ -47,9 +47,17 @@ pub struct Replacement {
     pub moments: Vec<(f32, f32)>,
     /// Batches that `moments` come from.
     pub measured: u64,
+    /// Size that polynomials' arguments should not exceed; infinite while none is known.
+    pub limit: f32,
 }
 
 impl Replacement {
+    /// Mean and variance of each channel, the latter at least `floor` times the mean of all.
+    fn floored(&self, floor: f64) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let least = floor * self.moments.iter().map(|m| f64::from(m.1)).sum::<f64>() / self.moments.len().max(1) as f64;
+        self.moments.iter().map(move |&(mean, variance)| (f64::from(mean), f64::from(variance).max(least).max(1e-6)))
+    }
+
     /// Number of ReLUs.
     #[must_use]
     pub fn relus(&self) -> usize {
@@ -99,25 +107,37 @@ impl State {
                 self.trained.insert(name, tensor(values, device));
             }
             let relu = vec![true; sum.elements()].into();
-            self.replacements.insert(index, Replacement { relu, moments: vec![(0.0, 1.0); channels], measured: 0 });
+            self.replacements.insert(index, Replacement { relu, moments: vec![(0.0, 1.0); channels], measured: 0, limit: f32::INFINITY });
         }
     }
 
-    /// Sets every coefficient to the fit of its channel's running moments, c2 multiplied by `shrink`.
-    pub fn fit_polynomials(&mut self, network: &Network, degree: Degree, shrink: f64, device: &Device) {
+    /// Sets every coefficient to what `start` makes of its channel's running mean and variance, the latter counted as at least `floor`
+    /// times the layer's mean variance: the fit to a channel that is all but constant has a c2 that explodes as soon as it moves.
+    pub fn fit_polynomials(&mut self, network: &Network, floor: f64, start: impl Fn(f64, f64) -> Polynomial, device: &Device) {
         for (&index, replacement) in &self.replacements {
-            let fits: Vec<_> = replacement
-                .moments
-                .iter()
-                .map(|&(mean, variance)| fit(degree, f64::from(mean), f64::from(variance).max(1e-6).sqrt(), shrink))
-                .collect();
+            let fits: Vec<_> = replacement.floored(floor).map(|(mean, variance)| start(mean, variance)).collect();
             let [_, c2, c1, c0] = part_names(&network.layers[index].name);
-            let mut set = |name: String, of: &dyn Fn(&crate::dapa::Polynomial) -> f64| {
+            let mut set = |name: String, of: &dyn Fn(&Polynomial) -> f64| {
                 self.trained.insert(name, tensor(fits.iter().map(|f| of(f) as f32).collect(), device));
             };
             set(c2, &|f| f.c2);
             set(c1, &|f| f.c1);
             set(c0, &|f| f.c0);
+        }
+    }
+
+    /// Keeps the size of every c2 within `most` times the whole fit to its channel's running moments, with the same floor.
+    pub fn bound_c2(&mut self, network: &Network, most: f64, floor: f64, device: &Device) {
+        for (&index, replacement) in &self.replacements {
+            let [_, name, ..] = part_names(&network.layers[index].name);
+            let Some(c2) = self.trained.get(&name) else { continue };
+            let c2 = values(c2);
+            let bounded = c2.iter().zip(replacement.floored(floor)).map(|(&c2, (mean, variance))| {
+                let bound = (most * fit(Degree::Two, mean, variance.sqrt(), 1.0).c2) as f32;
+                c2.clamp(-bound, bound)
+            });
+            let bounded = tensor(bounded.collect(), device);
+            self.trained.insert(name, bounded);
         }
     }
 
@@ -178,6 +198,13 @@ impl State {
                 replacement.relu = mask.into();
             }
         }
+    }
+
+    /// Auxiliary parameters of a layer.
+    #[must_use]
+    pub fn auxiliary(&self, network: &Network, index: usize) -> Vec<f32> {
+        let [name, ..] = part_names(&network.layers[index].name);
+        self.trained.get(&name).map(values).unwrap_or_default()
     }
 
     /// The network's tensors on the host.

@@ -10,7 +10,7 @@ use crate::export;
 use crate::forward::{self, PassOptions};
 use crate::loss;
 use crate::network::Network;
-use crate::optimiser::{Method, Optimiser, Outcome};
+use crate::optimiser::{Method, Move, Optimiser, Outcome};
 use crate::state::State;
 
 /// Steps in a row without a finite gradient that end a run.
@@ -52,10 +52,24 @@ pub struct Trainer<'a> {
 pub struct Rates {
     /// Of weights.
     pub weights: f32,
-    /// Of polynomials' coefficients.
+    /// Of polynomials' c1 and c0.
     pub coefficients: f32,
+    /// Of polynomials' c2.
+    pub squares: f32,
     /// Of auxiliary parameters; 0 freezes the masks.
     pub auxiliary: f32,
+    /// Of convolutions' weights, AdamW's.
+    pub decay: f32,
+    /// Gradients of coefficients are clipped apart from those of weights.
+    pub clip_apart: bool,
+}
+
+impl Rates {
+    /// One for weights and coefficients, masks frozen.
+    #[must_use]
+    pub const fn all(rate: f32) -> Self {
+        Self { weights: rate, coefficients: rate, squares: rate, auxiliary: 0.0, decay: 0.0, clip_apart: false }
+    }
 }
 
 impl<'a> Trainer<'a> {
@@ -95,11 +109,12 @@ impl<'a> Trainer<'a> {
         if rates.auxiliary > 0.0 {
             self.auxiliary_gradient = self.auxiliary_size(&leaves, &gradients);
         }
-        let is_coefficient = |name: &str| [".c2", ".c1", ".c0"].iter().any(|part| name.ends_with(part));
+        let apart = usize::from(rates.clip_apart);
         let weights = |name: &str| match name {
-            name if is_auxiliary(name) => 0.0,
-            name if is_coefficient(name) => rates.coefficients,
-            _ => rates.weights,
+            name if is_auxiliary(name) => Move::NONE,
+            name if name.ends_with(".c2") => Move { group: apart, ..Move::at(rates.squares) },
+            name if name.ends_with(".c1") || name.ends_with(".c0") => Move { group: apart, ..Move::at(rates.coefficients) },
+            _ => Move { decay: rates.decay, ..Move::at(rates.weights) },
         };
         let outlier = self.lost < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > OUTLIER * usual.max(1.0));
         let outcome = if value.is_finite() && !outlier {
@@ -117,7 +132,7 @@ impl<'a> Trainer<'a> {
         }
         self.lost = 0;
         self.usual = Some(self.usual.map_or(value, |usual| usual + 0.02 * (value - usual)));
-        let auxiliary = |name: &str| if is_auxiliary(name) { rates.auxiliary } else { 0.0 };
+        let auxiliary = |name: &str| if is_auxiliary(name) { Move::at(rates.auxiliary) } else { Move::NONE };
         if rates.auxiliary > 0.0 {
             self.auxiliary.step(&mut self.state, &leaves, &mut gradients, None, auxiliary);
         }

@@ -8,7 +8,7 @@ use halfnet_training::dapa::Degree;
 use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
-use halfnet_training::search::{self, Pressure, Search, SearchOptions};
+use halfnet_training::search::{self, MethodOptions, Pressure, Search, SearchOptions, presets};
 use halfnet_training::weights::Weights;
 
 /// A bright bar whose place says the class, further apart than pictures are shifted, on noise.
@@ -25,7 +25,11 @@ fn bars(count: usize) -> DataSet {
 }
 
 fn options(budget: usize) -> SearchOptions {
-    SearchOptions { budget, epochs: 6, batch: 32, validation: 64, fit_batches: 4, remeasure: 256, rate: 3e-3, ..SearchOptions::default() }
+    let mut options = SearchOptions { budget, epochs: 6, batch: 32, validation: 64, ..SearchOptions::default() };
+    options.polynomials.fit_batches = 4;
+    options.normalisation.pictures = 256;
+    options.rates.weights = 3e-3;
+    options
 }
 
 #[test]
@@ -33,7 +37,8 @@ fn a_budget_is_met_exactly_and_exported() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let set = bars(640);
     // Weights that know the pictures: all ReLU, without a teacher.
-    let plain = SearchOptions { distil: false, frozen_part: 0.0, ..options(network.relus()) };
+    let mut plain = SearchOptions { distil: false, ..options(network.relus()) };
+    plain.normalisation.frozen_part = 0.0;
     let trained = search::run(&network, &Weights::initial(&network, 1), &set, &plain, |_| ()).unwrap();
     assert_eq!(trained.relus, 10_976);
     let weights = trained.state.weights(&network);
@@ -41,7 +46,8 @@ fn a_budget_is_met_exactly_and_exported() {
     assert!(first > 90.0, "{:?}", trained.epochs);
 
     for (budget, degree) in [(300, Degree::Two), (0, Degree::Two), (300, Degree::One)] {
-        let options = SearchOptions { degree, ..options(budget) };
+        let mut options = options(budget);
+        options.polynomials.degree = degree;
         let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
         assert_eq!(found.relus, budget);
         let last = found.epochs.last().unwrap();
@@ -62,7 +68,8 @@ fn a_budget_is_met_exactly_and_exported() {
 fn the_same_seed_gives_the_same_network() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(160), Weights::initial(&network, 2));
-    let options = SearchOptions { epochs: 2, pressure: Pressure::Constant(10.0), ..options(2000) };
+    let method = MethodOptions::Autorep { search_part: 0.4, rate: 5e-3, threshold: 0.003, pressure: Pressure::Constant(10.0) };
+    let options = SearchOptions { epochs: 2, method, ..options(2000) };
     let run = || search::run(&network, &weights, &set, &options, |_| ()).unwrap();
     let (a, b) = (run(), run());
     assert_eq!(a.evaluator.network(), b.evaluator.network());
@@ -71,9 +78,18 @@ fn the_same_seed_gives_the_same_network() {
 
 #[test]
 fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
+    for method in ["autorep", "snl"] {
+        let named = presets::method(method).unwrap();
+        let mut options = SearchOptions { epochs: 3, method: named.method, polynomials: named.polynomials, ..options(2000) };
+        options.polynomials.bound = 2.0;
+        options.polynomials.refit_steps = 11;
+        resumes(&options);
+    }
+}
+
+fn resumes(options: &SearchOptions) {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(160), Weights::initial(&network, 2));
-    let options = SearchOptions { epochs: 3, ..options(2000) };
     let teacher = search::teacher(&network, &weights).unwrap();
     let start = || Search::new(&network, &weights, &teacher, &set, options.clone()).unwrap();
     let mut whole = start();
@@ -100,6 +116,40 @@ fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
     }
     let mut other = Search::new(&network, &weights, &teacher, &set, SearchOptions { seed: 9, ..options.clone() }).unwrap();
     assert!(other.load(&folder.path().join("1")).unwrap_err().to_string().contains("other options"));
+}
+
+#[test]
+fn every_method_ends_within_the_budget() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let (set, weights) = (bars(320), Weights::initial(&network, 2));
+    for name in presets::METHODS {
+        let named = presets::method(name).unwrap();
+        // Layers have 6,272, 3,136 and 1,568 ReLUs.
+        let mut options = SearchOptions { epochs: 2, method: named.method, polynomials: named.polynomials, ..options(5000) };
+        options.polynomials.fit_batches = 2;
+        let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
+        let expected = if *name == "layerwise" { 3136 + 1568 } else { 5000 };
+        assert_eq!(found.relus, expected, "{name}");
+    }
+    for name in presets::PRESETS {
+        let options = SearchOptions { budget: 5000, epochs: 1, batch: 32, ..presets::preset(name).unwrap() };
+        let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
+        assert_eq!(found.relus, 5000, "{name}");
+    }
+}
+
+#[test]
+fn snl_lets_parts_fall_at_the_pace_of_the_budget() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let (set, weights) = (bars(320), Weights::initial(&network, 2));
+    let named = presets::method("snl").unwrap();
+    let method = MethodOptions::Snl { search_part: 0.5, rate: 5e-2, threshold: 0.01, pressure: Pressure::Paced };
+    let mut options = SearchOptions { epochs: 12, method, polynomials: named.polynomials, ..options(2000) };
+    options.polynomials.fit_batches = 2;
+    let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
+    // Masks are those of parts beyond the threshold while they are trained: many have gone before the projection.
+    let counts: Vec<usize> = found.epochs.iter().map(|e| e.relus).collect();
+    assert!(counts[0] == 10_976 && counts[5] < 8000 && counts[6..].iter().all(|&c| c == 2000), "{counts:?}");
 }
 
 #[test]

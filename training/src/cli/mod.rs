@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Search(search::Arguments),
+    Search(Box<search::Arguments>),
     Bench(bench::Arguments),
 }
 

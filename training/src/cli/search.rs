@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use halfnet_host::data::{DataFolder, Split};
 use halfnet_host::import::ImportOptions;
 use halfnet_host::progress::Progress;
@@ -14,68 +14,53 @@ use halfnet_training::dapa::Degree;
 use halfnet_training::error::TrainError;
 use halfnet_training::export;
 use halfnet_training::network::families;
-use halfnet_training::search::{self, Epoch, Pressure, Search, SearchOptions};
+use halfnet_training::search::configuration::{self, Configuration};
+use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, SearchOptions, presets};
 use halfnet_training::weights::Weights;
 use serde::Serialize;
-
-/// How the ReLUs that stay are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Method {
-    /// AutoReP with DaPa polynomials
-    Autorep,
-}
 
 /// Find which ReLUs stay, fine-tune, and export a model for the two parties
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The network
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(families::NAMES))]
-    model: String,
+    model: Option<String>,
     /// Its trained weights, as safetensors
     #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    weights: Option<PathBuf>,
     /// Folder with the data sets [default: the environment variable HALFNET_DATA]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How the ReLUs that stay are found
-    #[arg(long, value_enum, default_value_t = Method::Autorep)]
-    method: Method,
+    /// Every option, as --print-config writes it; flags go before it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "preset"])]
+    config: Option<PathBuf>,
+    /// Print every option as TOML and do nothing else
+    #[arg(long)]
+    print_config: bool,
+    /// How the ReLUs that stay are found [default: autorep]
+    #[arg(long, value_name = "METHOD", value_parser = clap::builder::PossibleValuesParser::new(presets::METHODS))]
+    method: Option<String>,
+    /// AutoReP as it is compared here, as its paper has it, or as its published code
+    #[arg(long, value_name = "NAME", conflicts_with = "method", value_parser = clap::builder::PossibleValuesParser::new(presets::PRESETS))]
+    preset: Option<String>,
     /// ReLUs that may stay, at most
     #[arg(long, value_name = "N")]
-    budget: usize,
+    budget: Option<usize>,
     /// Degree of the polynomials that replace the others
-    #[arg(long, value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
-    degree: u8,
+    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
+    degree: Option<u8>,
     /// Epochs in all, fine-tuning included
-    #[arg(long, value_name = "N", default_value_t = SearchOptions::default().epochs)]
-    epochs: u32,
-    /// Pictures of a batch, a multiple of 16
-    #[arg(long, value_name = "N", default_value_t = SearchOptions::default().batch)]
-    batch: usize,
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
     /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = SearchOptions::default().seed)]
-    seed: u64,
-    /// Adam's rate for weights and coefficients
-    #[arg(long, value_name = "RATE", default_value_t = SearchOptions::default().rate)]
-    rate: f32,
-    /// Adam's rate for the auxiliary parameters of the masks
-    #[arg(long, value_name = "RATE", default_value_t = SearchOptions::default().auxiliary_rate)]
-    auxiliary_rate: f32,
-    /// A constant weight of the ReLU count in the loss, as in AutoReP [default: as much as the budget needs]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// A constant weight of the ReLU count in the loss, as in AutoReP and SNL, instead of as much as the budget needs
     #[arg(long, value_name = "WEIGHT")]
     lambda: Option<f32>,
-    /// Part of the steps after which the masks are frozen
-    #[arg(long, value_name = "PART", default_value_t = SearchOptions::default().search_part)]
-    search_part: f32,
-    /// Part of the steps, at the end, with normalisations measured anew and frozen
-    #[arg(long, value_name = "PART", default_value_t = SearchOptions::default().frozen_part)]
-    frozen_part: f32,
-    /// Weight of polynomials' arguments beyond their range
-    #[arg(long, value_name = "WEIGHT", default_value_t = SearchOptions::default().range_weight)]
-    range_weight: f32,
-    /// Learn from labels alone, not from the network with all ReLUs
-    #[arg(long)]
-    no_distillation: bool,
+    /// Any other option by its place in the configuration, as `range.weight=100`; may be repeated
+    #[arg(long = "set", value_name = "OPTION=VALUE")]
+    assignments: Vec<String>,
     /// Only the first N training pictures
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -112,16 +97,22 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
-    let Method::Autorep = arguments.method;
-    let data_set = families::default_data_set(&arguments.model);
-    let Some(network) = families::by_name(&arguments.model, data_set) else {
-        return Err(TrainError::Usage(format!("{} is not for {data_set}", arguments.model)));
+    let Configuration { model, options } = configuration(arguments)?;
+    if arguments.print_config {
+        print!("{}", configuration::text(&Configuration { model, options })?);
+        return Ok(());
+    }
+    let data_set = families::default_data_set(&model);
+    let Some(network) = families::by_name(&model, data_set) else {
+        return Err(TrainError::Usage(format!("{model} is not for {data_set}")));
+    };
+    let Some(weights) = &arguments.weights else {
+        return Err(TrainError::Usage("a search starts from trained weights: name them with --weights FILE.safetensors".to_owned()));
     };
     let folder = DataFolder::from_flag(arguments.data.as_deref())?;
-    let weights = Weights::read(&network, &arguments.weights)?;
+    let weights = Weights::read(&network, weights)?;
     let training = folder.load(data_set, Split::Train, arguments.limit)?;
     std::fs::create_dir_all(&arguments.out).map_err(|e| TrainError::write(&arguments.out, e))?;
-    let options = options(arguments);
     eprintln!(
         "{}: {} ReLUs, budget {}; the last epoch is taken, since the weights given may have seen the validation pictures",
         network.name,
@@ -197,11 +188,14 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
 fn tell(epoch: &Epoch, epochs: u32) {
     let left = epoch.seconds / f64::from(epoch.epoch) * f64::from(epochs - epoch.epoch);
     eprintln!(
-        "epoch {}/{epochs}: loss {:.4}, {} ReLUs, validation {:.2} %, {} steps skipped, {:.0} s, {left:.0} s left",
+        "epoch {}/{epochs}: loss {:.4}, {} ReLUs, validation {:.2} % ({:.2} % of the pictures beyond polynomials' limit, {:.2} % beyond \
+         twice that), {} steps skipped, {:.0} s, {left:.0} s left",
         epoch.epoch,
         epoch.loss,
         grouped(epoch.relus as u64),
         epoch.validation,
+        100.0 * epoch.beyond,
+        100.0 * epoch.far,
         epoch.skipped,
         epoch.seconds,
     );
@@ -229,20 +223,40 @@ impl Metrics {
     }
 }
 
-fn options(arguments: &Arguments) -> SearchOptions {
-    SearchOptions {
-        budget: arguments.budget,
-        degree: if arguments.degree == 1 { Degree::One } else { Degree::Two },
-        epochs: arguments.epochs,
-        batch: arguments.batch,
-        seed: arguments.seed,
-        rate: arguments.rate,
-        auxiliary_rate: arguments.auxiliary_rate,
-        pressure: arguments.lambda.map_or(Pressure::Paced, Pressure::Constant),
-        search_part: arguments.search_part,
-        frozen_part: arguments.frozen_part,
-        range_weight: arguments.range_weight,
-        distil: !arguments.no_distillation,
-        ..SearchOptions::default()
+/// The options that the flags say: a method's or a file's, then `--set`, then flags of their own.
+fn configuration(arguments: &Arguments) -> Result<Configuration, TrainError> {
+    let named = |options: Option<SearchOptions>| options.unwrap_or_default();
+    let mut found = match (&arguments.config, &arguments.preset) {
+        (Some(path), _) => configuration::read(path)?,
+        (None, Some(preset)) => Configuration { model: String::new(), options: named(presets::preset(preset)) },
+        (None, None) => {
+            let method = arguments.method.as_deref().unwrap_or("autorep");
+            Configuration { model: String::new(), options: named(presets::method(method)) }
+        }
+    };
+    for assignment in &arguments.assignments {
+        found = configuration::assign(&found, assignment)?;
     }
+    let Configuration { model, options } = &mut found;
+    if let Some(name) = &arguments.model {
+        model.clone_from(name);
+    }
+    if model.is_empty() {
+        return Err(TrainError::Usage(format!("name the network with --model: {}", families::NAMES.join(", "))));
+    }
+    options.budget = arguments.budget.unwrap_or(options.budget);
+    options.epochs = arguments.epochs.unwrap_or(options.epochs);
+    options.seed = arguments.seed.unwrap_or(options.seed);
+    if let Some(degree) = arguments.degree {
+        options.polynomials.degree = if degree == 1 { Degree::One } else { Degree::Two };
+    }
+    if let (Some(lambda), MethodOptions::Autorep { pressure, .. } | MethodOptions::Snl { pressure, .. }) =
+        (arguments.lambda, &mut options.method)
+    {
+        *pressure = Pressure::Constant(lambda);
+    }
+    if arguments.budget.is_none() && arguments.config.is_none() && !arguments.print_config {
+        return Err(TrainError::Usage("say how many ReLUs may stay: --budget N".to_owned()));
+    }
+    Ok(found)
 }

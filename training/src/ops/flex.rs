@@ -6,11 +6,11 @@ use burn::backend::TensorMetadata;
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::tensor::TensorData;
 use halfnet_core::shape::{Convolution, Join};
-use halfnet_layers::activation::{self, Activation};
+use halfnet_layers::activation::{self, Activation, Mask};
 use halfnet_layers::normalisation::{Moments, Source};
 use halfnet_layers::{LANES, convolution, layout, normalisation};
 
-use super::{ActivationContext, ActivationParts, LayerKernels, LayerOps};
+use super::{ActivationContext, ActivationParts, Indicator, LayerKernels, LayerOps};
 
 /// A tensor's elements in their order.
 fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
@@ -51,6 +51,14 @@ fn unpack(moments: &FlexTensor) -> Vec<Moments> {
     let values = values(moments);
     let (means, variances) = values.split_at(values.len() / 2);
     means.iter().zip(variances).map(|(&mean, &variance)| Moments { mean, variance }).collect()
+}
+
+fn mixed<'a>(auxiliary: &'a [f32], [c2, c1, c0]: &'a [Cow<'a, [f32]>; 3], context: &'a ActivationContext) -> Activation<'a> {
+    let mask = match context.indicator {
+        Indicator::Threshold => Mask::Hard(&context.relu),
+        Indicator::Part => Mask::Soft(auxiliary),
+    };
+    Activation { mask, c2, c1, c0, tangent_from: context.tangent_from }
 }
 
 impl LayerKernels for Flex {
@@ -152,8 +160,8 @@ impl LayerKernels for Flex {
     fn activation(input: FlexTensor, parts: ActivationParts<FlexTensor>, context: &ActivationContext) -> FlexTensor {
         let shape = dimensions(&input);
         let mut out = zeros(&shape);
-        let activation = Activation { relu: &context.relu, c2: &values(&parts.c2), c1: &values(&parts.c1), c0: &values(&parts.c0) };
-        activation.forward(&values(&input), &mut out);
+        let (auxiliary, c) = (values(&parts.auxiliary), [values(&parts.c2), values(&parts.c1), values(&parts.c0)]);
+        mixed(&auxiliary, &c, context).forward(&values(&input), &mut out);
         tensor(out, &shape)
     }
 
@@ -165,13 +173,14 @@ impl LayerKernels for Flex {
     ) -> (FlexTensor, ActivationParts<FlexTensor>) {
         let shape = dimensions(&input);
         let mut out = zeros(&shape);
-        let activation = Activation { relu: &context.relu, c2: &values(&parts.c2), c1: &values(&parts.c1), c0: &values(&parts.c0) };
-        let gradients = activation.backward(context.range, &values(&input), &values(&gradient), &mut out);
-        // Straight through the threshold, weighted by softplus(a) = ln(1 + eᵃ).
+        let (auxiliary, c) = (values(&parts.auxiliary), [values(&parts.c2), values(&parts.c1), values(&parts.c0)]);
+        let gradients = mixed(&auxiliary, &c, context).backward(context.range, &values(&input), &values(&gradient), &mut out);
         let softplus = |a: f32| a.max(0.0) + (-a.abs()).exp().ln_1p();
-        let auxiliary = values(&parts.auxiliary);
-        let auxiliary = auxiliary.iter().zip(&gradients.indicator).map(|(&a, g)| softplus(a) * (g + context.count_gradient));
-        let auxiliary: Vec<f32> = auxiliary.collect();
+        let of = |(&a, g): (&f32, &f32)| match context.indicator {
+            Indicator::Threshold => softplus(a) * (g + context.count_gradient),
+            Indicator::Part => g + context.count_gradient * a.signum(),
+        };
+        let auxiliary: Vec<f32> = auxiliary.iter().zip(&gradients.indicator).map(of).collect();
         let channels = shape[1];
         let parts = ActivationParts {
             auxiliary: tensor(auxiliary, &[context.relu.len()]),

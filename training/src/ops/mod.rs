@@ -32,6 +32,15 @@ pub struct ActivationParts<T> {
     pub c0: T,
 }
 
+/// How auxiliary parameters say which elements are ReLUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indicator {
+    /// By the mask, which was made of them; their gradient goes straight through, weighted by softplus(a) (AutoReP, Eq. 7).
+    Threshold,
+    /// They are the parts themselves: a · ReLU + (1 − a) · polynomial, their size penalised (SNL, Eq. 4).
+    Part,
+}
+
 /// What else an activation needs to know.
 #[derive(Clone, Debug)]
 pub struct ActivationContext {
@@ -39,7 +48,11 @@ pub struct ActivationContext {
     pub relu: ReluMask,
     /// Keeps arguments of polynomials in range.
     pub range: RangePenalty,
-    /// Gradient of the ReLU-count penalty on each indicator; 0 while the count is within the budget.
+    /// Beyond ± this polynomials go on as their tangents; infinite: nowhere.
+    pub tangent_from: f32,
+    /// How auxiliary parameters become indicators.
+    pub indicator: Indicator,
+    /// Gradient of the penalty on ReLUs on each indicator.
     pub count_gradient: f32,
 }
 
@@ -87,7 +100,7 @@ pub trait LayerKernels: Backend {
     fn rectifier_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
     /// ReLUs and polynomials.
     fn activation(input: FloatTensor<Self>, parts: ActivationParts<FloatTensor<Self>>, context: &ActivationContext) -> FloatTensor<Self>;
-    /// dz, and the gradients of the parts. The auxiliary parameter's is softplus(a) times the indicator's (straight through).
+    /// dz, and the gradients of the parts; that of the auxiliary parameters as the context's [`Indicator`] says.
     fn activation_gradients(
         input: FloatTensor<Self>,
         parts: ActivationParts<FloatTensor<Self>>,

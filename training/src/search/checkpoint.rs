@@ -25,7 +25,7 @@ struct Progress {
     usual: Option<u32>,
     optimiser_steps: u64,
     auxiliary_steps: u64,
-    pressure: Option<u32>,
+    memory: Option<u32>,
     auxiliary_gradient: u32,
     lost: u32,
     skipped: u64,
@@ -78,7 +78,7 @@ impl Search<'_> {
             usual: self.trainer.usual.map(f32::to_bits),
             optimiser_steps: self.trainer.optimiser.steps,
             auxiliary_steps: self.trainer.auxiliary.steps,
-            pressure: self.pace.pressure.map(f32::to_bits),
+            memory: self.method.memory().map(f32::to_bits),
             auxiliary_gradient: self.trainer.auxiliary_gradient.to_bits(),
             lost: self.trainer.lost,
             skipped: self.trainer.skipped,
@@ -143,7 +143,7 @@ impl Search<'_> {
         trainer.auxiliary_gradient = f32::from_bits(progress.auxiliary_gradient);
         (trainer.lost, trainer.skipped) = (progress.lost, progress.skipped);
         trainer.usual = progress.usual.map(f32::from_bits);
-        self.pace.pressure = progress.pressure.map(f32::from_bits);
+        self.method.remember(progress.memory.map(f32::from_bits));
         (self.step, self.losses) = (progress.step, (f64::from_bits(progress.losses.0), progress.losses.1));
         (self.epochs, self.before) = (progress.epochs, progress.seconds);
         self.started = std::time::Instant::now();

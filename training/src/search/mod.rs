@@ -1,40 +1,40 @@
-//! AutoReP: which ReLUs stay, learned together with the weights; then the masks are projected to the budget, frozen, and the rest of
-//! the epochs are fine-tuning.
+//! Which ReLUs stay: a method finds them while the weights are trained, then the masks are frozen, and the rest of the epochs are
+//! fine-tuning.
 //!
 //! A run is a sequence of steps that depends on its options alone: [`Search::advance`] takes one, [`checkpoint`] keeps everything
-//! between two of them, so that a run that was cut off goes on to the same result.
-//!
-//! Each element has an auxiliary parameter a; it is a ReLU while a is above the hysteresis' threshold. The gradient of a is that of
-//! its indicator times softplus(a), plus a pressure while there are more ReLUs than the budget. What differs from AutoReP by default,
-//! all of it options: the pressure follows the pace that the budget needs instead of being a constant λ ([`Pressure::Paced`]); c2
-//! starts at a tenth of the fit, and coefficients are trained slowly while masks change; polynomials' arguments beyond a limit cost;
-//! gradients are clipped; normalisations are measured anew and frozen for the last epochs.
+//! between two of them, so that a run that was cut off goes on to the same result. [`method`] holds the methods, [`options`] what all
+//! of them can be given, [`presets`] the sets of options that have names, [`configuration`] their files.
 
 pub mod checkpoint;
-mod options;
-mod pace;
+pub mod configuration;
+mod method;
+pub mod options;
+pub mod presets;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use halfnet_host::data::DataSet;
-use halfnet_layers::activation::RangePenalty;
 use serde::{Deserialize, Serialize};
 
 use crate::dapa::Degree;
 use crate::data::{Augmentation, Parts, batch};
 use crate::error::TrainError;
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Evaluator, Judged};
 use crate::export;
-use crate::forward::PassOptions;
+use crate::forward::{PassOptions, RangeControl};
 use crate::moments::remeasure;
 use crate::network::Network;
-use crate::optimiser::{Method, cosine};
+use crate::optimiser::{self, cosine};
 use crate::state::State;
 use crate::trainer::{Rates, Trainer};
 use crate::weights::Weights;
-pub use options::{Pressure, SearchOptions};
-use pace::Pace;
+use method::{Method, View};
+pub use options::{MethodOptions, Pressure, SearchOptions, Start, Unit};
+
+/// Coefficients that follow running statistics do so every this many steps, as in AutoReP's code.
+const REFIT_EVERY: u64 = 10;
 
 /// What an epoch came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,14 @@ pub struct Epoch {
     pub loss: f32,
     /// ReLUs at its end.
     pub relus: usize,
-    /// Accuracy on the validation pictures, in percent.
+    /// Accuracy on the validation pictures, in percent, with exact polynomials.
     pub validation: f64,
+    /// Part of the validation pictures with a polynomial's argument beyond its layer's limit.
+    pub beyond: f64,
+    /// Part of them with one beyond twice the limit.
+    pub far: f64,
+    /// How far each layer's arguments go, in parts of the limit: in the median picture, the 99th percentile and the worst.
+    pub reach: BTreeMap<String, [f32; 3]>,
     /// Steps skipped so far: the gradient was not finite, or the loss many times the usual one.
     pub skipped: u64,
     /// Seconds since the start.
@@ -74,7 +80,7 @@ pub struct Search<'a> {
     options: SearchOptions,
     parts: Parts,
     trainer: Trainer<'a>,
-    pace: Pace,
+    method: Box<dyn Method>,
     /// Steps taken.
     step: u64,
     /// Sum of the epoch's losses, and how many there were.
@@ -118,18 +124,20 @@ impl<'a> Search<'a> {
             return usage(format!("{} training pictures fill no batch of {}", parts.training.len(), options.batch));
         }
         let device = Device::flex();
-        let mut trainer = Trainer::new(network, State::new(network, weights, &device), Method::Adam, device.clone());
-        trainer.clip = Some(options.clip);
+        let mut trainer = Trainer::new(network, State::new(network, weights, &device), optimiser::Method::Adam, device.clone());
+        trainer.clip = Some(options.rates.clip).filter(|&clip| clip > 0.0);
         trainer.teacher = options.distil.then_some(teacher);
         trainer.state.replace_all(network, options.seed, &device);
-        let pace = Pace { all: all as f32, budget: options.budget as f32, steps: 0.0, pressure: None };
+        let total = u64::from(options.epochs) * parts.batches(options.batch) as u64;
+        let method = method::of(&options, network, total);
+        method.start(network, &mut trainer.state);
         let mut search = Self {
             network,
             set,
             options,
             parts,
             trainer,
-            pace,
+            method,
             step: 0,
             losses: (0.0, 0),
             epochs: Vec::new(),
@@ -137,7 +145,6 @@ impl<'a> Search<'a> {
             before: 0.0,
             order: None,
         };
-        search.pace.steps = search.search_steps() as f32;
         first_fit(&mut search.trainer, set, &search.parts, &search.options);
         Ok(search)
     }
@@ -162,29 +169,41 @@ impl<'a> Search<'a> {
     /// Steps until masks are frozen.
     fn search_steps(&self) -> u64 {
         let decided = self.options.budget == 0 || self.options.budget == self.network.relus();
-        if decided { 0 } else { part(self.total(), self.options.search_part) }
+        if decided { 0 } else { self.method.steps(self.total()).min(self.total()) }
     }
 
     /// The first step with normalisations frozen.
     fn frozen_from(&self) -> u64 {
         let total = self.total();
-        total - part(total, self.options.frozen_part).min(total - self.search_steps())
+        total - part(total, self.options.normalisation.frozen_part).min(total - self.search_steps())
+    }
+
+    fn range(&self) -> RangeControl {
+        let options = &self.options.range;
+        let knee = if options.knee > 0.0 { options.knee } else { f32::INFINITY };
+        let exact = self.step >= self.total() - part(self.total(), options.exact_part);
+        RangeControl { tangents: options.tangents && !exact, margin: options.margin, knee, weight: options.weight }
     }
 
     fn remeasure(&mut self) {
-        let pictures = &self.parts.training[..self.options.remeasure.min(self.parts.training.len())];
-        remeasure(self.network, &mut self.trainer.state, self.set, pictures, &self.trainer.device);
+        let pictures = &self.parts.training[..self.options.normalisation.pictures.min(self.parts.training.len())];
+        let range = self.range();
+        remeasure(self.network, &mut self.trainer.state, self.set, pictures, &range, &self.trainer.device);
     }
 
-    /// The pressure on the count in the step to come, after its masks were updated.
-    fn pressure(&mut self) -> f32 {
-        self.trainer.state.update_masks(self.network, self.options.threshold);
-        let count = self.trainer.state.relus(self.network);
-        let pressure = match self.options.pressure {
-            Pressure::Constant(lambda) => lambda / self.network.relus() as f32,
-            Pressure::Paced => self.pace.at(self.step, count, self.trainer.auxiliary_gradient),
-        };
-        if count > self.options.budget { pressure } else { 0.0 }
+    fn settle(&mut self) -> Result<(), TrainError> {
+        let view = View { set: self.set, training: &self.parts.training, options: &self.options };
+        self.method.settle(&mut self.trainer, view)
+    }
+
+    fn rates(&self, searching: bool, auxiliary: f32) -> Rates {
+        let (options, progress) = (&self.options.rates, self.step as f32 / self.total() as f32);
+        let warm = if options.warm_part > 0.0 { (0.1 + 0.9 * progress / options.warm_part).min(1.0) } else { 1.0 };
+        let weights = options.weights * warm * cosine(progress, options.last);
+        let trained = if self.options.polynomials.trained { weights } else { 0.0 };
+        let coefficients = if searching { trained * options.coefficient_part } else { trained };
+        let squares = coefficients * options.square_part;
+        Rates { weights, coefficients, squares, auxiliary, decay: options.decay, clip_apart: options.clip_apart }
     }
 
     /// Takes a step; after an epoch's last it says what the epoch came to. Nothing happens when all steps are taken.
@@ -199,23 +218,14 @@ impl<'a> Search<'a> {
         let (epoch, index) = (self.step / batches, (self.step % batches) as usize);
         let searching = self.step < search_steps;
         if self.step == search_steps {
-            self.trainer.state.project(self.network, self.options.budget);
+            self.settle()?;
         }
         let frozen_moments = self.step >= frozen_from && self.step > 0;
-        if frozen_moments && self.step == frozen_from {
+        if frozen_moments && (self.step - frozen_from).is_multiple_of(self.measure_every()) {
             self.remeasure();
         }
-        let options = &self.options;
-        let range = RangePenalty { limit: options.range_limit, weight: options.range_weight };
-        let progress = self.step as f32 / total as f32;
-        let warm = (0.1 + 0.9 * progress / 0.05).min(1.0);
-        let rate = options.rate * warm * cosine(progress, 0.01);
-        let rates = Rates {
-            weights: rate,
-            coefficients: if searching { rate * options.coefficient_part } else { rate },
-            auxiliary: if searching { options.auxiliary_rate } else { 0.0 },
-        };
-        let count_gradient = if searching { self.pressure() } else { 0.0 };
+        let press = if searching { self.method.press(self.step, &mut self.trainer) } else { method::NONE };
+        let rates = self.rates(searching, press.rate);
         let order = match self.order.take() {
             Some((of, order)) if of == epoch => order,
             _ => self.parts.epoch(self.options.seed, epoch),
@@ -225,24 +235,46 @@ impl<'a> Search<'a> {
         let keys = (self.options.seed, epoch);
         let pictures = batch(self.set, &self.network.normalisation, &order[index * size..(index + 1) * size], augmentation, keys);
         self.order = Some((epoch, order));
-        let pass = PassOptions { frozen_moments, measure_arguments: false, range, count_gradient };
+        let refit = self.step < self.options.polynomials.refit_steps;
+        let pass = PassOptions {
+            frozen_moments,
+            measure_arguments: refit,
+            range: self.range(),
+            indicator: press.indicator,
+            count_gradient: press.count_gradient,
+        };
         if let Some(loss) = self.trainer.step(pictures, &pass, rates)? {
             self.losses.0 += f64::from(loss);
             self.losses.1 += 1;
+        }
+        if refit && self.step.is_multiple_of(REFIT_EVERY) {
+            fit_polynomials(&mut self.trainer, &self.options);
+        }
+        let polynomials = &self.options.polynomials;
+        if polynomials.bound > 0.0 {
+            self.trainer.state.bound_c2(self.network, polynomials.bound, polynomials.floor, &self.trainer.device);
         }
         self.step += 1;
         if !self.step.is_multiple_of(batches) {
             return Ok(None);
         }
-        if self.step == total && frozen_from == total {
+        if self.step == total && search_steps == total {
+            self.settle()?;
+        }
+        if self.step <= frozen_from {
             self.remeasure();
         }
-        let validation = self.trainer.evaluator(self.options.degree)?.accuracy(self.set, &self.parts.validation);
+        let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
+        let limits = self.trainer.state.replacements.iter().map(|(&index, r)| (index, r.limit)).collect();
+        let Judged { accuracy, beyond, far, reach } = evaluator.judge(self.set, &self.parts.validation, &limits);
         let found = Epoch {
             epoch: epoch as u32 + 1,
             loss: (self.losses.0 / self.losses.1.max(1) as f64) as f32,
             relus: self.trainer.state.relus(self.network),
-            validation,
+            validation: accuracy,
+            beyond,
+            far,
+            reach,
             skipped: self.trainer.skipped,
             seconds: self.before + self.started.elapsed().as_secs_f64(),
         };
@@ -251,12 +283,18 @@ impl<'a> Search<'a> {
         Ok(Some(found))
     }
 
+    /// Steps between two measurements of frozen normalisations.
+    fn measure_every(&self) -> u64 {
+        let frozen = self.total() - self.frozen_from();
+        frozen.div_ceil(self.options.normalisation.times.max(1)).max(1)
+    }
+
     /// What was found, when all steps are taken.
     ///
     /// # Errors
     /// The network has a pool that cannot be run.
     pub fn finish(self) -> Result<Found, TrainError> {
-        let evaluator = self.trainer.evaluator(self.options.degree)?;
+        let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
         let relus = self.trainer.state.relus(self.network);
         Ok(Found { evaluator, state: self.trainer.state, relus, epochs: self.epochs })
     }
@@ -296,11 +334,11 @@ pub fn run(
     search.finish()
 }
 
-/// Measures the arguments of all activations and fits the polynomials to them.
+/// Measures the arguments of all activations, fits the polynomials to them and sets their limits.
 fn first_fit(trainer: &mut Trainer<'_>, set: &DataSet, parts: &Parts, options: &SearchOptions) {
     let network = trainer.network;
     let pass = PassOptions { frozen_moments: true, measure_arguments: true, ..PassOptions::PLAIN };
-    for pictures in parts.training.chunks_exact(options.batch).take(options.fit_batches.max(1)) {
+    for pictures in parts.training.chunks_exact(options.batch).take(options.polynomials.fit_batches.max(1)) {
         let pictures = batch(set, &network.normalisation, pictures, Augmentation::of(network.data_set), (options.seed, u64::MAX));
         let input = crate::forward::pictures(network, &pictures, &trainer.device);
         // Leaves without gradients: nothing is recorded.
@@ -308,5 +346,21 @@ fn first_fit(trainer: &mut Trainer<'_>, set: &DataSet, parts: &Parts, options: &
         let found = crate::forward::run(network, &trainer.state, &leaves, input, &pass);
         trainer.state.measure(&found.arguments);
     }
-    trainer.state.fit_polynomials(network, options.degree, options.shrink, &trainer.device);
+    fit_polynomials(trainer, options);
+    for replacement in trainer.state.replacements.values_mut() {
+        let squares: f32 = replacement.moments.iter().map(|(mean, variance)| mean * mean + variance).sum();
+        let size = (squares / replacement.moments.len().max(1) as f32).sqrt();
+        replacement.limit = match (options.polynomials.squares(), options.range.unit) {
+            // A polynomial of degree 1 has no range to leave.
+            (false, _) => f32::INFINITY,
+            (true, Unit::One) => options.range.limit,
+            (true, Unit::Layer) => options.range.limit * size.max(1e-3),
+        };
+    }
+}
+
+fn fit_polynomials(trainer: &mut Trainer<'_>, options: &SearchOptions) {
+    let polynomials = &options.polynomials;
+    let start = |mean, variance| polynomials.start.coefficients(polynomials.degree, mean, variance);
+    trainer.state.fit_polynomials(trainer.network, polynomials.floor, start, &trainer.device);
 }
