@@ -200,6 +200,13 @@ impl State {
         }
     }
 
+    /// Makes whole layers ReLUs or polynomials.
+    pub fn keep_layers(&mut self, keep: impl Fn(usize) -> bool) {
+        for (&index, replacement) in &mut self.replacements {
+            replacement.relu = vec![keep(index); replacement.relu.len()].into();
+        }
+    }
+
     /// Auxiliary parameters of a layer.
     #[must_use]
     pub fn auxiliary(&self, network: &Network, index: usize) -> Vec<f32> {

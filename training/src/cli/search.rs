@@ -15,7 +15,7 @@ use halfnet_training::error::TrainError;
 use halfnet_training::export;
 use halfnet_training::network::families;
 use halfnet_training::search::configuration::{self, Configuration};
-use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, SearchOptions, presets};
+use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
 use halfnet_training::weights::Weights;
 use serde::Serialize;
 
@@ -121,7 +121,11 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     );
     let teacher = search::teacher(&network, &weights)?;
     let checkpoint = arguments.out.join("checkpoint.safetensors");
-    let mut search = Search::new(&network, &weights, &teacher, &training, options.clone())?;
+    let (formed, weights, options) = reduce::prepare(&network, &weights, &training, &options)?;
+    if formed != network {
+        eprintln!("reshaped to {} ReLUs, of which {} stay", grouped(formed.relus() as u64), grouped(options.budget as u64));
+    }
+    let mut search = Search::new(&formed, &weights, &teacher, &training, options.clone())?;
     if arguments.resume && checkpoint.is_file() {
         search.load(&checkpoint)?;
         eprintln!("resumed at step {} of {}", search.taken(), search.total());

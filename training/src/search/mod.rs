@@ -10,6 +10,8 @@ pub mod configuration;
 mod method;
 pub mod options;
 pub mod presets;
+pub mod reduce;
+pub mod slice;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -129,7 +131,9 @@ impl<'a> Search<'a> {
         trainer.teacher = options.distil.then_some(teacher);
         trainer.state.replace_all(network, options.seed, &device);
         let total = u64::from(options.epochs) * parts.batches(options.batch) as u64;
-        let method = method::of(&options, network, total);
+        let Some(method) = method::of(&options, network, total) else {
+            return usage("a method that reshapes the network must be prepared first".to_owned());
+        };
         method.start(network, &mut trainer.state);
         let mut search = Self {
             network,
@@ -189,6 +193,13 @@ impl<'a> Search<'a> {
         let pictures = &self.parts.training[..self.options.normalisation.pictures.min(self.parts.training.len())];
         let range = self.range();
         remeasure(self.network, &mut self.trainer.state, self.set, pictures, &range, &self.trainer.device);
+    }
+
+    /// How far the logits of the trained network move, squared, when each group of layers alone is replaced; to be asked before the
+    /// first step.
+    fn moved(&mut self, groups: &[Vec<usize>], pictures: usize) -> Result<Vec<f64>, TrainError> {
+        let view = View { set: self.set, training: &self.parts.training, options: &self.options };
+        method::layerwise::moved(&mut self.trainer, view, groups, pictures)
     }
 
     fn settle(&mut self) -> Result<(), TrainError> {

@@ -75,6 +75,18 @@ pub enum MethodOptions {
         /// Training pictures that this is measured on.
         pictures: usize,
     },
+    /// DeepReDuce: whole stages culled, thinned, reshaped; becomes [`MethodOptions::Layers`] of another network before it is trained.
+    Deepreduce {
+        /// Training pictures that stages' criticality is measured on.
+        pictures: usize,
+    },
+    /// Channels with small filters are left out of the whole network, and every activation stays; becomes [`MethodOptions::Layers`].
+    Filters,
+    /// All of some layers.
+    Layers {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Elements drawn at random: what every method has to be better than.
     Random,
 }

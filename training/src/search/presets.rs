@@ -4,7 +4,7 @@ use super::options::{MethodOptions, Pressure, SearchOptions, Start};
 use crate::dapa::Degree;
 
 /// The methods' names.
-pub const METHODS: &[&str] = &["autorep", "snl", "layerwise", "random", "identity", "square"];
+pub const METHODS: &[&str] = &["autorep", "snl", "deepreduce", "layerwise", "filters", "random", "identity", "square"];
 
 /// The presets' names.
 pub const PRESETS: &[&str] = &["best", "paper", "reference-code"];
@@ -30,6 +30,12 @@ pub fn method(name: &str) -> Option<SearchOptions> {
             options.method = MethodOptions::Snl { search_part: 0.5, rate: 5e-3, threshold: 0.01, pressure: Pressure::Paced };
         }
         "layerwise" => options.method = MethodOptions::Layerwise { pictures: 512 },
+        "deepreduce" => {
+            fixed(IDENTITY);
+            options.polynomials.degree = Degree::One;
+            options.method = MethodOptions::Deepreduce { pictures: 512 };
+        }
+        "filters" => options.method = MethodOptions::Filters,
         "random" => options.method = MethodOptions::Random,
         "identity" => {
             fixed(IDENTITY);

@@ -25,27 +25,35 @@ impl Method for Layerwise {
     }
 
     fn settle(&mut self, trainer: &mut Trainer<'_>, view: View<'_>) -> Result<(), TrainError> {
-        let degree = view.options.polynomials.degree;
         let layers: Vec<usize> = trainer.state.replacements.keys().copied().collect();
-        let pictures = &view.training[..self.pictures.min(view.training.len())];
-        let set_all = |trainer: &mut Trainer<'_>, relu: &dyn Fn(usize) -> bool| {
-            for (index, replacement) in &mut trainer.state.replacements {
-                replacement.relu = vec![relu(*index); replacement.relu.len()].into();
-            }
-        };
-        set_all(trainer, &|_| true);
-        let whole = logits(&trainer.evaluator(degree)?, view, pictures);
-        let mut worth = Vec::new();
-        for &without in &layers {
-            set_all(trainer, &|index| index != without);
-            let moved = logits(&trainer.evaluator(degree)?, view, pictures);
-            worth.push(whole.iter().zip(&moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>());
-        }
+        let groups: Vec<Vec<usize>> = layers.iter().map(|&layer| vec![layer]).collect();
+        let worth = moved(trainer, view, &groups, self.pictures)?;
         let counts: Vec<usize> = layers.iter().map(|index| trainer.state.replacements[index].relu.len()).collect();
         let kept = most_worth(&counts, &worth, view.options.budget);
-        set_all(trainer, &|index| layers.iter().zip(&kept).any(|(&layer, &kept)| kept && layer == index));
+        trainer.state.keep_layers(|index| layers.iter().zip(&kept).any(|(&layer, &kept)| kept && layer == index));
         Ok(())
     }
+}
+
+/// Sum of the squared differences of logits, on the first `pictures`, when each group of layers alone is replaced.
+pub(in crate::search) fn moved(
+    trainer: &mut Trainer<'_>,
+    view: View<'_>,
+    groups: &[Vec<usize>],
+    pictures: usize,
+) -> Result<Vec<f64>, TrainError> {
+    let degree = view.options.polynomials.degree;
+    let pictures = &view.training[..pictures.min(view.training.len())];
+    trainer.state.keep_layers(|_| true);
+    let whole = logits(&trainer.evaluator(degree)?, view, pictures);
+    let mut found = Vec::new();
+    for group in groups {
+        trainer.state.keep_layers(|index| !group.contains(&index));
+        let moved = logits(&trainer.evaluator(degree)?, view, pictures);
+        found.push(whole.iter().zip(&moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>());
+    }
+    trainer.state.keep_layers(|_| true);
+    Ok(found)
 }
 
 fn logits(evaluator: &Evaluator, view: View<'_>, pictures: &[usize]) -> Vec<f32> {

@@ -4,7 +4,8 @@
 //! budget, and what is left of the run is fine-tuning with masks frozen.
 
 mod autorep;
-mod layerwise;
+mod layers;
+pub(super) mod layerwise;
 mod pace;
 mod random;
 mod snl;
@@ -70,11 +71,11 @@ pub(super) trait Method: Debug {
     fn remember(&mut self, _memory: Option<f32>) {}
 }
 
-/// The method of a search, for a run of `total` steps.
-pub(super) fn of(options: &SearchOptions, network: &Network, total: u64) -> Box<dyn Method> {
+/// The method of a search, for a run of `total` steps; none for methods that are another before the search.
+pub(super) fn of(options: &SearchOptions, network: &Network, total: u64) -> Option<Box<dyn Method>> {
     let all = network.relus();
     let pace = |part: f32| Pace::new(all, options.budget, super::part(total, part));
-    match options.method {
+    Some(match options.method {
         MethodOptions::Autorep { search_part, rate, threshold, pressure } => {
             Box::new(autorep::Autorep { search_part, rate, threshold, pressure, budget: options.budget, pace: pace(search_part) })
         }
@@ -82,8 +83,10 @@ pub(super) fn of(options: &SearchOptions, network: &Network, total: u64) -> Box<
             Box::new(snl::Snl { search_part, rate, threshold, pressure, budget: options.budget, pace: pace(search_part) })
         }
         MethodOptions::Layerwise { pictures } => Box::new(layerwise::Layerwise { pictures }),
+        MethodOptions::Layers { ref names } => Box::new(layers::Layers { names: names.clone() }),
+        MethodOptions::Deepreduce { .. } | MethodOptions::Filters => return None,
         MethodOptions::Random => Box::new(random::Uniform),
-    }
+    })
 }
 
 /// No press at all, for methods without steps.

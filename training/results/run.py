@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Runs the cells of a table that are missing, in order of importance, and appends each to the table as soon as it is done.
+
+    python3 results/run.py --weights cifar10_resnet20.safetensors --data DIR --runs FOLDER [--cells N]
+
+from training/. A cell is a configuration and a seed. A run that was cut off goes on from its checkpoint in FOLDER; a cell that the table
+has is not run again. Before it, build both binaries: `cargo build --release` here and at the root.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+TRAINING = pathlib.Path(__file__).resolve().parent.parent
+TABLE = TRAINING / "results" / "resnet20-6-epochs.md"
+TRAIN = TRAINING / "target" / "release" / "halfnet-train"
+HALFNET = TRAINING.parent / "target" / "release" / "halfnet"
+
+# Configuration, seed: the most important first.
+CELLS = [
+    ("autorep2-10000", 1),
+    ("autorep2-0", 1),
+    ("snl-10000", 1),
+    ("deepreduce-10000", 1),
+    ("autorep2-20000", 1),
+    ("autorep1-10000", 1),
+    ("autorep2-10000", 2),
+    ("autorep2-10000", 3),
+    ("layerwise-10000", 1),
+    ("snl-20000", 1),
+    ("autorep2-5000", 1),
+    ("snl-5000", 1),
+    ("identity-10000", 1),
+    ("random-10000", 1),
+    ("autorep2-0", 2),
+    ("autorep2-0", 3),
+]
+
+
+def row(name, seed):
+    return f"| {name} | {seed} |"
+
+
+def run(command, **options):
+    print("+", " ".join(map(str, command)), file=sys.stderr, flush=True)
+    return subprocess.run([str(part) for part in command], check=True, **options)
+
+
+def cell(name, seed, arguments):
+    """One line of the table."""
+    folder = arguments.runs / f"{name}-{seed}"
+    if not (folder / "result.json").is_file():
+        configuration = TRAINING / "configurations" / f"resnet20-{name}.toml"
+        search = [TRAIN, "search", "--config", configuration, "--seed", seed, "--weights", arguments.weights]
+        run(search + ["--data", arguments.data, "--resume", "--out", folder])
+    result = json.loads((folder / "result.json").read_text())
+    simulate = [HALFNET, "simulate", "--model", folder / "model.postcard", "--data", arguments.data, "--json"]
+    simulated = json.loads(run(simulate, stdout=subprocess.PIPE).stdout)
+    columns = [
+        f"{result['relus']:,}",
+        f"{result['test']:.2f}",
+        f"{simulated['accuracy']:.2f}",
+        f"{simulated['range_violations']}",
+        f"{result['validation']:.2f}",
+        f"{result['skipped_steps']}",
+        f"{result['seconds'] / 60:.0f} min",
+        datetime.date.today().isoformat(),
+    ]
+    return row(name, seed) + " " + " | ".join(columns) + " |\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=pathlib.Path, required=True)
+    parser.add_argument("--data", default=os.environ.get("HALFNET_DATA"))
+    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument("--cells", type=int, default=len(CELLS), help="run at most so many")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or HALFNET_DATA")
+    done = TABLE.read_text()
+    missing = [(name, seed) for name, seed in CELLS if row(name, seed) not in done]
+    for name, seed in missing[: arguments.cells]:
+        line = cell(name, seed, arguments)
+        with TABLE.open("a") as table:
+            table.write(line)
+        print(line, end="")
+
+
+if __name__ == "__main__":
+    main()
