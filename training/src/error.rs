@@ -40,7 +40,7 @@ pub enum TrainError {
     /// The loss or a gradient is no longer a number.
     #[error(
         "training diverged at step {step}: {steps} steps in a row had no finite gradient (loss {loss}); \
-         a lower --rate, or a higher --range-weight, keeps polynomials in range"
+         a lower rates.weights, or a higher range.weight, keeps polynomials in range (`--set OPTION=VALUE`)"
     )]
     Diverged {
         /// Where.

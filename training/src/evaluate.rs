@@ -34,6 +34,8 @@ pub struct Evaluator {
     network: FloatNetwork,
     /// Of each layer with polynomials, c2 filled in.
     mixed: Vec<Option<Replaced>>,
+    /// Where a layer's polynomials go on as their tangents, if they do.
+    tangents: BTreeMap<usize, f32>,
 }
 
 impl Evaluator {
@@ -61,7 +63,13 @@ impl Evaluator {
                 _ => None,
             });
         }
-        Ok(Self { network, mixed })
+        Ok(Self { network, mixed, tangents: BTreeMap::new() })
+    }
+
+    /// The same with polynomials that go on as their tangents beyond each layer's limit, as they do while training.
+    #[must_use]
+    pub fn with_tangents(self, limits: BTreeMap<usize, f32>) -> Self {
+        Self { tangents: limits, ..self }
     }
 
     /// The network.
@@ -87,7 +95,8 @@ impl Evaluator {
         for (index, (layer, mixed)) in self.network.layers.iter().zip(&self.mixed).enumerate() {
             let sum = layer_sum(layer, &wires, blocks);
             see(index, &sum);
-            let output = layer_output(layer, mixed.as_ref(), sum);
+            let tangent_from = self.tangents.get(&index).copied().unwrap_or(f32::INFINITY);
+            let output = layer_output(layer, mixed.as_ref(), tangent_from, sum);
             for term in &layer.terms {
                 readers[term.source] -= 1;
                 if readers[term.source] == 0 {
@@ -170,13 +179,15 @@ fn layer_sum(layer: &FloatLayer, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> 
     sum
 }
 
-fn layer_output(layer: &FloatLayer, mixed: Option<&Replaced>, sum: Vec<f32>) -> Vec<f32> {
+fn layer_output(layer: &FloatLayer, mixed: Option<&Replaced>, tangent_from: f32, sum: Vec<f32>) -> Vec<f32> {
     let shape = layer.sum_shape();
     let mut output = match &layer.step {
         FloatStep::Activate { .. } => {
             let mut output = vec![0.0; sum.len()];
             match mixed {
-                Some(Replaced { relu, coefficients: [c2, c1, c0] }) => Activation::exact(relu, [c2, c1, c0]).forward(&sum, &mut output),
+                Some(Replaced { relu, coefficients: [c2, c1, c0] }) => {
+                    Activation { tangent_from, ..Activation::exact(relu, [c2, c1, c0]) }.forward(&sum, &mut output)
+                }
                 None => activation::relu(&sum, &mut output),
             }
             output

@@ -160,6 +160,31 @@ fn snl_lets_parts_fall_at_the_pace_of_the_budget() {
 }
 
 #[test]
+fn an_epoch_says_how_far_arguments_go() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let (set, weights) = (bars(160), Weights::initial(&network, 2));
+    let run = |limit: f32, tangents: bool| {
+        let mut options = SearchOptions { epochs: 1, ..options(0) };
+        options.polynomials.fit_batches = 2;
+        options.range.limit = limit;
+        options.range.tangents = tangents;
+        options.range.weight = 0.0;
+        search::run(&network, &weights, &set, &options, |_| ()).unwrap()
+    };
+    let (near, far) = (run(0.01, false), run(1000.0, false));
+    let (near, far) = (near.epochs.last().unwrap().clone(), far.epochs.last().unwrap().clone());
+    assert!((near.beyond, near.far, far.beyond, far.far) == (1.0, 1.0, 0.0, 0.0), "{near:?} {far:?}");
+    assert_eq!((near.validation, near.loss), (far.validation, far.loss));
+    for (layer, [median, percentile, worst]) in &near.reach {
+        assert!(1.0 < *median && median <= percentile && percentile <= worst, "{layer}");
+        // The same arguments in parts of another limit.
+        assert!((worst / far.reach[layer][2] / 1e5 - 1.0).abs() < 1e-3, "{layer}");
+    }
+    // Tangents from so early on are straight lines: another network is trained.
+    assert_ne!(run(0.01, true).epochs.last().unwrap().loss, near.loss);
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(160), Weights::initial(&network, 2));

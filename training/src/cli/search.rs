@@ -87,6 +87,8 @@ struct Outcome {
     teacher_test: f64,
     /// In percent; weights given on the command line may have been trained on these pictures.
     validation: f64,
+    /// The same with polynomials that go on as their tangents beyond their layer's limit, as they do while training.
+    validation_with_tangents: f64,
     /// Of the float network that is exported, on the whole test set, in percent.
     test: f64,
     test_pictures: usize,
@@ -158,6 +160,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         relus: found.relus,
         teacher_test: teacher.accuracy(&test, &all),
         validation: last.map_or(0.0, |e| e.validation),
+        validation_with_tangents: found.with_tangents,
         test: found.evaluator.accuracy(&test, &all),
         test_pictures: test.len(),
         seconds: last.map_or(0.0, |e| e.seconds),
@@ -171,13 +174,14 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     std::fs::write(&path, text).map_err(|e| TrainError::write(&path, e))?;
     super::print(json, &outcome, |o| {
         format!(
-            "{} of {} ReLUs: test {:.2} % (from {:.2} %), validation {:.2} %, on {} test pictures\n\
+            "{} of {} ReLUs: test {:.2} % (from {:.2} %), validation {:.2} % ({:.2} % with tangents), on {} test pictures\n\
              integers on {} training pictures: {:.2} % (float {:.2} %), {} sums out of range\n{}\n",
             grouped(o.relus as u64),
             grouped(o.all_relus as u64),
             o.test,
             o.teacher_test,
             o.validation,
+            o.validation_with_tangents,
             o.test_pictures,
             o.export.pictures,
             o.export.accuracy,

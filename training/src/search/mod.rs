@@ -70,6 +70,9 @@ pub struct Found {
     pub state: State,
     /// Number of ReLUs.
     pub relus: usize,
+    /// Accuracy on the validation pictures, in percent, were polynomials to go on as their tangents beyond the limits, as they do while
+    /// training: what is above the last epoch's accuracy is lost to pictures out of range.
+    pub with_tangents: f64,
     /// Epoch by epoch.
     pub epochs: Vec<Epoch>,
 }
@@ -276,7 +279,7 @@ impl<'a> Search<'a> {
             self.remeasure();
         }
         let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
-        let limits = self.trainer.state.replacements.iter().map(|(&index, r)| (index, r.limit)).collect();
+        let limits = self.limits();
         let Judged { accuracy, beyond, far, reach } = evaluator.judge(self.set, &self.parts.validation, &limits);
         let found = Epoch {
             epoch: epoch as u32 + 1,
@@ -307,7 +310,12 @@ impl<'a> Search<'a> {
     pub fn finish(self) -> Result<Found, TrainError> {
         let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
         let relus = self.trainer.state.relus(self.network);
-        Ok(Found { evaluator, state: self.trainer.state, relus, epochs: self.epochs })
+        let with_tangents = evaluator.clone().with_tangents(self.limits()).accuracy(self.set, &self.parts.validation);
+        Ok(Found { evaluator, state: self.trainer.state, relus, with_tangents, epochs: self.epochs })
+    }
+
+    fn limits(&self) -> BTreeMap<usize, f32> {
+        self.trainer.state.replacements.iter().map(|(&index, r)| (index, r.limit)).collect()
     }
 }
 
