@@ -5,20 +5,31 @@
 //! | `mnist/` | `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, plain or `.gz` |
 //! | `cifar10/` | `{train,test}_NN.jxl` and `{train,test}_labels.bin`, or the original `data_batch_1.bin` … `test_batch.bin` |
 //! | `cifar100/` | `{train,test}_NN.jxl` and `{train,test}_labels.bin`, or the original `train.bin`, `test.bin` |
+//! | `fsdd/` | `fsdd.csv` and `fsdd.flac`, or the original `recordings/DIGIT_SPEAKER_TAKE.wav` |
+//! | `tiny-imagenet-200/`, `tiny-imagenet-20/` | the original `train/`, `val/` and `wnids.txt`, or all of it as `NAME.tar.zst` |
+//! | `imagenet/` | `train/WNID/*.JPEG`, `val/WNID/*.JPEG` |
 //!
-//! The original files may also lie in the folder that their archive unpacks to (`cifar-10-batches-bin`, `cifar-100-binary`).
-//! Decoding uses all cores and stops after as many pictures as are wanted.
+//! The original files of CIFAR may also lie in the folder that their archive unpacks to (`cifar-10-batches-bin`,
+//! `cifar-100-binary`). Decoding uses all cores and stops after as many pictures as are wanted. A split that is read whole is compared
+//! with the published one; `docs/DATA.md` says more of each set.
 
 mod cifar;
+mod fourier;
+pub mod fsdd;
+mod image_folder;
+mod jpeg;
+mod kind;
+pub mod log_mel;
 mod mnist;
 mod picture;
+mod published;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use halfnet_core::shape::Shape;
 use thiserror::Error;
 
+pub use kind::{DataSetKind, Split};
 pub use picture::Picture;
 
 /// The environment variable that names the data folder where no flag does.
@@ -28,7 +39,7 @@ pub const FOLDER_VARIABLE: &str = "HALFNET_DATA";
 #[derive(Debug, Error)]
 pub enum DataError {
     /// Neither the flag nor the variable is set.
-    #[error("no data folder named: give --data DIR or set {FOLDER_VARIABLE} to a folder with mnist/, cifar10/ or cifar100/ in it")]
+    #[error("no data folder named: give --data DIR or set {FOLDER_VARIABLE} to a folder with mnist/, cifar10/, fsdd/ … in it")]
     NoFolder,
     /// A file that must be there is not.
     #[error("no {what} of {set} in {}: looked for {files}; is --data (or {FOLDER_VARIABLE}) the right folder?", folder.display())]
@@ -71,82 +82,25 @@ pub enum DataError {
         count: usize,
     },
     /// A name that is no data set.
-    #[error("no data set is called `{0}`: known are mnist, cifar10, cifar100")]
-    UnknownSet(String),
-}
-
-/// The data sets that this build reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DataSetKind {
-    /// MNIST: 28×28 grey digits.
-    Mnist,
-    /// CIFAR-10: 32×32 RGB, 10 classes.
-    Cifar10,
-    /// CIFAR-100: 32×32 RGB, 100 (fine) classes.
-    Cifar100,
-}
-
-impl DataSetKind {
-    /// The name in model headers and on the command line; also the folder's.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mnist => "mnist",
-            Self::Cifar10 => "cifar10",
-            Self::Cifar100 => "cifar100",
-        }
-    }
-
-    /// Shape of a picture.
-    #[must_use]
-    pub const fn shape(self) -> Shape {
-        match self {
-            Self::Mnist => Shape::new(1, 28, 28),
-            Self::Cifar10 | Self::Cifar100 => Shape::new(3, 32, 32),
-        }
-    }
-
-    /// Number of classes.
-    #[must_use]
-    pub const fn classes(self) -> usize {
-        match self {
-            Self::Mnist | Self::Cifar10 => 10,
-            Self::Cifar100 => 100,
-        }
-    }
-}
-
-impl std::fmt::Display for DataSetKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for DataSetKind {
-    type Err = DataError;
-
-    fn from_str(name: &str) -> Result<Self, DataError> {
-        let all = [Self::Mnist, Self::Cifar10, Self::Cifar100];
-        all.into_iter().find(|set| set.name() == name).ok_or_else(|| DataError::UnknownSet(name.to_owned()))
-    }
-}
-
-/// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// For training and calibration.
-    Train,
-    /// For the reported accuracy, and nothing else.
-    Test,
-}
-
-impl std::fmt::Display for Split {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        })
-    }
+    #[error("no data set is called `{name}`: known are {known}")]
+    UnknownSet {
+        /// The name.
+        name: String,
+        /// Those that are.
+        known: String,
+    },
+    /// More pictures than are held in memory.
+    #[error("the {split} split of {set} has {count} pictures, and at most {most} are held in memory: give a --limit")]
+    TooLarge {
+        /// The data set.
+        set: DataSetKind,
+        /// The split.
+        split: Split,
+        /// Pictures wanted.
+        count: usize,
+        /// Pictures that are held.
+        most: usize,
+    },
 }
 
 /// Pictures and their labels.
@@ -233,10 +187,15 @@ impl DataFolder {
     /// A file is missing, unreadable or malformed; the error names it and what would do.
     pub fn load(&self, set: DataSetKind, split: Split, limit: Option<usize>) -> Result<DataSet, DataError> {
         let limit = limit.unwrap_or(usize::MAX);
-        match set {
-            DataSetKind::Mnist => mnist::load(&self.root, split, limit),
-            DataSetKind::Cifar10 | DataSetKind::Cifar100 => cifar::load(&self.root, set, split, limit),
-        }
+        let data = match set {
+            DataSetKind::Mnist => mnist::load(&self.root, split, limit)?,
+            DataSetKind::Cifar10 | DataSetKind::Cifar100 => cifar::load(&self.root, set, split, limit)?,
+            // These compare their files themselves.
+            DataSetKind::Fsdd => return fsdd::load(&self.root, split, limit),
+            _ => return image_folder::load(&self.root, set, split, limit),
+        };
+        published::check_pictures(set, split, &self.root.join(set.name()), &data)?;
+        Ok(data)
     }
 
     /// One picture of a split with its label.
@@ -251,13 +210,14 @@ impl DataFolder {
         }
     }
 
-    /// Names of a set's classes from its folder (`classes.txt`, `fine_classes.txt`), if they are there and complete.
+    /// Names of a set's classes from its folder (`classes.txt`, `fine_classes.txt`, `words.txt`), if they are there and complete.
     #[must_use]
     pub fn class_names(&self, set: DataSetKind) -> Option<Vec<String>> {
         let file = match set {
-            DataSetKind::Mnist => return Some((0..10).map(|digit| digit.to_string()).collect()),
+            DataSetKind::Mnist | DataSetKind::Fsdd => return Some((0..10).map(|digit| digit.to_string()).collect()),
             DataSetKind::Cifar10 => "classes.txt",
             DataSetKind::Cifar100 => "fine_classes.txt",
+            _ => return image_folder::class_names(&self.root, set),
         };
         let text = std::fs::read_to_string(self.root.join(set.name()).join(file)).ok()?;
         let names: Vec<String> = text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
