@@ -1,9 +1,9 @@
 //! Training for two-party inference: which ReLUs of a network stay, and which polynomials take the place of the others.
 //!
 //! [`network`] describes what is trained, [`state`] holds what training changes, [`forward`] makes a recorded pass, [`loss`] and
-//! [`optimiser`] the rest of a step. [`ops`] are the layers as differentiable operations. [`search`] is AutoReP, [`dapa`] its
-//! polynomials; [`export`] folds the result into an integer model and [`evaluate`] runs it in the clear. [`random`] and [`data`] make
-//! a run depend on its seed alone.
+//! [`optimiser`] the rest of a step. [`ops`] are the layers as differentiable operations. [`pretrain`] makes the network with all its
+//! ReLUs, [`search`] is AutoReP, [`dapa`] its polynomials; [`export`] folds the result into an integer model and [`evaluate`] runs it
+//! in the clear. [`random`] and [`data`] make a run depend on its seed alone.
 #![forbid(unsafe_code)]
 
 pub mod bench;
@@ -18,6 +18,7 @@ pub mod moments;
 pub mod network;
 pub mod ops;
 pub mod optimiser;
+pub mod pretrain;
 pub mod random;
 pub mod search;
 pub mod state;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod search;
+mod train;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Train(Box<train::Arguments>),
     Search(Box<search::Arguments>),
     Bench(bench::Arguments),
 }
@@ -44,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
+        Command::Train(train) => train::run(&train, arguments.json),
         Command::Search(search) => search::run(&search, arguments.json),
         Command::Bench(bench) => bench::run(&bench, arguments.json),
     };

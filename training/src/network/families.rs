@@ -11,11 +11,12 @@ const RELU: Step = Step::Relu { average: false };
 const LINEAR: Step = Step::Linear { average: false };
 
 /// The names that [`by_name`] knows.
-pub const NAMES: &[&str] = &["mnist_cnn", "resnet20", "resnet32", "resnet44", "resnet56", "resnet18", "wrn22-8", "mobilenet", "depthwise"];
+pub const NAMES: &[&str] =
+    &["mnist_cnn", "fsdd_cnn", "resnet20", "resnet32", "resnet44", "resnet56", "resnet18", "wrn22-8", "mobilenet", "depthwise"];
 
 /// A network by its name, for a data set.
 ///
-/// `resnet20` to `resnet56` are He et al.'s for CIFAR, `resnet18` is the one of SNL and AutoReP (no ReLU after the stem), `wrn22-8`
+/// `mnist_cnn` and `fsdd_cnn` are small enough for a microcontroller; `resnet20` to `resnet56` are He et al.'s for CIFAR, `resnet18` is the one of SNL and AutoReP (no ReLU after the stem), `wrn22-8`
 /// the wide residual network (no ReLU after the last normalisation), `mobilenet` MobileNetV1 with strides for 32 pixels,
 /// `depthwise` a small network of depthwise blocks for benches.
 #[must_use]
@@ -23,7 +24,8 @@ pub fn by_name(name: &str, data_set: DataSetKind) -> Option<Network> {
     let input = data_set.shape();
     let colour = input.channels == 3;
     Some(match name {
-        "mnist_cnn" if data_set == DataSetKind::Mnist => mnist_cnn(),
+        "mnist_cnn" if data_set == DataSetKind::Mnist => plain_cnn(name, data_set, &[(8, 1), (16, 2), (32, 2)]),
+        "fsdd_cnn" if data_set == DataSetKind::Fsdd => plain_cnn(name, data_set, &[(8, 1), (16, 2), (32, 2), (64, 2)]),
         "resnet20" if colour => he_resnet(3, data_set),
         "resnet32" if colour => he_resnet(5, data_set),
         "resnet44" if colour => he_resnet(7, data_set),
@@ -39,7 +41,11 @@ pub fn by_name(name: &str, data_set: DataSetKind) -> Option<Network> {
 /// The data set that a network is for where none is named.
 #[must_use]
 pub fn default_data_set(name: &str) -> DataSetKind {
-    if name == "mnist_cnn" { DataSetKind::Mnist } else { DataSetKind::Cifar10 }
+    match name {
+        "mnist_cnn" => DataSetKind::Mnist,
+        "fsdd_cnn" => DataSetKind::Fsdd,
+        _ => DataSetKind::Cifar10,
+    }
 }
 
 fn channels(mean: [f32; 3], deviation: [f32; 3]) -> Vec<ChannelNormalisation> {
@@ -55,15 +61,18 @@ fn imagenet() -> Vec<ChannelNormalisation> {
 fn of(data_set: DataSetKind) -> Vec<ChannelNormalisation> {
     match data_set {
         DataSetKind::Cifar100 => channels([0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]),
+        DataSetKind::TinyImagenet | DataSetKind::TinyImagenet20 => channels([0.480, 0.448, 0.398], [0.277, 0.269, 0.282]),
+        DataSetKind::Imagenet => imagenet(),
         _ => channels([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
     }
 }
 
-fn mnist_cnn() -> Network {
-    let data_set = DataSetKind::Mnist;
+/// Convolutions 3×3 of some (channels, stride), each with normalisation and ReLU, then a linear layer over the whole plane. Pixels are
+/// divided by 255.
+fn plain_cnn(name: &str, data_set: DataSetKind, convolutions: &[(u16, u16)]) -> Network {
     let plain = vec![ChannelNormalisation { mean: 0.0, deviation: 1.0 }];
-    let mut b = Builder::new("mnist_cnn", data_set, data_set.shape(), plain);
-    for (index, (channels, stride)) in [(8, 1), (16, 2), (32, 2)].into_iter().enumerate() {
+    let mut b = Builder::new(name, data_set, data_set.shape(), plain);
+    for (index, &(channels, stride)) in convolutions.iter().enumerate() {
         let names = (format!("conv{}", index + 1), format!("bn{}", index + 1));
         let term = b.convolution(index, (&names.0, &names.1), channels, 3, stride, 1);
         b.push(vec![term], RELU);
@@ -188,13 +197,14 @@ mod tests {
     #[test]
     fn networks_have_the_published_relu_counts() {
         assert_eq!(relus("mnist_cnn", DataSetKind::Mnist), 10_976);
+        assert_eq!(relus("fsdd_cnn", DataSetKind::Fsdd), 15_360);
         // He et al.'s, the stem's included.
         assert_eq!(relus("resnet20", DataSetKind::Cifar10), 188_416);
         // SNL and AutoReP, at 32 and at 64 pixels.
         assert_eq!(relus("resnet18", DataSetKind::Cifar100), 491_520);
-        assert_eq!(resnet18(DataSetKind::Cifar100, Shape::new(3, 64, 64)).relus(), 1_966_080);
+        assert_eq!(relus("resnet18", DataSetKind::TinyImagenet), 1_966_080);
         assert_eq!(relus("wrn22-8", DataSetKind::Cifar100), 1_359_872);
-        assert_eq!(wide_resnet(DataSetKind::Cifar100, Shape::new(3, 64, 64)).relus(), 5_439_488);
+        assert_eq!(relus("wrn22-8", DataSetKind::TinyImagenet), 5_439_488);
     }
 
     #[test]
@@ -207,6 +217,7 @@ mod tests {
         assert_eq!(weights("resnet20", DataSetKind::Cifar10), 269_722);
         assert_eq!(weights("resnet18", DataSetKind::Cifar10), 11_173_962);
         assert_eq!(weights("mnist_cnn", DataSetKind::Mnist), 21_634);
+        assert_eq!(weights("fsdd_cnn", DataSetKind::Fsdd), 34_754);
     }
 
     #[test]

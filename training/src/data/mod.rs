@@ -1,36 +1,16 @@
 //! Batches of pictures: split, shuffled, augmented and laid out in blocks.
 
+mod augmentation;
+
 use halfnet_core::shape::Shape;
-use halfnet_host::data::{DataSet, DataSetKind};
+use halfnet_host::data::DataSet;
 use halfnet_host::float::ChannelNormalisation;
 use halfnet_layers::LANES;
 use rayon::prelude::*;
 
 use crate::random::Random;
-
-/// How training pictures are varied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Augmentation {
-    /// Pictures are shifted by up to this many pixels, zeros (of the normalised picture) coming in.
-    pub shift: u16,
-    /// Every second picture is mirrored.
-    pub mirror: bool,
-}
-
-impl Augmentation {
-    /// None at all.
-    pub const NONE: Self = Self { shift: 0, mirror: false };
-
-    /// What the recipes for a data set use: a random crop of the picture with 4 zeros around it and a mirror for CIFAR, small shifts
-    /// for digits.
-    #[must_use]
-    pub const fn of(data_set: DataSetKind) -> Self {
-        match data_set {
-            DataSetKind::Mnist => Self { shift: 2, mirror: false },
-            DataSetKind::Cifar10 | DataSetKind::Cifar100 => Self { shift: 4, mirror: true },
-        }
-    }
-}
+pub use augmentation::Augmentation;
+use augmentation::Variation;
 
 /// One batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,20 +69,20 @@ pub fn batch(
     let mut pixels = vec![0.0; pictures.len().div_ceil(LANES) * block];
     pixels.par_chunks_mut(block).zip(pictures.par_chunks(LANES)).for_each(|(out, pictures)| {
         for (lane, &picture) in pictures.iter().enumerate() {
-            let mut random = Random::new(&[keys.0, 0xa06, keys.1, picture as u64]);
-            let shift = usize::from(augmentation.shift);
-            let (down, right) = if shift > 0 { (random.below(2 * shift + 1), random.below(2 * shift + 1)) } else { (0, 0) };
-            let mirrored = augmentation.mirror && random.bits() & 1 == 1;
+            let random = Random::new(&[keys.0, 0xa06, keys.1, picture as u64]);
+            let Variation { down, right, mirrored, masked, mut random } = Variation::draw(augmentation, height, random);
+            let (most_down, most_right) = (usize::from(augmentation.down), usize::from(augmentation.right));
             let source = set.picture(picture);
             for (channel, &(factor, offset)) in scales.iter().enumerate().take(channels) {
-                for y in 0..height {
-                    let Some(from) = (y + down).checked_sub(shift).filter(|&y| y < height) else { continue };
+                for y in (0..height).filter(|y| !masked.contains(y)) {
+                    let Some(from) = (y + down).checked_sub(most_down).filter(|&y| y < height) else { continue };
                     let line = &source[(channel * height + from) * width..][..width];
                     let first = ((channel * height + y) * width * LANES) + lane;
                     for x in 0..width {
-                        let Some(column) = (x + right).checked_sub(shift).filter(|&x| x < width) else { continue };
+                        let Some(column) = (x + right).checked_sub(most_right).filter(|&x| x < width) else { continue };
                         let column = if mirrored { width - 1 - column } else { column };
-                        out[first + x * LANES] = f32::from(line[column]) * factor + offset;
+                        let noise = if augmentation.noise > 0 { f32::from(augmentation.noise) * random.normal() } else { 0.0 };
+                        out[first + x * LANES] = (f32::from(line[column]) + noise) * factor + offset;
                     }
                 }
             }
@@ -142,8 +122,9 @@ mod tests {
         let normalisation = [ChannelNormalisation { mean: 0.0, deviation: 1.0 }];
         let plain: Vec<f32> = set().picture(7).iter().map(|&p| f32::from(p) / 255.0).collect();
         let (mut mirrored, mut moved) = (0, 0);
+        let varied = Augmentation { down: 1, right: 1, mirror: true, ..Augmentation::NONE };
         for key in 0..200 {
-            let varied = batch(&set(), &normalisation, &[7], Augmentation { shift: 1, mirror: true }, (1, key)).pixels;
+            let varied = batch(&set(), &normalisation, &[7], varied, (1, key)).pixels;
             let varied: Vec<f32> = varied.iter().step_by(LANES).copied().collect();
             // Some shift and mirror of the picture explains all of it.
             let at = |dy: i32, dx: i32, mirror: bool| {
@@ -160,6 +141,27 @@ mod tests {
             moved += i32::from(found / 2 != 4);
         }
         assert!((60..140).contains(&mirrored) && moved > 130, "{mirrored} {moved}");
+    }
+
+    #[test]
+    fn rows_are_masked_and_noise_is_added() {
+        let normalisation = [ChannelNormalisation { mean: 0.0, deviation: 1.0 }];
+        let one = |augmentation, key| -> Vec<f32> {
+            batch(&set(), &normalisation, &[7], augmentation, (1, key)).pixels.iter().step_by(LANES).copied().collect()
+        };
+        let plain = one(Augmentation::NONE, 0);
+        let mut masked = [0; 3];
+        for key in 0..200 {
+            let found = one(Augmentation { masked_rows: 2, ..Augmentation::NONE }, key);
+            let gone: Vec<bool> = (0..3).map(|y| found[y * 4..y * 4 + 4].iter().all(|&v| v == 0.0)).collect();
+            (0..12).for_each(|i| assert!(gone[i / 4] || found[i] == plain[i]));
+            masked[gone.iter().filter(|&&g| g).count()] += 1;
+        }
+        assert!(masked.iter().all(|&count| (40..100).contains(&count)), "{masked:?}");
+        let noisy: Vec<f32> = (0..200).flat_map(|key| one(Augmentation { noise: 10, ..Augmentation::NONE }, key)).collect();
+        let errors = noisy.iter().zip(plain.iter().cycle()).map(|(n, p)| f64::from(n - p) * 255.0);
+        let deviation = (errors.map(|e| e * e).sum::<f64>() / noisy.len() as f64).sqrt();
+        assert!((deviation - 10.0).abs() < 0.5, "{deviation}");
     }
 
     #[test]
