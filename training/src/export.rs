@@ -38,8 +38,10 @@ pub fn replaced(network: &Network, state: &State) -> Vec<Option<Replaced>> {
 }
 
 /// The network with normalisation folded into the convolutions, averages into the weights that follow.
-#[must_use]
-pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>], degree: Degree) -> FloatNetwork {
+///
+/// # Errors
+/// A layer is gated (squeeze-excite), which the parties cannot run.
+pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>], degree: Degree) -> Result<FloatNetwork, TrainError> {
     let (sums, wires) = (network.sums(), network.wires());
     let mut layers = Vec::new();
     for (index, layer) in network.layers.iter().enumerate() {
@@ -87,11 +89,15 @@ pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>],
             }
             Step::Linear { .. } => FloatStep::Rescale { pool },
             Step::Release => FloatStep::Release,
+            Step::Gate { .. } => {
+                let reason = "squeeze-excite multiplies by a sigmoid, which the two parties cannot run yet: choose a network without it";
+                return Err(TrainError::Unsupported { layer: layer.name.clone(), reason });
+            }
         };
         layers.push(FloatLayer { name: layer.name.clone(), terms, bias, step });
     }
     let Network { name, data_set, input, normalisation, .. } = network.clone();
-    FloatNetwork { name, data_set, input, normalisation, layers }
+    Ok(FloatNetwork { name, data_set, input, normalisation, layers })
 }
 
 fn activation(replaced: &Replaced, degree: Degree) -> (Mask, Option<FloatPolynomial>) {

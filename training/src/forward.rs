@@ -145,6 +145,10 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
                     tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context)
                 }
             },
+            Step::Gate { by } => {
+                let gate = wires[by].clone().expect("a gate is no layer's source");
+                sum * burn::tensor::activation::sigmoid(gate)
+            }
             Step::Linear { .. } | Step::Release => sum,
         };
         if layer.averages() {

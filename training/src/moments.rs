@@ -62,6 +62,16 @@ fn activate(replaced: Option<&Replaced>, tangent_from: f32, sum: &[f32]) -> Vec<
     y
 }
 
+/// Each plane times the sigmoid of its channel's value.
+fn gate(mut sum: Vec<f32>, by: &[f32], plane: usize) -> Vec<f32> {
+    for (plane, gates) in sum.chunks_exact_mut(plane * LANES).zip(by.chunks_exact(LANES)) {
+        for values in plane.chunks_exact_mut(LANES) {
+            values.iter_mut().zip(gates).for_each(|(v, gate)| *v /= 1.0 + (-gate).exp());
+        }
+    }
+    sum
+}
+
 /// Sets every running moment to what it is on some pictures, a whole number of blocks of them, without augmentation.
 pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: &[usize], range: &RangeControl, device: &Device) {
     let pictures = &pictures[..pictures.len() / LANES * LANES];
@@ -93,7 +103,11 @@ pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: 
             }
         }
         let tangent_from = state.replacements.get(&index).map_or(f32::INFINITY, |r| range.tangent_from(r.limit));
-        let mut output = if matches!(layer.step, Step::Relu { .. }) { activate(replaced[index].as_ref(), tangent_from, &sum) } else { sum };
+        let mut output = match layer.step {
+            Step::Relu { .. } => activate(replaced[index].as_ref(), tangent_from, &sum),
+            Step::Gate { by } => gate(sum, &wires[by], shape.plane()),
+            Step::Linear { .. } | Step::Release => sum,
+        };
         if layer.averages() {
             let mut pooled = vec![0.0; output.len() / shape.plane()];
             layout::sum_planes(&output, shape.plane(), &mut pooled);

@@ -161,6 +161,6 @@ impl<'a> Trainer<'a> {
     /// It has a pool that cannot be run.
     pub fn evaluator(&self, degree: Degree) -> Result<Evaluator, TrainError> {
         let replaced = export::replaced(self.network, &self.state);
-        Evaluator::new(export::fold(self.network, &self.state.weights(self.network), &replaced, degree))
+        Evaluator::new(export::fold(self.network, &self.state.weights(self.network), &replaced, degree)?)
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.safetensors")]
     weights: Option<PathBuf>,
     /// The picture
-    #[arg(long, value_name = "FILE.png|idx:N", default_value = "idx:0")]
+    #[arg(long, value_name = "FILE.png|FILE.wav|idx:N", default_value = "idx:0")]
     picture: String,
     /// Flip bits of the first frame of this layer, to see it found
     #[arg(long, value_name = "LAYER", hide = true)]

@@ -14,7 +14,7 @@ use super::output::Output;
 /// Turn trained float weights into an integer model, calibrated on training pictures
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Weights of a CIFAR ResNet (He et al.) or of the small MNIST CNN, as safetensors
+    /// Weights of a CIFAR ResNet (He et al.) or of a small CNN of MNIST or spoken digits, as safetensors
     weights: PathBuf,
     /// Folder with the data sets [default: the environment variable HALFNET_DATA]
     #[arg(long, value_name = "DIR")]

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Pictures that the board classifies, where it is the client: PNG files, idx:N, or idx:A..B for A to B − 1 of the test set
-    #[arg(long, value_name = "FILE.png|idx:A..B", num_args = 1..)]
+    #[arg(long, value_name = "FILE.png|FILE.wav|idx:A..B", num_args = 1..)]
     pictures: Vec<String>,
     /// Pictures in a row, as bytes
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "pictures")]

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "K", requires = "coins")]
     counter: Option<u64>,
     /// A picture to predict the answer for; may be repeated [default: the test pictures, as far as counters were dealt]
-    #[arg(long, value_name = "FILE.png|idx:N", requires = "coins", conflicts_with = "limit")]
+    #[arg(long, value_name = "FILE.png|FILE.wav|idx:N", requires = "coins", conflicts_with = "limit")]
     picture: Vec<String>,
 }
 

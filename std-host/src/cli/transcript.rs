@@ -37,7 +37,7 @@ struct Record {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The picture
-    #[arg(long, value_name = "FILE.png|idx:N", default_value = "idx:0")]
+    #[arg(long, value_name = "FILE.png|FILE.wav|idx:N", default_value = "idx:0")]
     picture: String,
     /// Derive every secret from this: the same seed, model and picture give the same frames. Insecure
     #[arg(long, value_name = "HEX")]

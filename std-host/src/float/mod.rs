@@ -7,8 +7,8 @@
 pub mod columns;
 pub mod fold;
 pub mod forward;
-mod mnist_cnn;
 mod resnet;
+mod small_cnn;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub enum FloatError {
     #[error("tensors that this architecture does not have: {0}")]
     Unused(String),
     /// No architecture known here has these tensors.
-    #[error("the tensor names fit neither a CIFAR ResNet (layer1.0.conv1.weight …) nor the small MNIST CNN (conv3.weight, linear.weight)")]
+    #[error("the tensor names fit neither a CIFAR ResNet (layer1.0.conv1.weight …) nor a small CNN of MNIST or spoken digits (conv3.weight, linear.weight)")]
     UnknownArchitecture,
 }
 
@@ -262,7 +262,7 @@ impl FloatNetwork {
         let network = if tensors.has("layer1.0.conv1.weight") {
             resnet::build(&mut tensors)
         } else if tensors.has("conv3.weight") && tensors.has("linear.weight") {
-            mnist_cnn::build(&mut tensors)
+            small_cnn::build(&mut tensors)
         } else {
             Err(FloatError::UnknownArchitecture)
         }?;

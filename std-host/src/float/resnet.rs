@@ -7,7 +7,7 @@
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 
 use super::fold::BatchNorm;
-use super::mnist_cnn::{convolution, linear};
+use super::small_cnn::{convolution, linear};
 use super::{ChannelNormalisation, FloatError, FloatLayer, FloatLinear, FloatNetwork, FloatStep, FloatTerm, Mask, Tensors};
 use crate::data::DataSetKind;
 

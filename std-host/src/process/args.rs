@@ -87,7 +87,7 @@ pub struct PartyArgs {
 #[derive(Args, Clone, Debug)]
 pub struct InferArgs {
     /// Pictures: PNG files, or idx:N for picture N of the test set.
-    #[arg(value_name = "FILE.png|idx:N", required_unless_present = "raw_pictures")]
+    #[arg(value_name = "FILE.png|FILE.wav|idx:N", required_unless_present = "raw_pictures")]
     pub pictures: Vec<String>,
     /// P0 as the client: its party0.postcard.
     #[arg(long, value_name = "FILE", required_unless_present = "plan", conflicts_with_all = ["plan", "p0", "p1"])]

@@ -1,4 +1,4 @@
-//! Pictures as a user names them: a PNG file, or `idx:N`, a picture of the test set in the data folder.
+//! Pictures as a user names them: a PNG file, speech in a WAV file, or `idx:N`, a picture of the test set in the data folder.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use halfnet_core::model::Header;
 
 use super::ProcessError;
 use crate::bundled;
-use crate::data::{DataError, DataFolder, DataSetKind, Picture, Split};
+use crate::data::log_mel::LogMel;
+use crate::data::{DataError, DataFolder, DataSetKind, Picture, Split, fsdd};
 
 /// A picture's bytes, and its label where the data set says it.
 pub type Labelled = (Vec<u8>, Option<u16>);
@@ -68,9 +69,18 @@ pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Resul
     };
     let picture = |(name, index): (&String, &Option<usize>)| match (index, &set) {
         (Some(index), Some(set)) => Ok((set.picture(*index).to_vec(), Some(set.labels[*index]))),
-        _ => Ok((Picture::read_png(Path::new(name), header.input)?.pixels, None)),
+        _ => Ok((file(Path::new(name), header)?, None)),
     };
     names.iter().zip(&wanted).map(picture).collect()
+}
+
+/// A file's picture: the spectrogram of a recording where the model takes those, else a PNG.
+fn file(path: &Path, header: &Header<'_>) -> Result<Vec<u8>, DataError> {
+    let is_speech = header.data_set == DataSetKind::Fsdd.name() && header.input == DataSetKind::Fsdd.shape();
+    if is_speech && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav")) {
+        return Ok(LogMel::new().picture(&fsdd::wave(path)?));
+    }
+    Ok(Picture::read_png(path, header.input)?.pixels)
 }
 
 /// The integers of the input wire.
@@ -111,6 +121,29 @@ mod tests {
     use halfnet_core::shape::Shape;
 
     use super::*;
+
+    #[test]
+    fn speech_is_a_picture_of_a_model_of_speech_alone() {
+        let path = std::env::temp_dir().join(format!("halfnet-speech-{}.wav", std::process::id()));
+        let spec = hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let samples: Vec<i16> = (0..5000).map(|i| ((i * i) % 997) as i16).collect();
+        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+        samples.iter().for_each(|&s| writer.write_sample(s).unwrap());
+        writer.finalize().unwrap();
+        let header = |set: DataSetKind| Header {
+            name: "none",
+            data_set: set.name(),
+            input: set.shape(),
+            normalisation: Default::default(),
+            classes: 10,
+            class_names: "",
+        };
+        let names = [path.display().to_string()];
+        let found = read(&names, &header(DataSetKind::Fsdd), None).unwrap();
+        assert_eq!(found, [(LogMel::new().picture(&samples), None)]);
+        assert!(read(&names, &header(DataSetKind::Mnist), None).unwrap_err().to_string().contains("no readable PNG"));
+        std::fs::remove_file(path).unwrap();
+    }
 
     #[test]
     fn a_short_picture_is_never_classified() {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use halfnet_host::data::{DataFolder, Split};
 use halfnet_host::report::table::grouped;
 use halfnet_training::error::TrainError;
-use halfnet_training::network::families;
+use halfnet_training::network::{self, families};
 use halfnet_training::pretrain::{self, Descent, Epoch, PretrainOptions, Pretraining};
 use halfnet_training::state::State;
 use serde::Serialize;
@@ -23,8 +23,8 @@ enum Optimiser {
 /// Train the network with all its ReLUs, where there are no weights yet
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The network
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(families::NAMES))]
+    /// The network, or a file with its layers
+    #[arg(long, value_name = "NAME|FILE.toml", help = network_help())]
     model: String,
     /// The data set [default: the network's]
     #[arg(long, value_name = "NAME")]
@@ -95,13 +95,8 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
-    let data_set = match &arguments.data_set {
-        Some(name) => name.parse()?,
-        None => families::default_data_set(&arguments.model),
-    };
-    let Some(network) = families::by_name(&arguments.model, data_set) else {
-        return Err(TrainError::Usage(format!("{} is not for {data_set}", arguments.model)));
-    };
+    let network = network::select(&arguments.model, arguments.data_set.as_deref().map(str::parse).transpose()?)?;
+    let data_set = network.data_set;
     let folder = DataFolder::from_flag(arguments.data.as_deref())?;
     let training = folder.load(data_set, Split::Train, arguments.limit)?;
     std::fs::create_dir_all(&arguments.out).map_err(|e| TrainError::write(&arguments.out, e))?;
@@ -169,6 +164,10 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         )
     });
     Ok(())
+}
+
+fn network_help() -> String {
+    format!("The network: one of {}; or a file with its layers", families::NAMES.join(", "))
 }
 
 fn options(arguments: &Arguments) -> PretrainOptions {

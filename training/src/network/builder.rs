@@ -6,6 +6,9 @@ use halfnet_host::float::ChannelNormalisation;
 
 use super::{Layer, Linear, Network, Offset, Step, Term};
 
+/// Names of a convolution and of its normalisation; an empty one is none.
+pub(super) type Names<'a> = (&'a str, &'a str);
+
 /// A network being built.
 pub(super) struct Builder {
     network: Network,
@@ -29,7 +32,7 @@ impl Builder {
     }
 
     /// A square convolution with padding that keeps the plane (before the stride), and batch normalisation.
-    pub(super) fn convolution(&self, source: usize, names: (&str, &str), channels: u16, kernel: u16, stride: u16, groups: u16) -> Term {
+    pub(super) fn convolution(&self, source: usize, names: Names<'_>, channels: u16, kernel: u16, stride: u16, groups: u16) -> Term {
         let geometry = Convolution {
             input: self.shape(source),
             out_channels: channels,
@@ -41,6 +44,15 @@ impl Builder {
         };
         let offset = if names.1.is_empty() { Offset::None } else { Offset::Normalisation(names.1.to_owned()) };
         Term { source, linear: Linear::Convolution { name: names.0.to_owned(), geometry, offset } }
+    }
+
+    /// A convolution 1×1 with a bias.
+    pub(super) fn biased(&self, source: usize, name: &str, channels: u16) -> Term {
+        let mut term = self.convolution(source, (name, ""), channels, 1, 1, 1);
+        if let Linear::Convolution { offset, .. } = &mut term.linear {
+            *offset = Offset::Bias;
+        }
+        term
     }
 
     /// A wire under a sum of `output`'s shape, strided and with channels of zeros around where shapes differ.
@@ -55,6 +67,10 @@ impl Builder {
             Linear::Convolution { name, .. } | Linear::Normalisation { name } => name.clone(),
             Linear::Join(_) => String::new(),
         };
+        self.push_named(name, terms, step)
+    }
+
+    pub(super) fn push_named(&mut self, name: String, terms: Vec<Term>, step: Step) -> usize {
         let layer = Layer { name, terms, step };
         let sum = layer.sum_shape(&self.wires);
         self.wires.push(if layer.averages() { Shape::new(sum.channels, 1, 1) } else { sum });

@@ -5,19 +5,30 @@ use halfnet_host::data::DataSetKind;
 use halfnet_host::float::ChannelNormalisation;
 
 use super::builder::Builder;
-use super::{Linear, Network, Step, Term};
+use super::{Linear, Network, Step, Term, efficientnet};
 
 const RELU: Step = Step::Relu { average: false };
 const LINEAR: Step = Step::Linear { average: false };
 
 /// The names that [`by_name`] knows.
-pub const NAMES: &[&str] =
-    &["mnist_cnn", "fsdd_cnn", "resnet20", "resnet32", "resnet44", "resnet56", "resnet18", "wrn22-8", "mobilenet", "depthwise"];
+pub const NAMES: &[&str] = &[
+    "mnist_cnn",
+    "fsdd_cnn",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet18",
+    "wrn22-8",
+    "mobilenet",
+    "efficientnet_b2",
+    "depthwise",
+];
 
 /// A network by its name, for a data set.
 ///
 /// `mnist_cnn` and `fsdd_cnn` are small enough for a microcontroller; `resnet20` to `resnet56` are He et al.'s for CIFAR, `resnet18` is the one of SNL and AutoReP (no ReLU after the stem), `wrn22-8`
-/// the wide residual network (no ReLU after the last normalisation), `mobilenet` MobileNetV1 with strides for 32 pixels,
+/// the wide residual network (no ReLU after the last normalisation), `mobilenet` MobileNetV1 with strides for 32 pixels, `efficientnet_b2` torchvision's with ReLUs,
 /// `depthwise` a small network of depthwise blocks for benches.
 #[must_use]
 pub fn by_name(name: &str, data_set: DataSetKind) -> Option<Network> {
@@ -33,6 +44,7 @@ pub fn by_name(name: &str, data_set: DataSetKind) -> Option<Network> {
         "resnet18" if colour => resnet18(data_set, input),
         "wrn22-8" if colour => wide_resnet(data_set, input),
         "mobilenet" if colour => mobilenet(data_set, input),
+        "efficientnet_b2" if colour => efficientnet::b2(data_set, of(data_set)),
         "depthwise" if colour => depthwise(data_set, input),
         _ => return None,
     })
@@ -44,6 +56,7 @@ pub fn default_data_set(name: &str) -> DataSetKind {
     match name {
         "mnist_cnn" => DataSetKind::Mnist,
         "fsdd_cnn" => DataSetKind::Fsdd,
+        "efficientnet_b2" => DataSetKind::Imagenet,
         _ => DataSetKind::Cifar10,
     }
 }
@@ -55,6 +68,16 @@ fn channels(mean: [f32; 3], deviation: [f32; 3]) -> Vec<ChannelNormalisation> {
 /// What He et al.'s pretrained networks take.
 fn imagenet() -> Vec<ChannelNormalisation> {
     channels([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+}
+
+/// What a data set's pictures are normalised with where a file does not say.
+pub(super) fn normalisation(data_set: DataSetKind) -> Vec<ChannelNormalisation> {
+    if data_set.shape().channels == 1 { plain() } else { of(data_set) }
+}
+
+/// Pixels / 255 as they are.
+fn plain() -> Vec<ChannelNormalisation> {
+    vec![ChannelNormalisation { mean: 0.0, deviation: 1.0 }]
 }
 
 /// What SNL, AutoReP and others normalise with.
@@ -70,8 +93,7 @@ fn of(data_set: DataSetKind) -> Vec<ChannelNormalisation> {
 /// Convolutions 3×3 of some (channels, stride), each with normalisation and ReLU, then a linear layer over the whole plane. Pixels are
 /// divided by 255.
 fn plain_cnn(name: &str, data_set: DataSetKind, convolutions: &[(u16, u16)]) -> Network {
-    let plain = vec![ChannelNormalisation { mean: 0.0, deviation: 1.0 }];
-    let mut b = Builder::new(name, data_set, data_set.shape(), plain);
+    let mut b = Builder::new(name, data_set, data_set.shape(), plain());
     for (index, &(channels, stride)) in convolutions.iter().enumerate() {
         let names = (format!("conv{}", index + 1), format!("bn{}", index + 1));
         let term = b.convolution(index, (&names.0, &names.1), channels, 3, stride, 1);
@@ -205,6 +227,11 @@ mod tests {
         assert_eq!(relus("resnet18", DataSetKind::TinyImagenet), 1_966_080);
         assert_eq!(relus("wrn22-8", DataSetKind::Cifar100), 1_359_872);
         assert_eq!(relus("wrn22-8", DataSetKind::TinyImagenet), 5_439_488);
+        // AutoReP's, 626 of them in squeeze-excite.
+        assert_eq!(relus("efficientnet_b2", DataSetKind::Imagenet), 8_804_162);
+        let network = by_name("efficientnet_b2", DataSetKind::Imagenet).unwrap();
+        let squeezed = |l: &&super::super::Layer| l.name.ends_with("fc1");
+        assert_eq!(network.layers.iter().filter(squeezed).map(|l| l.sum_shape(&[]).elements()).sum::<usize>(), 626);
     }
 
     #[test]
@@ -217,6 +244,8 @@ mod tests {
         assert_eq!(weights("resnet20", DataSetKind::Cifar10), 269_722);
         assert_eq!(weights("resnet18", DataSetKind::Cifar10), 11_173_962);
         assert_eq!(weights("mnist_cnn", DataSetKind::Mnist), 21_634);
+        // torchvision's.
+        assert_eq!(weights("efficientnet_b2", DataSetKind::Imagenet), 9_109_994);
         assert_eq!(weights("fsdd_cnn", DataSetKind::Fsdd), 34_754);
     }
 

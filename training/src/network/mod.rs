@@ -4,11 +4,17 @@
 //! the normalised input, layer i writes wire i + 1. Parameters are called as in PyTorch files of these networks.
 
 mod builder;
+mod efficientnet;
 pub mod families;
+pub mod file;
+
+use std::path::Path;
 
 use halfnet_core::shape::{Convolution, Join, Shape};
 use halfnet_host::data::DataSetKind;
 use halfnet_host::float::ChannelNormalisation;
+
+use crate::error::TrainError;
 
 /// A network without its weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +34,9 @@ pub struct Network {
 /// A sum of linear terms, then a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Its first convolution's name.
+    /// Its own name, by which its polynomials' tensors are called: its first convolution's.
     pub name: String,
-    /// The terms; the first is no shortcut.
+    /// The terms; the first is a shortcut only where it is the only one.
     pub terms: Vec<Term>,
     /// What happens to the sum.
     pub step: Step,
@@ -90,8 +96,33 @@ pub enum Step {
         /// Average each plane.
         average: bool,
     },
+    /// Each channel of the sum times the sigmoid of that channel of wire `by`, of one value a channel: squeeze-excite.
+    Gate {
+        /// The wire.
+        by: usize,
+    },
     /// The sum is the logits.
     Release,
+}
+
+/// The network of a name, for a data set or the one that it is usually for; or of a list of layers in a file `NAME.toml`.
+///
+/// # Errors
+/// There is none of this name for that data set, or the file is none.
+pub fn select(model: &str, data_set: Option<DataSetKind>) -> Result<Network, TrainError> {
+    if model.ends_with(".toml") {
+        let network = file::read(Path::new(model))?;
+        return match data_set.filter(|&set| set != network.data_set) {
+            Some(set) => Err(TrainError::Usage(format!("{model} is for {}, not for {set}", network.data_set))),
+            None => Ok(network),
+        };
+    }
+    if !families::NAMES.contains(&model) {
+        let known = families::NAMES.join(", ");
+        return Err(TrainError::Usage(format!("no network is called `{model}`: known are {known}, or a file NAME.toml with its layers")));
+    }
+    let data_set = data_set.unwrap_or_else(|| families::default_data_set(model));
+    families::by_name(model, data_set).ok_or_else(|| TrainError::Usage(format!("{model} is not for {data_set}")))
 }
 
 /// What a parameter is for.
@@ -197,11 +228,11 @@ impl Network {
             }
         };
         let wires = self.wires();
-        for term in self.layers.iter().flat_map(|l| &l.terms) {
+        for (layer, term) in self.layers.iter().flat_map(|l| l.terms.iter().map(move |t| (l, t))) {
             match &term.linear {
                 Linear::Convolution { name, geometry, offset } => {
                     let (out, channels) = (usize::from(geometry.out_channels), geometry.group_channels());
-                    let released = *offset == Offset::Bias;
+                    let released = layer.step == Step::Release;
                     // A layer that covers its input is a matrix in files.
                     let shape = if released {
                         vec![out, geometry.fan_in()]

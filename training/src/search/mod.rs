@@ -329,7 +329,7 @@ fn part(total: u64, part: f32) -> u64 {
 /// # Errors
 /// It has a pool that cannot be run.
 pub fn teacher(network: &Network, weights: &Weights) -> Result<Evaluator, TrainError> {
-    Evaluator::new(export::fold(network, weights, &[], Degree::Two))
+    Evaluator::new(export::fold(network, weights, &[], Degree::Two)?)
 }
 
 /// Takes all steps of a search. `report` is called after each epoch.

@@ -1,4 +1,5 @@
-//! The small MNIST CNN: three convolutions 3×3 with batch normalisation and ReLU (strides 1, 2, 2), then a linear layer.
+//! The small CNNs: convolutions 3×3 with batch normalisation and ReLU (the first of stride 1, then 2), then a linear layer. Three
+//! convolutions are MNIST's, four those of spoken digits.
 
 use halfnet_core::shape::{Convolution, Shape};
 
@@ -7,10 +8,12 @@ use super::{ChannelNormalisation, FloatError, FloatLayer, FloatLinear, FloatNetw
 use crate::data::DataSetKind;
 
 pub(super) fn build(tensors: &mut Tensors) -> Result<FloatNetwork, FloatError> {
-    let data_set = DataSetKind::Mnist;
+    let convolutions = (1..).take_while(|number| tensors.has(&format!("conv{number}.weight"))).count();
+    let (name, data_set) = if convolutions == 4 { ("fsdd_cnn", DataSetKind::Fsdd) } else { ("mnist_cnn", DataSetKind::Mnist) };
     let mut shape = data_set.shape();
     let mut layers = Vec::new();
-    for (index, stride) in [1, 2, 2].into_iter().enumerate() {
+    for index in 0..convolutions {
+        let stride = if index == 0 { 1 } else { 2 };
         let name = format!("conv{}", index + 1);
         let (geometry, mut weights) = convolution(tensors, &name, shape, stride)?;
         let bias = BatchNorm::take(tensors, &format!("bn{}", index + 1), usize::from(geometry.out_channels))?.fold(&mut weights);
@@ -24,7 +27,7 @@ pub(super) fn build(tensors: &mut Tensors) -> Result<FloatNetwork, FloatError> {
     }
     layers.push(linear(tensors, shape, layers.len(), data_set)?);
     let normalisation = vec![ChannelNormalisation { mean: 0.0, deviation: 1.0 }];
-    Ok(FloatNetwork { name: "mnist_cnn".to_owned(), data_set, input: data_set.shape(), normalisation, layers })
+    Ok(FloatNetwork { name: name.to_owned(), data_set, input: data_set.shape(), normalisation, layers })
 }
 
 /// `NAME.weight` as a 3×3 convolution with padding 1 on `input`.
