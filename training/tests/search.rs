@@ -8,7 +8,7 @@ use halfnet_training::dapa::Degree;
 use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
-use halfnet_training::search::{self, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
+use halfnet_training::search::{self, MethodOptions, Pressure, Search, SearchOptions, configuration, presets, reduce};
 use halfnet_training::weights::Weights;
 
 /// A bright bar whose place says the class, further apart than pictures are shifted, on noise.
@@ -157,6 +157,21 @@ fn snl_lets_parts_fall_at_the_pace_of_the_budget() {
     // Masks are those of parts beyond the threshold while they are trained: many have gone before the projection.
     let counts: Vec<usize> = found.epochs.iter().map(|e| e.relus).collect();
     assert!(counts[0] == 10_976 && counts[5] < 8000 && counts[6..].iter().all(|&c| c == 2000), "{counts:?}");
+}
+
+#[test]
+fn committed_configurations_are_complete() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configurations");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let found = configuration::read(&path).unwrap();
+        // The name says the network and the budget.
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(name.starts_with(&found.model) && name.ends_with(&format!("-{}", found.options.budget)), "{name}");
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 #[test]

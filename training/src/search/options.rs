@@ -79,6 +79,8 @@ pub enum MethodOptions {
     Deepreduce {
         /// Training pictures that stages' criticality is measured on.
         pictures: usize,
+        /// Stages from 1, the most critical first, instead of a measurement; empty to measure.
+        order: Vec<usize>,
     },
     /// Channels with small filters are left out of the whole network, and every activation stays; becomes [`MethodOptions::Layers`].
     Filters,

@@ -33,7 +33,7 @@ pub fn method(name: &str) -> Option<SearchOptions> {
         "deepreduce" => {
             fixed(IDENTITY);
             options.polynomials.degree = Degree::One;
-            options.method = MethodOptions::Deepreduce { pictures: 512 };
+            options.method = MethodOptions::Deepreduce { pictures: 512, order: Vec::new() };
         }
         "filters" => options.method = MethodOptions::Filters,
         "random" => options.method = MethodOptions::Random,

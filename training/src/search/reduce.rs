@@ -2,9 +2,10 @@
 //!
 //! DeepReDuce culls whole stages, the least critical first, thins the rest to the last activation of each block, and reshapes: half
 //! the channels, half the resolution. Of all forms within the budget the one nearest to it is taken; among equals the one that is
-//! least reshaped. DeepReDuce measures a stage's criticality by training a network with ReLUs in that stage alone; here it is how far
-//! the logits move when the stage alone is replaced by its fitted polynomials, divided by its number of ReLUs to the power 0.07, so
-//! that it costs no training; and weights start from the trained network instead of anew.
+//! least reshaped. DeepReDuce measures a stage's criticality by training a network with ReLUs in that stage alone: its accuracy above
+//! the worst stage's, divided by its number of ReLUs to the power 0.07. Here the other stages' ReLUs are replaced by fitted
+//! polynomials without training, and the logits' squared distance from the trained network's takes the place of accuracy; and weights
+//! start from the trained network instead of anew.
 
 use halfnet_host::data::DataSet;
 
@@ -90,9 +91,12 @@ pub fn prepare(
     set: &DataSet,
     options: &SearchOptions,
 ) -> Result<(Network, Weights, SearchOptions), TrainError> {
-    let (form, all) = match options.method {
-        MethodOptions::Deepreduce { pictures } => {
-            let stages = by_criticality(network, weights, set, options, pictures)?;
+    let (form, all) = match &options.method {
+        MethodOptions::Deepreduce { pictures, order } => {
+            let stages = match given(network, order)? {
+                Some(stages) => stages,
+                None => by_criticality(network, weights, set, options, *pictures)?,
+            };
             let forms = forms(network, &stages);
             let form = nearest(&forms, options.budget).cloned();
             (form, forms.iter().map(|f| f.relus).min())
@@ -118,6 +122,18 @@ pub fn prepare(
     Ok((small, sliced, SearchOptions { budget: form.relus, method: MethodOptions::Layers { names }, ..options.clone() }))
 }
 
+/// The stages in an order that was given, if one was.
+fn given(network: &Network, order: &[usize]) -> Result<Option<Vec<Vec<usize>>>, TrainError> {
+    let stages = stages(network);
+    let mut sorted = order.to_vec();
+    sorted.sort_unstable();
+    match order {
+        [] => Ok(None),
+        _ if sorted.iter().copied().eq(1..=stages.len()) => Ok(Some(order.iter().map(|&stage| stages[stage - 1].clone()).collect())),
+        _ => Err(TrainError::Usage(format!("an order of stages {order:?}: {} has the stages 1 to {}", network.name, stages.len()))),
+    }
+}
+
 fn by_criticality(
     network: &Network,
     weights: &Weights,
@@ -133,9 +149,13 @@ fn by_criticality(
     let mut search = Search::new(network, weights, &teacher, set, fitted)?;
     let stages = stages(network);
     let sums = network.sums();
-    let moved = search.moved(&stages, pictures)?;
+    // All layers but the stage's are replaced.
+    let others = |stage: &Vec<usize>| stages.concat().into_iter().filter(|index| !stage.contains(index)).collect();
+    let moved = search.moved(&stages.iter().map(others).collect::<Vec<_>>(), pictures)?;
+    let most = moved.iter().copied().fold(0.0, f64::max);
     let relus = |stage: &[usize]| stage.iter().map(|&index| sums[index].elements()).sum::<usize>() as f64;
-    let mut ranked: Vec<(f64, Vec<usize>)> = moved.into_iter().zip(stages).map(|(m, s)| (m / relus(&s).powf(EXPONENT), s)).collect();
+    let criticality = |(moved, stage): (f64, Vec<usize>)| ((most - moved) / relus(&stage).powf(EXPONENT), stage);
+    let mut ranked: Vec<(f64, Vec<usize>)> = moved.into_iter().zip(stages).map(criticality).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
     Ok(ranked.into_iter().map(|(_, stage)| stage).collect())
 }
@@ -162,5 +182,7 @@ mod tests {
         assert_eq!(form(229_376).slice, Slice::WHOLE);
         assert!(form(50_000).relus == 49_152 && form(13_000).relus <= 13_000);
         assert!(nearest(&forms(&network, &order), 100).is_none());
+        assert_eq!(given(&network, &[3, 2, 4, 1]).unwrap(), Some(order));
+        assert!(given(&network, &[]).unwrap().is_none() && given(&network, &[3, 3, 4, 1]).is_err());
     }
 }
