@@ -6,7 +6,8 @@
 //! Pictures are pixels: [`Picture`] makes the integers of the input wire while a session asks for them, as a host does, so that they
 //! take a quarter of the flash.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::error::ModelError;
@@ -21,14 +22,17 @@ use crate::wire::message::{Agreement, Identifier};
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Body<'a> {
     /// Drawn when the two party files were made.
+    #[serde(deserialize_with = "bytes")]
     pub pairing: Identifier,
     /// Drawn when the weights were split.
+    #[serde(deserialize_with = "bytes")]
     pub provisioning: Identifier,
     /// Dealt under a test seed.
     pub test: bool,
     /// Counters below this were burned before the board took over.
     pub next: u64,
     /// P0's seed.
+    #[serde(deserialize_with = "bytes")]
     pub seed: [u8; 32],
     /// The plan's bytes.
     #[serde(borrow)]
@@ -36,6 +40,30 @@ pub struct Body<'a> {
     /// Pixels of all pictures, one behind the other, in (channel, row, column) order.
     #[serde(borrow)]
     pub pictures: &'a [u8],
+}
+
+/// What serde's own arrays of bytes are, in a fifth of the flash.
+#[inline(never)]
+fn bytes<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
+    struct Bytes<const N: usize>;
+
+    impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
+        type Value = [u8; N];
+
+        fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            write!(f, "{N} bytes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<[u8; N], A::Error> {
+            let mut bytes = [0; N];
+            for (index, byte) in bytes.iter_mut().enumerate() {
+                *byte = elements.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self))?;
+            }
+            Ok(bytes)
+        }
+    }
+
+    deserializer.deserialize_tuple(N, Bytes)
 }
 
 impl core::fmt::Debug for Body<'_> {

@@ -7,6 +7,7 @@
 //! Z_64 would use, is not).
 
 use core::fmt::Debug;
+use core::ops::Range;
 
 mod sealed {
     pub trait Sealed {}
@@ -118,6 +119,10 @@ pub const fn signed(value: u64, bits: u8) -> i64 {
     if shift >= 64 { 0 } else { ((value << shift) as i64) >> shift }
 }
 
+/// Bits of the widest ring that this build computes in. Without the feature `wide-rings` it has no code for words of 64 bits: few plans
+/// ask for them, and flash is dear. Plans that do are refused when they are decoded.
+pub const WIDEST: u8 = if cfg!(feature = "wide-rings") { 64 } else { 32 };
+
 /// Which word keeps a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -127,16 +132,21 @@ pub enum WordKind {
     /// b ≤ 32.
     U32,
     /// b ≤ 64.
+    #[cfg(feature = "wide-rings")]
     U64,
 }
 
 impl WordKind {
-    /// The narrowest word for Z_bits.
+    /// The narrowest word for Z_bits, bits ≤ [`WIDEST`].
     #[must_use]
     pub const fn for_bits(bits: u8) -> Self {
         match bits {
             0..=16 => Self::U16,
+            #[cfg(not(feature = "wide-rings"))]
+            _ => Self::U32,
+            #[cfg(feature = "wide-rings")]
             17..=32 => Self::U32,
+            #[cfg(feature = "wide-rings")]
             _ => Self::U64,
         }
     }
@@ -147,6 +157,7 @@ impl WordKind {
         match self {
             Self::U16 => 2,
             Self::U32 => 4,
+            #[cfg(feature = "wide-rings")]
             Self::U64 => 8,
         }
     }
@@ -160,6 +171,7 @@ pub enum Words<'a> {
     /// Elements in 32-bit words.
     U32(&'a [u32]),
     /// Elements in 64-bit words.
+    #[cfg(feature = "wide-rings")]
     U64(&'a [u64]),
 }
 
@@ -170,10 +182,12 @@ pub enum WordsMut<'a> {
     /// Elements in 32-bit words.
     U32(&'a mut [u32]),
     /// Elements in 64-bit words.
+    #[cfg(feature = "wide-rings")]
     U64(&'a mut [u64]),
 }
 
 /// Runs the same generic code on whichever slice a [`Words`] or [`WordsMut`] holds.
+#[cfg(feature = "wide-rings")]
 #[macro_export]
 macro_rules! with_words {
     ($kind:ident, $words:expr, $slice:ident => $body:expr) => {
@@ -186,6 +200,7 @@ macro_rules! with_words {
 }
 
 /// Runs code with a type bound to the word of a [`WordKind`].
+#[cfg(feature = "wide-rings")]
 #[macro_export]
 macro_rules! with_kind {
     ($kind:expr, $word:ident => $body:expr) => {
@@ -206,7 +221,54 @@ macro_rules! with_kind {
     };
 }
 
+/// Runs the same generic code on whichever slice a [`Words`] or [`WordsMut`] holds.
+#[cfg(not(feature = "wide-rings"))]
+#[macro_export]
+macro_rules! with_words {
+    ($kind:ident, $words:expr, $slice:ident => $body:expr) => {
+        match $words {
+            $crate::ring::$kind::U16($slice) => $body,
+            $crate::ring::$kind::U32($slice) => $body,
+        }
+    };
+}
+
+/// Runs code with a type bound to the word of a [`WordKind`].
+#[cfg(not(feature = "wide-rings"))]
+#[macro_export]
+macro_rules! with_kind {
+    ($kind:expr, $word:ident => $body:expr) => {
+        match $kind {
+            $crate::ring::WordKind::U16 => {
+                type $word = u16;
+                $body
+            }
+            $crate::ring::WordKind::U32 => {
+                type $word = u32;
+                $body
+            }
+        }
+    };
+}
+
 impl Words<'_> {
+    /// Which words they are.
+    #[must_use]
+    pub const fn kind(&self) -> WordKind {
+        match self {
+            Self::U16(_) => WordKind::U16,
+            Self::U32(_) => WordKind::U32,
+            #[cfg(feature = "wide-rings")]
+            Self::U64(_) => WordKind::U64,
+        }
+    }
+
+    /// The elements' bytes, as they lie in memory.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        with_words!(Words, *self, s => bytemuck::cast_slice(s))
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -226,7 +288,72 @@ impl Words<'_> {
     }
 }
 
-impl WordsMut<'_> {
+impl<'a> WordsMut<'a> {
+    /// The elements of `words`.
+    #[must_use]
+    pub fn new<W: Word>(words: &'a mut [W]) -> Self {
+        let bytes = bytemuck::cast_slice_mut::<W, u8>(words);
+        match W::BITS {
+            16 => Self::U16(bytemuck::cast_slice_mut(bytes)),
+            32 => Self::U32(bytemuck::cast_slice_mut(bytes)),
+            // No session of a build without `wide-rings` comes here.
+            #[cfg(not(feature = "wide-rings"))]
+            _ => Self::U32(&mut []),
+            #[cfg(feature = "wide-rings")]
+            _ => Self::U64(bytemuck::cast_slice_mut(bytes)),
+        }
+    }
+
+    /// As many elements in words of `kind` as `memory` has room for.
+    #[must_use]
+    pub fn of(kind: WordKind, memory: &'a mut [u64]) -> Self {
+        match kind {
+            WordKind::U16 => Self::U16(bytemuck::cast_slice_mut(memory)),
+            WordKind::U32 => Self::U32(bytemuck::cast_slice_mut(memory)),
+            #[cfg(feature = "wide-rings")]
+            WordKind::U64 => Self::U64(memory),
+        }
+    }
+
+    /// The same elements for a while.
+    #[must_use]
+    pub fn reborrow(&mut self) -> WordsMut<'_> {
+        match self {
+            Self::U16(s) => WordsMut::U16(s),
+            Self::U32(s) => WordsMut::U32(s),
+            #[cfg(feature = "wide-rings")]
+            Self::U64(s) => WordsMut::U64(s),
+        }
+    }
+
+    /// Elements `range`, unless it reaches beyond the end.
+    #[must_use]
+    pub fn slice(self, range: Range<usize>) -> Option<Self> {
+        Some(match self {
+            Self::U16(s) => Self::U16(s.get_mut(range)?),
+            Self::U32(s) => Self::U32(s.get_mut(range)?),
+            #[cfg(feature = "wide-rings")]
+            Self::U64(s) => Self::U64(s.get_mut(range)?),
+        })
+    }
+
+    /// Which words they are.
+    #[must_use]
+    pub const fn kind(&self) -> WordKind {
+        match self {
+            Self::U16(_) => WordKind::U16,
+            Self::U32(_) => WordKind::U32,
+            #[cfg(feature = "wide-rings")]
+            Self::U64(_) => WordKind::U64,
+        }
+    }
+
+    /// The elements' bytes, as they lie in memory.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        with_words!(WordsMut, self, s => bytemuck::cast_slice_mut(s))
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -254,6 +381,7 @@ impl WordsMut<'_> {
         match self {
             Self::U16(s) => Words::U16(s),
             Self::U32(s) => Words::U32(s),
+            #[cfg(feature = "wide-rings")]
             Self::U64(s) => Words::U64(s),
         }
     }

@@ -158,7 +158,7 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
                     self.model.prepare(id, &geometry, input)?;
                 }
                 let part = sums.get_mut(at..at + tile.len()).ok_or(MaterialError::Weights)?;
-                self.model.convolve(id, &geometry, input, tile, words_of(part))?;
+                self.model.convolve(id, &geometry, input, tile, WordsMut::new(part))?;
             }
             self.prepared = Some(layer.index);
             Ok(sums.into_iter().map(|v| v.to_u64()).collect())
@@ -347,15 +347,5 @@ impl<M: ModelHalf> Coins for DealtCoins<'_, M> {
             let result = self.activated(&layer, values);
             self.note(result);
         }
-    }
-}
-
-/// A slice in whichever word it is of.
-fn words_of<W: Word>(words: &mut [W]) -> WordsMut<'_> {
-    let bytes = bytemuck::cast_slice_mut::<W, u8>(words);
-    match WordKind::for_bits(W::BITS) {
-        WordKind::U16 => WordsMut::U16(bytemuck::cast_slice_mut(bytes)),
-        WordKind::U32 => WordsMut::U32(bytemuck::cast_slice_mut(bytes)),
-        WordKind::U64 => WordsMut::U64(bytemuck::cast_slice_mut(bytes)),
     }
 }

@@ -187,7 +187,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 let id = TermId { layer: layer.index, term: index as u8 };
                 let input = region(self.wires, &term.source);
                 match &term.linear {
-                    LinearPlan::Convolution(geometry) => self.weights.convolve(id, geometry, input, range.clone(), wrap(sums))?,
+                    LinearPlan::Convolution(geometry) => self.weights.convolve(id, geometry, input, range.clone(), WordsMut::new(sums))?,
                     LinearPlan::JoinShift { geometry, shift } => {
                         with_words!(Words, input, input => linear::join_shift(geometry, *shift, input, range.clone(), sums));
                     }
@@ -198,7 +198,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                         }
                         let first = usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start - range.start;
                         let part = sums.get_mut(first..first + tile.len()).ok_or(MaterialError::Weights)?;
-                        self.weights.convolve(id, &linear::join_convolution(geometry), input, tile, wrap(part))?;
+                        self.weights.convolve(id, &linear::join_convolution(geometry), input, tile, WordsMut::new(part))?;
                     }
                 }
             }
@@ -341,10 +341,6 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         }
         self.put(section, position, bits, values, false)
     }
-}
-
-fn wrap<W: Word>(words: &mut [W]) -> WordsMut<'_> {
-    crate::party::wrap(words)
 }
 
 /// Bytes of a bundle without its header.

@@ -311,7 +311,12 @@ pub fn join_tree(layout: Layout, level: usize, holds_public: bool, masks: &[u64]
         before = before.div_ceil(2);
     }
     if before % 2 == 1 && nodes > 0 {
-        entries.copy_within(2 * (before - 1)..2 * before, 2 * nodes);
+        for part in 0..2 {
+            let last = entries.get(2 * (before - 1) + part).copied().unwrap_or(0);
+            if let Some(slot) = entries.get_mut(2 * nodes + part) {
+                *slot = last;
+            }
+        }
     }
 }
 

@@ -35,6 +35,7 @@ pub fn convolve_words(
     with_words!(Words, input, input => match (weights, out) {
         (Words::U16(weights), WordsMut::U16(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
         (Words::U32(weights), WordsMut::U32(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
+        #[cfg(feature = "wide-rings")]
         (Words::U64(weights), WordsMut::U64(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
         _ => {}
     });

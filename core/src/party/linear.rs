@@ -2,13 +2,13 @@
 
 use super::ErrorKind;
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
-use super::memory::{region, region_mut, window_as, wrap};
+use super::memory::{region, region_mut, window_as};
 use super::session::Session;
 use super::walk::Group;
 use crate::bits::LANES;
 use crate::gate::linear;
 use crate::plan::{LinearPlan, Mode, Region, Release, Role, Section, StepPlan};
-use crate::ring::{Word, WordKind, low_mask};
+use crate::ring::{Word, WordKind, WordsMut, low_mask};
 use crate::shape::{Pool, Shape};
 use crate::{with_kind, with_words};
 
@@ -38,7 +38,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             let id = TermId { layer: layer.index, term: index as u8 };
             let input = region(self.wires, &term.source);
             match &term.linear {
-                LinearPlan::Convolution(geometry) => self.model.convolve(id, geometry, input, range.clone(), wrap(sums))?,
+                LinearPlan::Convolution(geometry) => self.model.convolve(id, geometry, input, range.clone(), WordsMut::new(sums))?,
                 LinearPlan::JoinShift { geometry, shift } => {
                     // E' is public: one party adds it. A' is inside U.
                     if H::ROLE == Role::Bundle {
@@ -52,7 +52,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     }
                     let first = usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start - range.start;
                     let part = sums.get_mut(first..first + tile.len()).ok_or(MaterialError::Weights)?;
-                    self.model.convolve(id, &linear::join_convolution(geometry), input, tile, wrap(part))?;
+                    self.model.convolve(id, &linear::join_convolution(geometry), input, tile, WordsMut::new(part))?;
                 }
             }
         }

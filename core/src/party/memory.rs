@@ -15,6 +15,7 @@ pub fn region<'a>(wires: &'a [u64], region: &Region) -> Words<'a> {
     match region.word() {
         WordKind::U16 => Words::U16(bytemuck::cast_slice(words).get(..count).unwrap_or(&[])),
         WordKind::U32 => Words::U32(bytemuck::cast_slice(words).get(..count).unwrap_or(&[])),
+        #[cfg(feature = "wide-rings")]
         WordKind::U64 => Words::U64(words.get(..count).unwrap_or(&[])),
     }
 }
@@ -23,19 +24,13 @@ pub fn region<'a>(wires: &'a [u64], region: &Region) -> Words<'a> {
 #[must_use]
 pub fn region_mut<'a>(wires: &'a mut [u64], region: &Region) -> WordsMut<'a> {
     let words = wires.get_mut(region.range()).unwrap_or(&mut []);
-    let count = region.elements as usize;
-    match region.word() {
-        WordKind::U16 => WordsMut::U16(bytemuck::cast_slice_mut(words).get_mut(..count).unwrap_or(&mut [])),
-        WordKind::U32 => WordsMut::U32(bytemuck::cast_slice_mut(words).get_mut(..count).unwrap_or(&mut [])),
-        WordKind::U64 => WordsMut::U64(words.get_mut(..count).unwrap_or(&mut [])),
-    }
+    window_mut(words, region.word(), region.elements as usize)
 }
 
 /// The first `count` elements of a window, in words of `kind`.
 #[must_use]
 pub fn window_mut(window: &mut [u64], kind: WordKind, count: usize) -> WordsMut<'_> {
-    let bits = [16, 32, 64][kind as usize];
-    region_mut(window, &Region { offset: 0, elements: count as u32, bits })
+    WordsMut::of(kind, window).slice(0..count).unwrap_or(WordsMut::U16(&mut []))
 }
 
 /// The first `count` elements of a window of known word.
@@ -75,16 +70,6 @@ pub(super) fn add_run(target: WordsMut<'_>, range: core::ops::Range<usize>, unpa
             unpacker.take(bits, target);
         }
     });
-}
-
-/// A slice as [`WordsMut`].
-pub(crate) fn wrap<W: Word>(words: &mut [W]) -> WordsMut<'_> {
-    let bytes = bytemuck::cast_slice_mut::<W, u8>(words);
-    match WordKind::for_bits(W::BITS) {
-        WordKind::U16 => WordsMut::U16(bytemuck::cast_slice_mut(bytes)),
-        WordKind::U32 => WordsMut::U32(bytemuck::cast_slice_mut(bytes)),
-        WordKind::U64 => WordsMut::U64(bytemuck::cast_slice_mut(bytes)),
-    }
 }
 
 /// Which elements of a range are ReLU, or are not, in runs of up to 64.

@@ -17,7 +17,6 @@ mod transmit;
 mod walk;
 
 pub(crate) use linear::add_to_windows;
-pub(crate) use memory::wrap;
 
 use crate::party::half::MaterialError;
 use crate::plan::Step;

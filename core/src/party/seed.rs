@@ -5,7 +5,6 @@ use core::ops::Range;
 use zeroize::Zeroize;
 
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
-use super::memory::wrap;
 use crate::gate::linear;
 use crate::plan::{Role, Section};
 use crate::prg::{Key, Keystream, Stream};
@@ -157,7 +156,7 @@ impl ModelHalf for SeedModel<'_> {
                 let positions = linear::positions(&tile, channel, plane);
                 let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(MaterialError::Weights)?;
                 rest = after;
-                linear::convolve_words(geometry, input, wrap(weights).as_words(), channel, positions, wrap(part));
+                linear::convolve_words(geometry, input, WordsMut::new(weights).as_words(), channel, positions, WordsMut::new(part));
             }
         });
         Ok(())

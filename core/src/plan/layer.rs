@@ -12,7 +12,7 @@ use crate::error::ModelError;
 use crate::gate::comparison::Layout;
 use crate::model::Bitmap;
 use crate::packing::packed_len;
-use crate::ring::WordKind;
+use crate::ring::{WIDEST, WordKind};
 use crate::shape::Pool;
 
 /// What a layer's elements become, with the widths that follow.
@@ -60,6 +60,14 @@ impl<'a> LayerPlan<'a> {
             word: WordKind::for_bits(bits),
             layout: Layout::new(opened_bits, options.chunk_bits),
         }
+    }
+
+    /// Bits of the widest ring that the layer computes in.
+    #[must_use]
+    pub fn widest(&self, work: &Work) -> u8 {
+        let sources = self.terms.iter().map(|term| term.source.bits).max().unwrap_or(0);
+        let regions = self.pooled.iter().map(|region| region.bits).max().unwrap_or(0);
+        work.ring_bits.max(work.wire_bits.saturating_add(work.frac_bits)).max(sources).max(regions)
     }
 
     /// Which elements are ReLU; none where the step is no activation.
@@ -381,6 +389,9 @@ impl<'a> LayerPlan<'a> {
                     }
             }
         };
+        if self.widest(&work) > WIDEST {
+            return Err(ModelError::TooWide);
+        }
         let needs_output = !matches!(self.step, StepPlan::Release { .. });
         if !widths || (needs_output && !(1..=64).contains(&self.output.bits)) {
             return Err(ModelError::Widths);

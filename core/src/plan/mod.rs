@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ModelError;
 use crate::model::{Bitmap, Header, MAX_TERMS};
 use crate::opening::Exchange;
-use crate::ring::WordKind;
+use crate::ring::{WIDEST, WordKind};
 use crate::shape::{Convolution, Join, Pool, Shape};
 
 pub use layer::Work;
@@ -300,6 +300,13 @@ impl<'a> Plan<'a> {
         Layers { rest: self.records, left: self.header.layers }
     }
 
+    /// Bits of the widest ring that the parties compute in.
+    #[must_use]
+    pub fn widest(&self) -> u8 {
+        let options = &self.header.options;
+        self.layers().map(|layer| layer.widest(&layer.work(options))).fold(self.header.input.bits, u8::max)
+    }
+
     /// 64-bit words of a party's arena: wires, tile window, comparison state.
     #[must_use]
     pub fn arena_words(&self, role: Role) -> usize {
@@ -324,6 +331,9 @@ impl<'a> Plan<'a> {
         }
         if !(1..=64).contains(&input.bits) {
             return Err(ModelError::Widths);
+        }
+        if input.bits > WIDEST {
+            return Err(ModelError::TooWide);
         }
         if usize::from(self.header.layers) > crate::model::MAX_LAYERS {
             return Err(ModelError::TooLarge);

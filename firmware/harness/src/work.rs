@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use halfnet_core::board::Board;
 
 /// What everything is dealt and run under, so that it repeats exactly.
 pub(crate) const TEST_SEED: &str = "4a1f";
@@ -109,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<u32>,
     /// How many times every picture is asked.
     pub(crate) rounds: Option<u32>,
+    /// With code for rings of more than 32 bits even where the plan has none.
+    pub(crate) wide_rings: bool,
 }
 
 /// Builds the board's party with the blob `board` in `folder`; the program lies beside it.
@@ -122,14 +125,22 @@ pub(crate) fn build(folder: &Path, link: Link, settings: Settings) -> Result<Pat
         variables.extend(value.map(|value| (variable, value.to_string().into())));
     }
     let elf = folder.join("party.elf");
-    std::fs::copy(build_program(&format!("party-{}", link.name()), "party", &variables)?, &elf)?;
+    let features = if settings.wide_rings { "party,wide-rings".into() } else { format!("party{}", wide_rings(&folder.join("board"))?) };
+    std::fs::copy(build_program(&format!("party-{}", link.name()), &features, &variables)?, &elf)?;
     Ok(elf)
 }
 
-/// Builds a program of the emulated board with these variables of `halfnet-provisioned`, and no others.
+/// The feature beside others that the material in `blob` asks of a program: code that its plan has no use for is left out.
+pub(crate) fn wide_rings(blob: &Path) -> Result<&'static str> {
+    let bytes = std::fs::read(blob).with_context(|| format!("cannot read {}", blob.display()))?;
+    let board = Board::decode(&bytes).with_context(|| format!("{} is no board's material", blob.display()))?;
+    Ok(if board.plan.widest() > 32 { ",wide-rings" } else { "" })
+}
+
+/// Builds a program of the emulated board with these features and variables of `halfnet-provisioned`, and no others.
 pub(crate) fn build_program(name: &str, features: &str, variables: &[(&str, OsString)]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--features", features, "--bin", name]);
+    cargo.args(["build", "--quiet", "--release", "--no-default-features", "--features", features, "--bin", name]);
     cargo.current_dir(firmware().join("boards/qemu-mps2-an500"));
     // Flags of the host are none of the board's.
     for variable in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS", "HALFNET_REPLAY"] {

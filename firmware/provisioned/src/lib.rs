@@ -52,6 +52,8 @@ pub fn material() {
     let path = env::var_os("HALFNET_BOARD").expect("HALFNET_BOARD names the blob that `halfnet provision` makes");
     let blob = if path == "test" { test_blob() } else { read_blob(Path::new(&path)) };
     let board = Board::decode(&blob).unwrap_or_else(|e| panic!("HALFNET_BOARD: {e}"));
+    let (widest, has_code) = (board.plan.widest(), env::var_os("CARGO_FEATURE_WIDE_RINGS").is_some());
+    assert!(widest <= 32 || has_code, "HALFNET_BOARD: the plan has rings of {widest} bits: build with --features wide-rings");
     assert!(board.pictures().len() > 0, "HALFNET_BOARD: no picture to ask: provision with --pictures");
     if path == "test" && env::var_os("HALFNET_REPLAY").is_none() {
         let peer = out().join("peer");

@@ -4,7 +4,7 @@ use halfnet_core::opening::{self, Exchange};
 use halfnet_core::packing::{Packer, Unpacker, packed_len};
 use halfnet_core::party::seed;
 use halfnet_core::prg::{Key, Stream};
-use halfnet_core::ring::{Word, WordKind, signed};
+use halfnet_core::ring::{Word, signed};
 use halfnet_core::wire::message::Agreement;
 
 use crate::{Keys, Mismatch, Numbers, Vector, compare, equal};
@@ -29,10 +29,10 @@ pub(crate) fn check(vector: &Vector<'_>) -> Result<(), Mismatch> {
             if !(1..=64).contains(&bits) {
                 return Err(Mismatch::Operands);
             }
-            let computed = match WordKind::for_bits(bits) {
-                WordKind::U16 => ring::<u16>(bits, a, b),
-                WordKind::U32 => ring::<u32>(bits, a, b),
-                WordKind::U64 => ring::<u64>(bits, a, b),
+            let computed = match bits {
+                ..=16 => ring::<u16>(bits, a, b),
+                17..=32 => ring::<u32>(bits, a, b),
+                33.. => ring::<u64>(bits, a, b),
             };
             compare("a ring operation", computed.into_iter(), [sum, difference, product].into_iter())?;
             equal("a signed representative", signed(a, bits), known)

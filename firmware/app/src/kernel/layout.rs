@@ -2,9 +2,8 @@
 
 use halfnet_core::ring::WordKind;
 use halfnet_core::shape::Convolution;
-use halfnet_core::with_kind;
 
-use super::word::BlockWord;
+use super::word::{block, lanes, weight_words};
 
 /// Kernels wider than this are left to the portable loop.
 const WIDEST: usize = 15;
@@ -71,6 +70,8 @@ impl Pieces {
 /// What is done at once, and where it lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
+    /// The word of sums and weights.
+    pub(super) kind: WordKind,
     pub(super) stride: usize,
     /// Rows of a strip from one output row to the next.
     pub(super) row_step: usize,
@@ -101,7 +102,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// The least that works, unless the geometry is none for blocks.
-    fn least<W: BlockWord>(geometry: &Convolution) -> Option<Self> {
+    fn least(kind: WordKind, geometry: &Convolution) -> Option<Self> {
         geometry.validate().ok()?;
         let (kernel_height, kernel_width) = (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width));
         let (stride, output) = (usize::from(geometry.stride), geometry.output());
@@ -113,11 +114,12 @@ impl Layout {
         let out_width = usize::from(output.width);
         let span = out_width + kernel_width.div_ceil(stride) - 1;
         let pieces = Pieces::new(kernel_width, stride);
-        let planes = geometry.group_channels().div_ceil(W::LANES);
-        let weight_words = W::BYTES.div_ceil(4);
+        let planes = geometry.group_channels().div_ceil(lanes(kind));
+        let weight_words = weight_words(kind);
         let kernel = kernel_height * kernel_width;
-        let raw_channels = (GENERATOR_BLOCK / W::BYTES).min(planes * W::LANES);
+        let raw_channels = (GENERATOR_BLOCK / kind.bytes()).min(planes * lanes(kind));
         Some(Self {
+            kind,
             stride,
             row_step: stride.min(kernel_height),
             kernel_height,
@@ -133,7 +135,7 @@ impl Layout {
             strip_rows: kernel_height,
             channels: 1,
             channel_words: planes * kernel_height * (pieces.count() + kernel_width * weight_words),
-            raw_words: (raw_channels * kernel * W::BYTES).div_ceil(8),
+            raw_words: (raw_channels * kernel * kind.bytes()).div_ceil(8),
             raw_channels,
         })
     }
@@ -149,8 +151,8 @@ impl Layout {
     }
 
     /// The best that `words` 64-bit words hold.
-    pub(super) fn fit<W: BlockWord>(geometry: &Convolution, words: usize) -> Option<Self> {
-        let least = Self::least::<W>(geometry)?;
+    pub(super) fn fit(kind: WordKind, geometry: &Convolution, words: usize) -> Option<Self> {
+        let least = Self::least(kind, geometry)?;
         let per_group = usize::from(geometry.out_channels / geometry.groups);
         let out_rows = usize::from(geometry.output().height);
         let mut best: Option<(usize, Self)> = None;
@@ -163,7 +165,7 @@ impl Layout {
                 let free = words.saturating_sub(layout.words()) * 2 / (layout.strip_rows * layout.row_words).max(1);
                 layout.chunk = (1 + free).min(layout.planes);
                 if layout.words() <= words {
-                    let cost = layout.overhead(W::BLOCK);
+                    let cost = layout.overhead();
                     if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                         best = Some((cost, layout));
                     }
@@ -180,9 +182,9 @@ impl Layout {
 
     /// Instructions beside the products, a plane and 64 outputs: about 30 a block, 150 a channel's part of a strip, 90 a plane of a strip
     /// and 3 a word of it.
-    pub(super) const fn overhead(&self, block: usize) -> usize {
+    pub(super) const fn overhead(&self) -> usize {
         let outputs = self.rows * self.out_width;
-        let blocks = (64 * 30 / block + 64 * 150 / outputs) / self.chunk;
+        let blocks = (64 * 30 / block(self.kind) + 64 * 150 / outputs) / self.chunk;
         let strip = 64 * (90 + (3 * self.row_words + 10) * self.strip_rows) / (outputs * self.channels);
         blocks + strip
     }
@@ -221,14 +223,12 @@ impl Layout {
 #[must_use]
 pub fn memory_words(geometry: &Convolution, kind: WordKind) -> usize {
     let plain = (geometry.fan_in() * kind.bytes()).div_ceil(8);
-    let blocks = with_kind!(kind, W => {
-        let all = |least: &Layout| {
-            let rows = usize::from(geometry.output().height);
-            let channels = usize::from(geometry.out_channels / geometry.groups).min(MOST_CHANNELS);
-            let strip_rows = (rows - 1) * least.row_step + least.kernel_height;
-            Layout { channels, rows, strip_rows, chunk: least.planes, ..*least }.words()
-        };
-        Layout::least::<W>(geometry).map(|least| all(&least).min(least.words() + COMFORT))
+    let blocks = Layout::least(kind, geometry).map(|least| {
+        let rows = usize::from(geometry.output().height);
+        let channels = usize::from(geometry.out_channels / geometry.groups).min(MOST_CHANNELS);
+        let strip_rows = (rows - 1) * least.row_step + least.kernel_height;
+        let all = Layout { channels, rows, strip_rows, chunk: least.planes, ..least };
+        all.words().min(least.words() + COMFORT)
     });
     plain.max(blocks.unwrap_or(0))
 }

@@ -3,12 +3,16 @@
 //! A record is the way from the record before to its input word in the strip, in bytes, and then 3, 2 or 1 neighbouring taps. Of each
 //! chunk of planes those of 3 taps come first, then those of 2, then of 1; within a section plane by plane, row by row.
 
+use core::ops::Range;
+
 use halfnet_core::party::half::MaterialError;
+use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::Convolution;
 
 use super::Weights;
-use super::layout::{Layout, Piece, TAPS};
-use super::word::BlockWord;
+use super::layout::{Layout, TAPS};
+use super::strip::{self, Lines};
+use super::word::lanes;
 
 /// Writes the ways, which are the same for every channel.
 pub(super) fn frame(layout: &Layout, records: &mut [u32]) {
@@ -36,12 +40,12 @@ pub(super) fn frame(layout: &Layout, records: &mut [u32]) {
 ///
 /// # Errors
 /// The weights failed.
-pub(super) fn fill<W: BlockWord>(
+pub(super) fn fill(
     layout: &Layout,
     geometry: &Convolution,
     weights: &mut dyn Weights,
     channel: usize,
-    raw: &mut [W],
+    raw: &mut [u64],
     records: &mut [u32],
 ) -> Result<(), MaterialError> {
     let kernel = layout.kernel_height * layout.kernel_width;
@@ -49,81 +53,69 @@ pub(super) fn fill<W: BlockWord>(
     let mut first = 0;
     while first < channels {
         let count = layout.raw_channels.min(channels - first);
-        let raw = raw.get_mut(..count * kernel).ok_or(MaterialError::Weights)?;
-        weights.fill((channel * channels + first) * kernel, W::words_mut(raw))?;
-        put(layout, first / W::LANES, raw, records);
+        let own = WordsMut::of(layout.kind, raw).slice(0..count * kernel).ok_or(MaterialError::Weights)?;
+        weights.fill((channel * channels + first) * kernel, own)?;
+        put(layout, first / lanes(layout.kind), count, raw, records);
         first += count;
     }
     Ok(())
 }
 
-/// Writes the weights of the planes from `plane` on.
-fn put<W: BlockWord>(layout: &Layout, mut plane: usize, raw: &[W], records: &mut [u32]) {
-    let mut rest = raw;
-    while !rest.is_empty() {
+/// Writes the weights of `channels` input channels, those of the planes from `plane` on.
+fn put(layout: &Layout, mut plane: usize, channels: usize, raw: &[u64], records: &mut [u32]) {
+    let mut done = 0;
+    while done < channels {
         // As many planes as lie in one chunk.
         let chunk = plane / layout.chunk;
         let planes = layout.chunk_planes(chunk);
         let skipped = plane - chunk * layout.chunk;
-        let all = (planes - skipped) * W::LANES * layout.kernel_height * layout.kernel_width;
-        let (own, after) = rest.split_at_checked(all).unwrap_or((rest, &[]));
+        let own = ((planes - skipped) * lanes(layout.kind)).min(channels - done);
         let mut base = chunk * layout.chunk * layout.plane_words();
-        for (section, taps) in TAPS.into_iter().enumerate() {
-            let pieces = layout.pieces.section(section);
-            let words = layout.kernel_height * pieces.len() * layout.record_words(section);
+        for section in 0..TAPS.len() {
+            let words = layout.kernel_height * layout.pieces.section(section).len() * layout.record_words(section);
             if words > 0 {
                 let records = records.get_mut(base + skipped * words..base + planes * words).unwrap_or(&mut []);
-                match taps {
-                    3 => put_section::<W, 3>(layout, pieces, own, records),
-                    2 => put_section::<W, 2>(layout, pieces, own, records),
-                    _ => put_section::<W, 1>(layout, pieces, own, records),
-                }
+                put_section(layout, section, done..done + own, raw, records);
             }
             base += planes * words;
         }
-        rest = after;
+        done += own;
         plane += planes - skipped;
     }
 }
 
-/// Writes the weights of pieces of so many taps, plane by plane.
-fn put_section<W: BlockWord, const TAPS: usize>(layout: &Layout, pieces: &[Piece], raw: &[W], records: &mut [u32]) {
-    let words = 1 + TAPS * W::BYTES.div_ceil(4);
-    let (width, stride) = (layout.kernel_width, layout.stride);
-    let kernel = layout.kernel_height * width;
-    let planes = records.chunks_exact_mut(layout.kernel_height * pieces.len() * words).zip(raw.chunks(W::LANES * kernel));
-    let in_order = TAPS * pieces.len() == width && (stride == 1 || width == 1);
-    for (records, plane) in planes {
-        // The last channel of an odd number is alone.
-        let (one, two) = plane.split_at_checked(kernel).unwrap_or((plane, &[]));
-        let mut records = records.chunks_exact_mut(words);
-        if in_order {
-            let (one, two) = (one.as_chunks::<TAPS>().0, two.as_chunks::<TAPS>().0);
-            if two.is_empty() {
-                one.iter().zip(records).for_each(|(one, record)| put_record(one, &[W::default(); TAPS], record));
+/// Writes the weights of `channels` of `raw` into the records of one section.
+fn put_section(layout: &Layout, section: usize, channels: Range<usize>, raw: &[u64], records: &mut [u32]) {
+    let (taps, pieces) = (TAPS.get(section).copied().unwrap_or(1), layout.pieces.section(section));
+    let (height, stride, words) = (layout.kernel_height, layout.stride, layout.record_words(section));
+    let kernel = height * layout.kernel_width;
+    let (raw, scale) = match lanes(layout.kind) {
+        2 => (Words::U16(bytemuck::cast_slice(raw)), 1),
+        // Weights of 64 bits are two words each.
+        _ => (Words::U32(bytemuck::cast_slice(raw)), layout.weight_words),
+    };
+    // A piece's records are rows as those of a strip are, a kernel row apart; of planes of two channels those of each are a group.
+    let (planes, pair) = (channels.len() / lanes(layout.kind), lanes(layout.kind) == 2);
+    let mut put = |planes: usize, record: usize, one: usize, two: Option<usize>| {
+        for (number, piece) in pieces.iter().enumerate() {
+            let (at, from) = (record + number * words + 1, one + piece.phase + stride * piece.first);
+            let (count, groups) = if pair { (height, planes) } else { (planes * height, 1) };
+            let (step, out_step, group_step) = (scale * layout.kernel_width, pieces.len() * words, 2 * kernel);
+            let mut copy = |at: usize, from: usize, stride: usize, width: usize| {
+                let group_out_step = height * out_step;
+                let lines = Lines { groups, group_step, group_out_step, count, width, step, out_step };
+                strip::copy(records.get_mut(at..).unwrap_or(&mut []), raw, scale * from, two.map(|two| two + from), stride, &lines);
+            };
+            if scale == 1 || stride == 1 {
+                copy(at, from, stride, taps * scale);
             } else {
-                one.iter().zip(two).zip(records).for_each(|((one, two), record)| put_record(one, two, record));
-            }
-            continue;
-        }
-        let reach = (TAPS - 1) * stride + 1;
-        for row in 0..layout.kernel_height {
-            for (piece, record) in pieces.iter().zip(&mut records) {
-                let first = row * width + piece.phase + stride * piece.first;
-                let one = one.get(first..first + reach).unwrap_or(&[]);
-                let two = two.get(first..first + reach).unwrap_or(&[]);
-                let pick = |weights: &[W]| core::array::from_fn(|tap| weights.get(tap * stride).copied().unwrap_or_default());
-                put_record::<W, TAPS>(&pick(one), &pick(two), record);
+                (0..taps).for_each(|tap| copy(at + tap * scale, from + tap * stride, 1, scale));
             }
         }
-    }
-}
-
-/// Writes a record's weights behind its way.
-#[inline(always)]
-fn put_record<W: BlockWord, const TAPS: usize>(one: &[W; TAPS], two: &[W; TAPS], record: &mut [u32]) {
-    let weights = record.get_mut(1..).unwrap_or(&mut []).chunks_exact_mut(W::BYTES.div_ceil(4));
-    for ((one, two), slot) in one.iter().zip(two).zip(weights) {
-        W::put(*one, *two, slot);
+    };
+    put(planes, 0, channels.start * kernel, pair.then_some(kernel));
+    if pair && channels.len() % 2 == 1 {
+        // The last channel of an odd number is alone.
+        put(1, planes * height * pieces.len() * words, (channels.end - 1) * kernel, None);
     }
 }

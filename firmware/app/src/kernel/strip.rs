@@ -4,32 +4,40 @@
 
 use core::ops::Range;
 
-use halfnet_core::ring::Word;
+use halfnet_core::ring::Words;
 use halfnet_core::shape::Convolution;
 
 use super::layout::Layout;
-use super::word::BlockWord;
+use super::word::lanes;
 
-/// Rows of input that become rows of a strip.
+/// Rows of input that become rows of 32-bit words, the same of each of a few groups.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines {
+    /// Groups.
+    pub(super) groups: usize,
+    /// Inputs from group to group.
+    pub(super) group_step: usize,
+    /// Words from group to group.
+    pub(super) group_out_step: usize,
+    /// Rows of a group.
     pub(super) count: usize,
     /// Words of a row.
     pub(super) width: usize,
     /// Inputs from row to row.
     pub(super) step: usize,
-    /// Words of the strip from row to row.
+    /// Words from row to row.
     pub(super) out_step: usize,
 }
 
 /// Writes the strip of output rows `rows` for the planes of `chunk`. Columns outside the input are left as they are: zero.
 ///
 /// # Shapes
-/// `planes`: the group's input; `strip`: [`Layout::strip_words`].
-pub(super) fn build<I: Word, W: BlockWord>(
+/// `input`: the whole input tensor, in which the group's planes are the elements `group`; `strip`: [`Layout::strip_words`].
+pub(super) fn build(
     layout: &Layout,
     geometry: &Convolution,
-    planes: &[I],
+    input: Words<'_>,
+    group: Range<usize>,
     chunk: usize,
     rows: Range<usize>,
     strip: &mut [u32],
@@ -47,9 +55,11 @@ pub(super) fn build<I: Word, W: BlockWord>(
     let together = layout.row_step == stride || layout.kernel_height == 1;
     let step = (source(1) - source(0)) * width;
     let words = layout.strip_rows * layout.row_words;
-    let numbers = chunk * layout.chunk..chunk * layout.chunk + layout.chunk_planes(chunk);
+    let (first_plane, planes, lanes) = (chunk * layout.chunk, layout.chunk_planes(chunk), lanes(layout.kind));
+    // The last channel of an odd number is alone.
+    let alone = usize::from((first_plane + planes) * lanes * plane > group.len());
     if (first, last) != (0, count) {
-        for strip in strip.chunks_exact_mut(words).take(numbers.len()) {
+        for strip in strip.chunks_exact_mut(words).take(planes) {
             strip.get_mut(..first * layout.row_words).unwrap_or(&mut []).fill(0);
             strip.get_mut(last * layout.row_words..).unwrap_or(&mut []).fill(0);
         }
@@ -63,43 +73,42 @@ pub(super) fn build<I: Word, W: BlockWord>(
             let start = padding.saturating_sub(phase).div_ceil(stride).min(layout.span);
             let end = (width + padding).saturating_sub(phase).div_ceil(stride).clamp(start, layout.span);
             let skipped = (start * stride + phase).saturating_sub(padding).min(width);
-            let lines = Lines { count, width: end - start, step, out_step: layout.row_words };
             let own = row * layout.row_words + phase * layout.span + start;
-            for (strip, number) in strip.chunks_exact_mut(words).zip(numbers.clone()) {
-                let from = number * W::LANES * plane + begin + skipped;
-                let one = planes.get(from..).unwrap_or(&[]);
-                // The last channel of an odd number is alone.
-                let two = if W::LANES == 2 { planes.get(from + plane..).filter(|two| !two.is_empty()) } else { None };
-                copy(strip.get_mut(own..).unwrap_or(&mut []), one, two, stride, &lines);
-            }
+            let mut copy = |skipped_planes: usize, groups: usize, paired: bool| {
+                let one = group.start + (first_plane + skipped_planes) * lanes * plane + begin + skipped;
+                let lines = Lines {
+                    groups,
+                    group_step: lanes * plane,
+                    group_out_step: words,
+                    count,
+                    width: end - start,
+                    step,
+                    out_step: layout.row_words,
+                };
+                let strip = strip.get_mut(skipped_planes * words + own..).unwrap_or(&mut []);
+                copy(strip, input, one, paired.then_some(one + plane), stride, &lines);
+            };
+            copy(0, planes - alone, lanes == 2);
+            copy(planes - alone, alone, false);
         }
         row += count;
     }
 }
 
-/// Every `stride`-th input of the rows, of one channel or of two.
-fn copy<I: Word>(out: &mut [u32], one: &[I], two: Option<&[I]>, stride: usize, lines: &Lines) {
+/// Every `stride`-th element of the rows, from element `one` of `input` on, and with `two` the elements from there on in the upper halves.
+pub(super) fn copy(out: &mut [u32], input: Words<'_>, one: usize, two: Option<usize>, stride: usize, lines: &Lines) {
     #[cfg(halfnet_dsp)]
-    if super::arm::copy_rows(out, one, two, stride, lines) {
+    if super::arm::copy_rows(out, input, one, two, stride, lines) {
         return;
     }
-    if lines.width == 0 {
-        return;
-    }
-    for row in 0..lines.count {
-        let out = out.get_mut(row * lines.out_step..).and_then(|out| out.get_mut(..lines.width)).unwrap_or(&mut []);
-        let one = one.get(row * lines.step..).unwrap_or(&[]);
-        match two.and_then(|two| two.get(row * lines.step..)) {
-            Some(two) => {
-                for (slot, (one, two)) in out.iter_mut().zip(one.iter().step_by(stride).zip(two.iter().step_by(stride))) {
-                    *slot = one.to_u64() as u32 & 0xffff | (two.to_u64() as u32) << 16;
-                }
-            }
-            None => {
-                for (slot, value) in out.iter_mut().zip(one.iter().step_by(stride)) {
-                    *slot = value.to_u64() as u32;
-                }
-            }
+    for (group, row) in (0..lines.groups).flat_map(|group| (0..lines.count).map(move |row| (group, row))) {
+        let to = group * lines.group_out_step + row * lines.out_step;
+        let from = group * lines.group_step + row * lines.step;
+        let out = out.get_mut(to..).and_then(|out| out.get_mut(..lines.width)).unwrap_or(&mut []);
+        for (column, slot) in out.iter_mut().enumerate() {
+            let at = from + column * stride;
+            let above = two.map_or(0, |two| input.get(two + at) as u32);
+            *slot = input.get(one + at) as u32 | above << 16;
         }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::compare::{Comparison, Pictures, Row};
 use crate::emulator::{Emulator, MACHINE};
-use crate::work::{Halfnet, Link, build_program, finish, firmware};
+use crate::work::{Halfnet, Link, build_program, finish, firmware, wide_rings};
 
 /// A network as it is dealt for a board.
 struct Setting {
@@ -66,7 +66,7 @@ impl Measured {
 pub(crate) fn run(data: Option<&Path>) -> Result<()> {
     let work = firmware().join("target/figures");
     let mut text = String::new();
-    let kernels = emulate(&build_program("kernels", "", &[])?)?;
+    let kernels = emulate(&build_program("kernels", "wide-rings", &[])?)?;
     let tables = rows(&kernels);
     ensure!(!tables.is_empty(), "the kernels' program prints no table");
     // Two tables, one behind the other.
@@ -129,7 +129,8 @@ fn measure(setting: &'static Setting, (model, pictures): (PathBuf, Pictures), da
     ensure!(row.is_equal(), "{}, mode {}: the board's bytes are not the host's", setting.network, setting.mode);
     let folder = std::path::absolute(folder.join(setting.mode.to_string()))?;
     let (blob, peer) = (folder.join("board").join("board"), folder.join("host").join("peer"));
-    let replay = build_program("replay", "replay", &[("HALFNET_BOARD", blob.into()), ("HALFNET_REPLAY", peer.into())])?;
+    let features = format!("replay{}", wide_rings(&blob)?);
+    let replay = build_program("replay", &features, &[("HALFNET_BOARD", blob.into()), ("HALFNET_REPLAY", peer.into())])?;
     Ok(Measured { setting, row, instructions: rows(&emulate(&replay)?) })
 }
 
