@@ -5,6 +5,7 @@ use halfnet_core::model::blob::{self, BlobError, DecodeError, Kind};
 use halfnet_core::model::{
     Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, Model, Normalisation, Polynomial, Step, SumRing, Term, wire_bits_of,
 };
+use halfnet_core::plan::{Client, Mode, Options, Plan, Release, compile};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 use heapless::Vec;
 
@@ -244,4 +245,29 @@ fn the_header_is_checked() {
         m.header.class_names = "";
     };
     assert_eq!(refused(renumbered), (None, ModelError::Header));
+}
+
+/// A polynomial's sums have the wire's bits and the coefficients': a build without rings of more than 32 says so, and the other computes.
+#[test]
+fn a_plan_says_how_wide_its_rings_are() {
+    let widest = |frac_bits: u8| {
+        let mut model = model();
+        if let Step::Activate(Activation { polynomial: Some(polynomial), .. }) = &mut model.layers[1].step {
+            polynomial.frac_bits = frac_bits;
+        }
+        model.validate().unwrap();
+        let (client, release) = (Client::SeedParty, Release::Label);
+        let options = Options { mode: Mode::Shared, client, release, chunk_bits: 4, memory: compile::ample() };
+        let mut bytes = [0; 2048];
+        let length = compile::compile(&model, &options, &mut bytes)?;
+        Ok::<_, ModelError>(Plan::decode(&bytes[..length])?.widest())
+    };
+    let narrow = widest(8).unwrap();
+    assert!((9..=32).contains(&narrow), "{narrow} bits");
+    let wide = widest(8 + 32);
+    if cfg!(feature = "wide-rings") {
+        assert_eq!(wide, Ok(narrow + 32));
+    } else {
+        assert_eq!(wide, Err(ModelError::TooWide));
+    }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::error::ModelError;
 use crate::model::{Activation, Layer, Linear, MAX_LAYERS, Model, Step};
 use crate::packing::packed_len;
-use crate::ring::WordKind;
+use crate::ring::{WIDEST, WordKind};
 use crate::shape::Shape;
 use crate::wire::frame::MAX_PAYLOAD;
 use crate::wire::message::MASK;
@@ -337,6 +337,9 @@ fn in_place(layer: &Layer<'_>, index: usize, wires: &Wires, last_use: &impl Fn(u
 
 /// Chooses tile and group: the largest that both parties' budgets hold.
 fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options, share: Share) -> Result<(), ModelError> {
+    if record.widest(&record.work(options)) > WIDEST {
+        return Err(ModelError::TooWide);
+    }
     let elements = record.elements();
     let free = |role: Role| options.memory[role.index()].saturating_sub(8 * u64::from(header.wire_words[role.index()]));
     let word = record.work(options).word.bytes() as u64;

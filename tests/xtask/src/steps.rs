@@ -59,6 +59,19 @@ pub(crate) const ALL: &[Step] = &[
         runs_tests: true,
     },
     Step {
+        name: "narrow",
+        what: "the core without rings of more than 32 bits, as a small board has it",
+        needs: &[Need::Component("clippy")],
+        commands: || {
+            let narrow = ["--package", "halfnet-core", "--no-default-features", "--all-targets"];
+            vec![
+                cargo(&[&["clippy"], &narrow[..], &["--", "-D", "warnings"]].concat()),
+                cargo(&[&["test"], &narrow[..], &["--no-fail-fast"]].concat()),
+            ]
+        },
+        runs_tests: true,
+    },
+    Step {
         name: "doctest",
         what: "the examples in the documentation",
         needs: &[],

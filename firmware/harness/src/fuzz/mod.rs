@@ -113,7 +113,7 @@ impl<'f> Campaign<'f> {
         provision.arg("provision").arg("--material").arg(dealt.join("party0.postcard"));
         finish(provision.arg("--out").arg(&board).args(["--pictures", "idx:0"]))?;
         erase_flash(&folder)?;
-        let settings = Settings { repeatable: false, timeout: Some(TIMEOUT), rounds: Some(u32::MAX) };
+        let settings = Settings { repeatable: false, timeout: Some(TIMEOUT), rounds: Some(u32::MAX), ..Settings::default() };
         let elf = build(&folder, link, settings)?;
         let mut target = Target::start(&elf, &fuzz.machine, &folder, link)?;
         let mut recorded = record(fuzz, &dealt, &mut target)?;
