@@ -18,6 +18,7 @@ pub mod moments;
 pub mod network;
 pub mod ops;
 pub mod optimiser;
+pub mod plot;
 pub mod pretrain;
 pub mod random;
 pub mod search;

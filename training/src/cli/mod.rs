@@ -1,6 +1,7 @@
 //! The command line. Standard output carries the result alone (a table, or JSON with `--json`), standard error the rest.
 
 mod bench;
+mod plot;
 mod search;
 mod train;
 
@@ -32,6 +33,7 @@ struct Arguments {
 enum Command {
     Train(Box<train::Arguments>),
     Search(Box<search::Arguments>),
+    Plot(plot::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -48,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(train) => train::run(&train, arguments.json),
         Command::Search(search) => search::run(&search, arguments.json),
+        Command::Plot(plot) => plot::run(&plot, arguments.json),
         Command::Bench(bench) => bench::run(&bench, arguments.json),
     };
     match result {
