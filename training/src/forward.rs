@@ -83,6 +83,8 @@ pub struct Pass {
     pub arguments: Vec<(usize, Tensor<1>)>,
     /// Values of a channel in a batch, for each of `moments`.
     pub counts: Vec<usize>,
+    /// To be added to the loss for its gradients, where the activations do not see to penalties themselves; its value means nothing.
+    pub penalty: Option<Tensor<1>>,
 }
 
 /// A batch's pictures as a tensor.
@@ -112,6 +114,7 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
     let mut wires: Vec<Option<Activations>> = vec![Some(input.autodiff())];
     let mut pass = PassState { state, leaves, options, moments: Vec::new(), counts: Vec::new() };
     let mut arguments = Vec::new();
+    let mut penalty: Option<Tensor<1>> = None;
     for (index, layer) in network.layers.iter().enumerate() {
         let mut sum: Option<Activations> = None;
         for term in &layer.terms {
@@ -142,7 +145,12 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
                         indicator: options.indicator,
                         count_gradient: options.count_gradient,
                     };
-                    tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context)
+                    let (output, more) = tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context);
+                    penalty = match (penalty, more) {
+                        (Some(penalty), Some(more)) => Some(penalty + more),
+                        (penalty, more) => penalty.or(more),
+                    };
+                    output
                 }
             },
             Step::Gate { by } => {
@@ -158,7 +166,7 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
         wires.push(Some(output));
     }
     let logits = wires.pop().flatten().expect("the last wire has no reader");
-    Pass { logits, moments: pass.moments, arguments, counts: pass.counts }
+    Pass { logits, moments: pass.moments, arguments, counts: pass.counts, penalty }
 }
 
 struct PassState<'a> {

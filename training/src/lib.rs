@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod dapa;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod export;

@@ -103,8 +103,10 @@ impl<'a> Trainer<'a> {
         let pass = forward::run(self.network, &self.state, &leaves, input, options);
         let loss = loss::loss(pass.logits.clone(), &batch.labels, teacher, &self.device);
         let value = loss.clone().inner().into_scalar::<f32>();
-        let mut gradients = loss.backward();
-        drop(loss);
+        let mut gradients = match pass.penalty.clone() {
+            Some(penalty) => (loss + penalty).backward(),
+            None => loss.backward(),
+        };
         let is_auxiliary = |name: &str| name.ends_with(".auxiliary");
         if rates.auxiliary > 0.0 {
             self.auxiliary_gradient = self.auxiliary_size(&leaves, &gradients);

@@ -2,8 +2,9 @@
 //!
 //! A tensor of activations is (block, channel, row, column, lane): on the CPU sixteen pictures are the lanes of a block (see
 //! `halfnet-layers`), and the operations are that crate's. [`LayerKernels`] is what a backend computes, [`LayerOps`] what can be
-//! called and differentiated, [`tensors`] its face for tensors.
+//! called and differentiated, [`tensors`] its face for tensors. On a GPU they are [`composed`] of burn's own.
 
+pub mod composed;
 mod flex;
 mod gradients;
 pub mod tensors;

@@ -1,0 +1,73 @@
+//! Where tensors lie: on the CPU, whose kernels are the project's own, or on a GPU.
+
+use burn::tensor::Device;
+
+use crate::error::TrainError;
+
+/// Which device is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// A GPU if there is one and this build has the feature `cuda`, else the CPU.
+    Auto,
+    /// The CPU.
+    #[default]
+    Flex,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+impl std::str::FromStr for Choice {
+    type Err = TrainError;
+
+    fn from_str(name: &str) -> Result<Self, TrainError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "flex" => Ok(Self::Flex),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(TrainError::Usage(format!("no device is called `{name}`: auto, flex or cuda"))),
+        }
+    }
+}
+
+/// The device, if it is there.
+///
+/// # Errors
+/// A GPU is wanted, and this build cannot use one or there is none.
+pub fn find(choice: Choice) -> Result<Device, TrainError> {
+    match (choice, gpu()) {
+        (Choice::Flex, _) => Ok(Device::flex()),
+        (_, Ok(device)) => Ok(device),
+        (Choice::Auto, Err(_)) => Ok(Device::flex()),
+        (Choice::Cuda, Err(reason)) => Err(TrainError::Usage(reason)),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn gpu() -> Result<Device, String> {
+    // Without a driver, opening the device would panic; listing does not find it.
+    let found = burn::tensor::Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
+    found.into_iter().next().ok_or_else(|| {
+        "--device cuda: no NVIDIA GPU answers; is the driver installed (`nvidia-smi`)? --device flex trains on the CPU".to_owned()
+    })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu() -> Result<Device, String> {
+    Err("--device cuda: this program was built without it; build with `cargo build --release --features cuda`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_says_what_to_do() {
+        assert_eq!(find(Choice::Flex).unwrap(), Device::flex());
+        assert!("gpu".parse::<Choice>().unwrap_err().to_string().contains("auto, flex or cuda"));
+        #[cfg(not(feature = "cuda"))]
+        {
+            assert_eq!(find(Choice::Auto).unwrap(), Device::flex());
+            assert!(find(Choice::Cuda).unwrap_err().to_string().contains("--features cuda"));
+        }
+    }
+}
