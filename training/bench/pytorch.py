@@ -1,6 +1,6 @@
 """Training pictures a second, and a second of processor time, of the same networks in PyTorch: forward, backward, SGD with momentum, on random pictures.
 
-    python3 bench/pytorch.py [--threads N] [--seconds S]
+    python3 bench/pytorch.py [--threads N] [--seconds S] [--device cuda] [--batch N] [NETWORK ...]
 """
 import argparse
 import statistics
@@ -77,22 +77,27 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, help="pictures of a batch, instead of each network's own")
     parser.add_argument("networks", nargs="*", default=["resnet18", "resnet20", "depthwise"])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cases = {"resnet18": (resnet18, 32), "resnet20": (resnet20, 128), "depthwise": (depthwise, 32)}
     for name in arguments.networks:
         make, batch = cases[name]
+        batch = arguments.batch or batch
         torch.manual_seed(1)
-        network = make().train()
+        network = make().train().to(arguments.device)
         optimiser = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
-        pictures, labels = torch.randn(batch, 3, 32, 32), torch.arange(batch) % 10
+        pictures, labels = torch.randn(batch, 3, 32, 32).to(arguments.device), (torch.arange(batch) % 10).to(arguments.device)
         times, started = [], time.perf_counter()
         while len(times) < 4 or time.perf_counter() - started < arguments.seconds:
             begin = time.perf_counter()
             optimiser.zero_grad()
             F.cross_entropy(network(pictures), labels).backward()
             optimiser.step()
+            if arguments.device != "cpu":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - begin)
             if len(times) == 1:
                 used = time.process_time()

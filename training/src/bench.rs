@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use burn::tensor::Device;
 use halfnet_host::data::DataSetKind;
 use halfnet_layers::LANES;
 use serde::Serialize;
@@ -55,7 +54,7 @@ fn processor_time() -> f64 {
 /// `name` is none of [`families::NAMES`].
 #[must_use]
 pub fn measure(name: &str, batch: usize, seconds: f64) -> Speed {
-    let device = Device::flex();
+    let device = crate::device::current();
     let network = families::by_name(name, DataSetKind::Cifar10).expect("a network of colour pictures");
     let mut state = State::new(&network, &Weights::initial(&network, 1), &device);
     let mut optimiser = Optimiser::new(Method::Sgd { momentum: 0.9, decay: 5e-4 });
@@ -69,6 +68,8 @@ pub fn measure(name: &str, batch: usize, seconds: f64) -> Speed {
         pass.update_running(&mut state);
         let mut gradients = loss::loss(pass.logits, &pictures.labels, None, &device).backward();
         optimiser.step(&mut state, &leaves, &mut gradients, None, |_| Move::at(0.01));
+        // A GPU may still be at it; where that fails, so does the next step.
+        let _ = device.sync();
         times.push(step.elapsed().as_secs_f64());
         // The first step also warms caches up.
         if times.len() == 1 {

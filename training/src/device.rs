@@ -1,16 +1,21 @@
 //! Where tensors lie: on the CPU, whose kernels are the project's own, or on a GPU.
 
+use std::sync::OnceLock;
+
 use burn::tensor::Device;
 
 use crate::error::TrainError;
+
+/// The device of this process's runs.
+static CURRENT: OnceLock<Device> = OnceLock::new();
 
 /// Which device is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// A GPU if there is one and this build has the feature `cuda`, else the CPU.
+    #[default]
     Auto,
     /// The CPU.
-    #[default]
     Flex,
     /// The first NVIDIA GPU.
     Cuda,
@@ -29,6 +34,30 @@ impl std::str::FromStr for Choice {
     }
 }
 
+/// Makes a device that of all runs of this process, once, before the first.
+///
+/// # Errors
+/// As [`find`]; or runs have begun on another.
+pub fn choose(choice: Choice) -> Result<(), TrainError> {
+    let device = find(choice)?;
+    if *CURRENT.get_or_init(|| device.clone()) == device {
+        return Ok(());
+    }
+    Err(TrainError::Usage("a device is chosen once, before the first run".to_owned()))
+}
+
+/// The device of this process's runs: the CPU where none was chosen.
+#[must_use]
+pub fn current() -> Device {
+    CURRENT.get_or_init(Device::flex).clone()
+}
+
+/// Has a device's processor kernels of the project's own?
+#[must_use]
+pub fn has_kernels(device: Device) -> bool {
+    device.without_autodiff() == Device::flex()
+}
+
 /// The device, if it is there.
 ///
 /// # Errors
@@ -45,7 +74,7 @@ pub fn find(choice: Choice) -> Result<Device, TrainError> {
 #[cfg(feature = "cuda")]
 fn gpu() -> Result<Device, String> {
     // Without a driver, opening the device would panic; listing does not find it.
-    let found = burn::tensor::Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
+    let found = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
     found.into_iter().next().ok_or_else(|| {
         "--device cuda: no NVIDIA GPU answers; is the driver installed (`nvidia-smi`)? --device flex trains on the CPU".to_owned()
     })

@@ -1,5 +1,7 @@
 //! Running a folded float network on blocks of pictures: the teacher's logits, and the accuracy that is exported.
 
+mod on_device;
+
 use std::collections::BTreeMap;
 
 use halfnet_host::data::DataSet;

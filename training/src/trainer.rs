@@ -97,7 +97,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Many steps in a row had no finite gradient.
     pub fn step(&mut self, batch: Batch, options: &PassOptions, rates: Rates) -> Result<Option<f32>, TrainError> {
-        let teacher = self.teacher.map(|teacher| teacher.logits(batch.pixels.clone()));
+        let teacher = self.teacher.map(|teacher| teacher.logits_on(batch.pixels.clone(), &self.device));
         let leaves = forward::leaves(&self.state);
         let input = forward::pictures(self.network, &batch, &self.device);
         let pass = forward::run(self.network, &self.state, &leaves, input, options);

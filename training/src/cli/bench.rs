@@ -11,6 +11,9 @@ pub(crate) struct Arguments {
     /// Which of the networks [default: all]
     #[arg(value_name = "NETWORK", value_parser = clap::builder::PossibleValuesParser::new(CASES.map(|c| c.0)))]
     networks: Vec<String>,
+    /// Pictures of a batch, a multiple of 16 [default: each network's own]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
     /// How long each is measured
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     seconds: f64,
@@ -23,8 +26,11 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.unwrap_or(0)).build_global();
     threads.map_err(|e| TrainError::Usage(format!("--threads: {e}")))?;
     let wanted = |name: &str| arguments.networks.is_empty() || arguments.networks.iter().any(|n| n == name);
-    let speeds: Vec<Speed> =
-        CASES.iter().filter(|(name, _)| wanted(name)).map(|(name, batch)| measure(name, *batch, arguments.seconds)).collect();
+    if arguments.batch.is_some_and(|batch| batch == 0 || !batch.is_multiple_of(halfnet_layers::LANES)) {
+        return Err(TrainError::Usage(format!("--batch: must be a multiple of {}", halfnet_layers::LANES)));
+    }
+    let one = |(name, batch): &(&str, usize)| measure(name, arguments.batch.unwrap_or(*batch), arguments.seconds);
+    let speeds: Vec<Speed> = CASES.iter().filter(|(name, _)| wanted(name)).map(one).collect();
     super::print(json, &speeds, |speeds| {
         let mut table = Table::new(["network", "batch", "pictures/s", "pictures/CPU s", "GFLOP/s", "steps"]);
         for s in speeds {

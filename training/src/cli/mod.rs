@@ -8,6 +8,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use halfnet_training::device;
 use halfnet_training::error::TrainError;
 
 const HELP: &str = "\
@@ -25,6 +26,9 @@ struct Arguments {
     /// Print one JSON object on standard output instead of tables
     #[arg(long, global = true)]
     json: bool,
+    /// Where to train: cuda on an NVIDIA GPU, flex on the CPU, auto on a GPU if there is one
+    #[arg(long, global = true, value_name = "auto|flex|cuda", default_value = "auto")]
+    device: device::Choice,
     #[command(subcommand)]
     command: Command,
 }
@@ -47,12 +51,12 @@ pub(crate) fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let result = match arguments.command {
+    let result = device::choose(arguments.device).and_then(|()| match arguments.command {
         Command::Train(train) => train::run(&train, arguments.json),
         Command::Search(search) => search::run(&search, arguments.json),
         Command::Plot(plot) => plot::run(&plot, arguments.json),
         Command::Bench(bench) => bench::run(&bench, arguments.json),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,7 +13,7 @@ use halfnet_host::report::table::grouped;
 use halfnet_training::dapa::Degree;
 use halfnet_training::error::TrainError;
 use halfnet_training::export;
-use halfnet_training::network::families;
+use halfnet_training::network::{self, families};
 use halfnet_training::search::configuration::{self, Configuration};
 use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
 use halfnet_training::weights::Weights;
@@ -22,9 +22,12 @@ use serde::Serialize;
 /// Find which ReLUs stay, fine-tune, and export a model for the two parties
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The network
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(families::NAMES))]
+    /// The network, or a file with its layers
+    #[arg(long, value_name = "NAME|FILE.toml")]
     model: Option<String>,
+    /// The data set [default: the network's]
+    #[arg(long, value_name = "NAME")]
+    data_set: Option<String>,
     /// Its trained weights, as safetensors
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -70,7 +73,7 @@ pub(crate) struct Arguments {
     /// Seconds between checkpoints; each epoch ends with one
     #[arg(long, value_name = "S", default_value_t = 120)]
     checkpoint_every: u64,
-    /// Folder for model.postcard, metrics.jsonl and result.json
+    /// Folder for model.postcard, weights.safetensors, metrics.jsonl and result.json
     #[arg(long, value_name = "DIR", default_value = "run")]
     out: PathBuf,
 }
@@ -104,10 +107,8 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         print!("{}", configuration::text(&Configuration { model, options })?);
         return Ok(());
     }
-    let data_set = families::default_data_set(&model);
-    let Some(network) = families::by_name(&model, data_set) else {
-        return Err(TrainError::Usage(format!("{model} is not for {data_set}")));
-    };
+    let network = network::select(&model, arguments.data_set.as_deref().map(str::parse).transpose()?)?;
+    let data_set = network.data_set;
     let Some(weights) = &arguments.weights else {
         return Err(TrainError::Usage("a search starts from trained weights: name them with --weights FILE.safetensors".to_owned()));
     };
@@ -146,6 +147,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         }
     }
     let found = search.finish()?;
+    found.state.weights(&formed).write(&formed, &arguments.out.join("weights.safetensors"))?;
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();

@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();
-    let device = burn::tensor::Device::flex();
+    let device = halfnet_training::device::current();
     let state = State::new(&network, &best.weights, &device);
     let outcome = Outcome {
         model: network.name.clone(),

@@ -1,18 +1,14 @@
 //! The operations on tensors.
 
 use burn::backend::Dispatch;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use halfnet_core::shape::{Convolution, Join};
 
 use super::{ActivationContext, ActivationParts, LayerOps, composed};
+use crate::device::has_kernels;
 
 /// Activations: (block, channel, row, column, lane).
 pub type Activations = Tensor<5>;
-
-/// Does a device's processor have kernels of the project's own?
-fn has_kernels(device: Device) -> bool {
-    device.without_autodiff() == Device::flex()
-}
 
 /// W ⊗ x, with the weights in one row.
 #[must_use]

@@ -92,7 +92,7 @@ impl<'a> Pretraining<'a> {
             return usage(format!("{} training pictures fill no batch of {}", parts.training.len(), options.batch));
         }
         let weights = Weights::initial(network, options.seed);
-        let device = Device::flex();
+        let device = crate::device::current();
         let trainer = Trainer::new(network, State::new(network, &weights, &device), options.method(), device);
         let best = Best { epoch: 0, validation: 0.0, weights };
         let started = Instant::now();

@@ -16,7 +16,6 @@ pub mod slice;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use halfnet_host::data::DataSet;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +127,7 @@ impl<'a> Search<'a> {
         if parts.batches(options.batch) == 0 || options.epochs == 0 {
             return usage(format!("{} training pictures fill no batch of {}", parts.training.len(), options.batch));
         }
-        let device = Device::flex();
+        let device = crate::device::current();
         let mut trainer = Trainer::new(network, State::new(network, weights, &device), optimiser::Method::Adam, device.clone());
         trainer.clip = Some(options.rates.clip).filter(|&clip| clip > 0.0);
         trainer.teacher = options.distil.then_some(teacher);
