@@ -21,6 +21,7 @@ pub mod ops;
 pub mod optimiser;
 pub mod plot;
 pub mod pretrain;
+pub mod pytorch;
 pub mod random;
 pub mod search;
 pub mod state;

@@ -8,6 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::TrainError;
 use crate::network::{Network, Role};
+use crate::pytorch;
 use crate::random::Random;
 
 /// Tensors by name.
@@ -34,12 +35,13 @@ impl Weights {
         Self { tensors: network.parameters().into_iter().enumerate().map(tensor).collect() }
     }
 
-    /// Reads a safetensors file that has exactly the network's tensors.
+    /// Reads a safetensors file, or a state dictionary of PyTorch, that has exactly the network's tensors.
     ///
     /// # Errors
     /// It cannot be read, or a tensor is missing, left over or of another shape.
     pub fn read(network: &Network, path: &Path) -> Result<Self, TrainError> {
-        let mut file = Tensors::read(path)?;
+        let mut file =
+            if pytorch::is_named(path) { Tensors::from_bytes(&pytorch::to_safetensors(path)?, path)? } else { Tensors::read(path)? };
         let mut tensors = BTreeMap::new();
         for parameter in network.parameters() {
             tensors.insert(parameter.name.clone(), file.take(&parameter.name, &parameter.shape)?);

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// The data set [default: the network's]
     #[arg(long, value_name = "NAME")]
     data_set: Option<String>,
-    /// Its trained weights, as safetensors
+    /// Its trained weights, as safetensors or PyTorch's state dictionary
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Folder with the data sets [default: the environment variable HALFNET_DATA]
