@@ -67,7 +67,7 @@ pub enum FloatError {
     #[error("tensors that this architecture does not have: {0}")]
     Unused(String),
     /// No architecture known here has these tensors.
-    #[error("the tensor names fit neither a CIFAR ResNet (layer1.0.conv1.weight …) nor a small CNN of MNIST or spoken digits (conv3.weight, linear.weight)")]
+    #[error("the tensor names fit neither a CIFAR ResNet (layer1.0.conv1.weight …) nor a small CNN (conv3.weight, linear.weight)")]
     UnknownArchitecture,
 }
 
