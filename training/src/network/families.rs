@@ -227,6 +227,8 @@ mod tests {
         assert_eq!(relus("resnet18", DataSetKind::TinyImagenet), 1_966_080);
         assert_eq!(relus("wrn22-8", DataSetKind::Cifar100), 1_359_872);
         assert_eq!(relus("wrn22-8", DataSetKind::TinyImagenet), 5_439_488);
+        // A stem, and thirteen blocks of two.
+        assert_eq!(relus("mobilenet", DataSetKind::Cifar100), 411_648);
         // AutoReP's, 626 of them in squeeze-excite.
         assert_eq!(relus("efficientnet_b2", DataSetKind::Imagenet), 8_804_162);
         let network = by_name("efficientnet_b2", DataSetKind::Imagenet).unwrap();
