@@ -93,12 +93,12 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// A session whose counter both parties have burned and acknowledged.
     ///
     /// # Errors
-    /// The arena is shorter than [`Plan::arena_words`].
+    /// The arena is shorter than [`Plan::arena_words`], or the plan is of mode T and the half is no server's of two.
     pub fn new(parts: Parts<'p, 'm, H, M>) -> Result<Self, SessionError> {
         let Parts { plan, half, model, arena } = parts;
         let memory = SessionError { at: None, kind: ErrorKind::Memory };
         if plan.header.options.mode == Mode::TwoServers && !H::TWO_SERVERS {
-            return Err(SessionError { at: None, kind: ErrorKind::Plan });
+            return Err(SessionError { at: None, kind: ErrorKind::Mode });
         }
         let r = H::ROLE.index();
         let (wires, rest) = arena.split_at_mut_checked(plan.header.wire_words[r] as usize).ok_or(memory)?;

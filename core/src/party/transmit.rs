@@ -43,7 +43,7 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                         self.sum(group, range.clone(), true)?;
                         with_kind!(work.word, W => packer.extend(window_as::<W>(self.window, range.len()), work.ring_bits));
                     }
-                    (mode, _) => {
+                    (mode, role) if role == Role::Bundle || self.is_mutual() => {
                         self.sum(group, range.clone(), true)?;
                         with_kind!(work.word, W => {
                             let sums: &mut [W] = bytemuck::cast_slice_mut(self.window);
@@ -58,6 +58,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                             self.opened(group, tile)?;
                         }
                     }
+                    // P0 in mode H opens nothing.
+                    _ => {}
                 }
             }
             Step::OpenLinear => {

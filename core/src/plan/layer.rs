@@ -67,7 +67,8 @@ impl<'a> LayerPlan<'a> {
     pub fn widest(&self, work: &Work) -> u8 {
         let sources = self.terms.iter().map(|term| term.source.bits).max().unwrap_or(0);
         let regions = self.pooled.iter().map(|region| region.bits).max().unwrap_or(0);
-        work.ring_bits.max(work.wire_bits.saturating_add(work.frac_bits)).max(sources).max(regions)
+        let wires = self.output.bits.max(self.opened.bits).max(sources).max(regions);
+        work.ring_bits.max(work.wire_bits.saturating_add(work.frac_bits)).max(wires)
     }
 
     /// Which elements are ReLU; none where the step is no activation.
@@ -389,12 +390,12 @@ impl<'a> LayerPlan<'a> {
                     }
             }
         };
-        if self.widest(&work) > WIDEST {
-            return Err(ModelError::TooWide);
-        }
         let needs_output = !matches!(self.step, StepPlan::Release { .. });
         if !widths || (needs_output && !(1..=64).contains(&self.output.bits)) {
             return Err(ModelError::Widths);
+        }
+        if self.widest(&work) > WIDEST {
+            return Err(ModelError::TooWide);
         }
         if let Bitmap::Bits(bytes) = self.relu() {
             let spare = bytes.len() * 8;

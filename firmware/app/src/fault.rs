@@ -83,6 +83,7 @@ impl Fault {
                 ErrorKind::Memory => 404,
                 ErrorKind::Misuse => 405,
                 ErrorKind::Plan => 406,
+                ErrorKind::Mode => 410,
                 ErrorKind::Material(MaterialError::Exhausted(_)) => 407,
                 ErrorKind::Material(MaterialError::Bundle) => 408,
                 ErrorKind::Material(MaterialError::Weights) => 409,

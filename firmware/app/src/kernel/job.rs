@@ -41,7 +41,8 @@ impl Job<'_> {
             records::frame(layout, own);
         }
         // Columns outside the input stay zero from here on.
-        strip.get_mut(..layout.strip_words()).unwrap_or(&mut []).fill(0);
+        let strip = strip.get_mut(..layout.strip_words()).ok_or(MaterialError::Weights)?;
+        strip.fill(0);
         let last = tile.end.div_ceil(plane);
         let mut channel = tile.start / plane;
         while channel < last {

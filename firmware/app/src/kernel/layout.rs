@@ -142,12 +142,12 @@ impl Layout {
 
     /// 32-bit words of a strip: a block at the end of the last row reads beyond it.
     pub(super) const fn strip_words(&self) -> usize {
-        self.chunk * self.strip_rows * self.row_words + 3
+        self.chunk.saturating_mul(self.strip_rows * self.row_words).saturating_add(3)
     }
 
     /// 64-bit words of all.
     const fn words(&self) -> usize {
-        self.raw_words + (self.channels * self.channel_words + self.strip_words()).div_ceil(2)
+        self.raw_words.saturating_add((self.channels * self.channel_words).saturating_add(self.strip_words()).div_ceil(2))
     }
 
     /// The best that `words` 64-bit words hold.

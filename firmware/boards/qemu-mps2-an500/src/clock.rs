@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use cortex_m::peripheral::SCB;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::exception;
@@ -27,13 +28,13 @@ pub fn milliseconds() -> u32 {
     MILLISECONDS.load(Ordering::Relaxed)
 }
 
-/// Nanoseconds since the start, to 40.
+/// Nanoseconds since the start, to 40. Not for where interrupts are masked: it waits for a millisecond that is to be counted.
 pub fn nanoseconds() -> u64 {
     loop {
         let before = milliseconds();
         let left = SYST::get_current();
-        // A millisecond that ended in between would count wrongly.
-        if before == milliseconds() {
+        // A millisecond that ended in between would count wrongly, whether it was counted or is still to be.
+        if before == milliseconds() && !SCB::is_pendst_pending() {
             return u64::from(before) * 1_000_000 + u64::from(TICKS - 1 - left) * NANOSECONDS;
         }
     }
