@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use halfnet_host::data::{DataFolder, Split};
-use halfnet_host::import::ImportOptions;
+use halfnet_host::data::{DataFolder, DataSet, Split};
+use halfnet_host::import::{ImportOptions, Imported};
 use halfnet_host::progress::Progress;
 use halfnet_host::report::table::grouped;
 use halfnet_training::dapa::Degree;
@@ -15,7 +15,7 @@ use halfnet_training::error::TrainError;
 use halfnet_training::export;
 use halfnet_training::network::{self, families};
 use halfnet_training::search::configuration::{self, Configuration};
-use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
+use halfnet_training::search::{self, Epoch, Found, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
 use halfnet_training::weights::Weights;
 use serde::Serialize;
 
@@ -152,8 +152,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();
     let model = arguments.out.join("model.postcard");
-    let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
-    let exported = export::write_model(found.evaluator.network(), &folder, &training, found.relus, &import, &model)?;
+    let exported = export_model(&found, &folder, &training, options.seed, &model)?;
     let last = found.epochs.last();
     let outcome = Outcome {
         model: network.name.clone(),
@@ -193,6 +192,29 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         )
     });
     Ok(())
+}
+
+/// Ring bits and opened bits that are tried where the importer's own choice loses too much: polynomials square what rounding leaves.
+const WIDER: [(u8, u8); 3] = [(18, 12), (20, 14), (22, 16)];
+
+/// Writes the model with the importer's widths, or the narrowest of wider ones that keep what the import asks for on training
+/// pictures; where none does, the widest stay.
+fn export_model(found: &Found, folder: &DataFolder, training: &DataSet, seed: u64, path: &Path) -> Result<Imported, TrainError> {
+    let options = ImportOptions { seed, progress: Progress::Shown, ..ImportOptions::default() };
+    let write = |options: &ImportOptions| export::write_model(found.evaluator.network(), folder, training, found.relus, options, path);
+    let mut exported = write(&options)?;
+    for (ring, opened) in WIDER {
+        if exported.report.is_good(&options) {
+            break;
+        }
+        eprintln!(
+            "{:.2} % as integers, {:.2} % as floats, an error of {:.3} of the logits' deviation: once more with {ring} ring bits, {opened} \
+             opened",
+            exported.report.accuracy, exported.report.float_accuracy, exported.report.logit_error
+        );
+        exported = write(&ImportOptions { ring_bits: Some(ring), opened_bits: Some(opened), ..options.clone() })?;
+    }
+    Ok(exported)
 }
 
 fn tell(epoch: &Epoch, epochs: u32) {

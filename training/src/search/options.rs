@@ -242,7 +242,7 @@ impl Default for SearchOptions {
                 bound: 0.0,
                 start: Start::Fit { shrink: 0.1 },
             },
-            range: RangeOptions { limit: 6.0, unit: Unit::Layer, tangents: true, exact_part: 0.0, margin: 0.8, knee: 0.5, weight: 1000.0 },
+            range: RangeOptions { limit: 6.0, unit: Unit::Layer, tangents: true, exact_part: 0.0, margin: 1.0, knee: 0.0, weight: 1000.0 },
             rates: RateOptions {
                 weights: 1e-3,
                 coefficient_part: 0.1,
