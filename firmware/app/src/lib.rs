@@ -24,6 +24,23 @@
 #[cfg(test)]
 extern crate std;
 
+/// What assembly begins with: outside functions the assembler knows the architecture, but not its extensions. ARMv7E-M has DSP always,
+/// of ARMv8-M the Cortex-M33 where its maker chose so.
+#[cfg(halfnet_m33)]
+macro_rules! target {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+#[cfg(all(halfnet_dsp, not(halfnet_m33)))]
+macro_rules! target {
+    () => {
+        ""
+    };
+}
+#[cfg(halfnet_dsp)]
+pub(crate) use target;
+
 pub mod counter;
 pub mod fault;
 pub mod frames;

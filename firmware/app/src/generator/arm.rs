@@ -119,6 +119,7 @@ macro_rules! double_round {
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(state: *mut State, out: *mut u32, count: usize) {
     naked_asm!(
+        crate::target!(),
         "push {{r4-r11, lr}}",
         // 0: words 8 and 12; 8: words 10 and 15; 16: state, out, count, turns; 32: six words.
         "sub sp, #60",

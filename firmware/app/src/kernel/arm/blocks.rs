@@ -219,6 +219,7 @@ macro_rules! blocks {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(run: *mut Run) {
             naked_asm!(
+                crate::target!(),
                 "push {{r0, r4-r11, lr}}",
                 "2:",
                 "ldr r7, [sp]",

@@ -78,6 +78,7 @@ macro_rules! copy {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(copy: *mut Copy) {
             naked_asm!(
+                crate::target!(),
                 "push {{r4-r11, lr}}",
                 "mov r12, r0",
                 "ldr lr, [r12, #28]",
@@ -159,6 +160,7 @@ macro_rules! copy_of_3 {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(copy: *mut Copy) {
             naked_asm!(
+                crate::target!(),
                 "push {{r4-r11, lr}}",
                 "mov r12, r0",
                 "ldmia r12, {{r0, r1, r2}}",
