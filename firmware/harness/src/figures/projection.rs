@@ -47,6 +47,9 @@ pub(super) fn table(text: &mut String, measured: &[Measured]) -> Result<()> {
         }
         writeln!(text)?;
     }
-    writeln!(text, "\nIn brackets: computing, moving bytes, waiting for rounds, as if none of them overlapped. The M33 is taken to multiply by its DSP extension.\n")?;
+    writeln!(
+        text,
+        "\nIn brackets: computing, moving bytes, waiting for rounds, as if none of them overlapped. The M33 is taken to multiply by its DSP extension.\n"
+    )?;
     Ok(())
 }
