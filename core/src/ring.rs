@@ -121,7 +121,10 @@ pub const fn signed(value: u64, bits: u8) -> i64 {
 
 /// Bits of the widest ring that this build computes in. Without the feature `wide-rings` it has no code for words of 64 bits: few plans
 /// ask for them, and flash is dear. Plans that do are refused when they are decoded.
-pub const WIDEST: u8 = if cfg!(feature = "wide-rings") { 64 } else { 32 };
+pub const WIDEST: u8 = if cfg!(feature = "wide-rings") { 64 } else { WIDEST_NARROW };
+
+/// [`WIDEST`] without the feature `wide-rings`.
+pub const WIDEST_NARROW: u8 = 32;
 
 /// Which word keeps a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -251,7 +254,44 @@ macro_rules! with_kind {
     };
 }
 
-impl Words<'_> {
+impl<'a> Words<'a> {
+    /// The elements of `words`.
+    #[must_use]
+    pub fn new<W: Word>(words: &'a [W]) -> Self {
+        let bytes = bytemuck::cast_slice::<W, u8>(words);
+        match W::BITS {
+            16 => Self::U16(bytemuck::cast_slice(bytes)),
+            32 => Self::U32(bytemuck::cast_slice(bytes)),
+            // No session of a build without `wide-rings` comes here.
+            #[cfg(not(feature = "wide-rings"))]
+            _ => Self::U32(&[]),
+            #[cfg(feature = "wide-rings")]
+            _ => Self::U64(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    /// As many elements in words of `kind` as `memory` has room for.
+    #[must_use]
+    pub fn of(kind: WordKind, memory: &'a [u64]) -> Self {
+        match kind {
+            WordKind::U16 => Self::U16(bytemuck::cast_slice(memory)),
+            WordKind::U32 => Self::U32(bytemuck::cast_slice(memory)),
+            #[cfg(feature = "wide-rings")]
+            WordKind::U64 => Self::U64(memory),
+        }
+    }
+
+    /// Elements `range`, unless it reaches beyond the end.
+    #[must_use]
+    pub fn slice(self, range: Range<usize>) -> Option<Self> {
+        Some(match self {
+            Self::U16(s) => Self::U16(s.get(range)?),
+            Self::U32(s) => Self::U32(s.get(range)?),
+            #[cfg(feature = "wide-rings")]
+            Self::U64(s) => Self::U64(s.get(range)?),
+        })
+    }
+
     /// Which words they are.
     #[must_use]
     pub const fn kind(&self) -> WordKind {

@@ -4,10 +4,9 @@ use halfnet_core::dealer::FullWeights;
 use halfnet_core::model::{Header, Integers, Layer, Linear, Model, Normalisation, Step, Term};
 use halfnet_core::party::ErrorKind;
 use halfnet_core::party::bundle::{BundleHalf, PortableModel};
-use halfnet_core::party::half::{Half, MaterialError, Position};
+use halfnet_core::party::half::OneServer;
 use halfnet_core::party::session::{Parts, Session};
-use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, Section, compile, cost};
-use halfnet_core::ring::Word;
+use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile, cost};
 use halfnet_core::shape::{Convolution, Shape};
 use heapless::Vec;
 
@@ -56,26 +55,6 @@ fn order_around_a_third_clients_input() {
     assert!(session.mask_share(&mut again).is_err(), "no words of the layers leave as a share of A");
 }
 
-/// A half that is never one of two servers.
-struct Alone<H>(H);
-
-impl<H: Half> Half for Alone<H> {
-    const ROLE: Role = H::ROLE;
-    const TWO_SERVERS: bool = false;
-
-    fn begin_layer(&mut self, layer: u16, sections: &mut dyn Iterator<Item = (Section, u64)>) {
-        self.0.begin_layer(layer, sections);
-    }
-
-    fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
-        self.0.words(section, position, bits, out)
-    }
-
-    fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
-        self.0.mixed_words(section, position, bits, out)
-    }
-}
-
 /// Whose code for mode T is left out is refused a plan of mode T, and no other.
 #[test]
 fn a_half_that_is_no_server_is_refused_mode_t() {
@@ -86,7 +65,7 @@ fn a_half_that_is_no_server_is_refused_mode_t() {
         let length = compile::compile(&model, &options, &mut bytes).unwrap();
         let plan = Plan::decode(&bytes[..length]).unwrap();
         let mut arena = vec![0; plan.arena_words(Role::Bundle)];
-        let half = Alone(BundleHalf::new(&[0_u8; 256][..], cost::input_section_bytes(&plan.header)));
+        let half = OneServer(BundleHalf::new(&[0_u8; 256][..], cost::input_section_bytes(&plan.header)));
         let parts = Parts { plan, half, model: PortableModel(FullWeights(&model)), arena: &mut arena };
         let refused = Session::new(parts).err().map(|error| error.kind);
         assert_eq!(refused, (mode == Mode::TwoServers).then_some(ErrorKind::Mode));

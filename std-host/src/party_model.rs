@@ -219,7 +219,7 @@ impl HostWeights {
     }
 }
 
-fn pack<W: AsWords>(
+fn pack<W: Word>(
     kernel: Kernel,
     geometry: &Convolution,
     word: WordKind,
@@ -232,40 +232,9 @@ fn pack<W: AsWords>(
     for first in (0..channels).step_by(CHANNELS) {
         let rows = &mut rows[..CHANNELS.min(channels - first) * fan_in];
         source.read(id, first * fan_in, rows)?;
-        packed.fill(first, W::as_words(rows))?;
+        packed.fill(first, Words::new(rows))?;
     }
     Ok(packed)
-}
-
-/// A slice of known word as [`Words`].
-trait AsWords: Word {
-    fn as_words(slice: &[Self]) -> Words<'_>;
-}
-
-impl AsWords for u16 {
-    fn as_words(slice: &[Self]) -> Words<'_> {
-        Words::U16(slice)
-    }
-}
-
-impl AsWords for u32 {
-    fn as_words(slice: &[Self]) -> Words<'_> {
-        Words::U32(slice)
-    }
-}
-
-impl AsWords for u64 {
-    fn as_words(slice: &[Self]) -> Words<'_> {
-        Words::U64(slice)
-    }
-}
-
-const fn kind_of(words: &Words<'_>) -> WordKind {
-    match words {
-        Words::U16(_) => WordKind::U16,
-        Words::U32(_) => WordKind::U32,
-        Words::U64(_) => WordKind::U64,
-    }
 }
 
 /// A party's half of the model: packed weights, and the inputs of the layer at hand.
@@ -316,7 +285,7 @@ impl ModelHalf for Lent<'_> {
 }
 
 /// Copies an input into wider words.
-fn widen<'s, W: AsWords>(scratch: &'s mut Vec<u64>, input: Words<'_>) -> Words<'s> {
+fn widen<'s, W: Word>(scratch: &'s mut Vec<u64>, input: Words<'_>) -> Words<'s> {
     let words = (input.len() * W::BYTES).div_ceil(8);
     if scratch.len() < words {
         // A fresh allocation, so that the old one is wiped.
@@ -329,14 +298,14 @@ fn widen<'s, W: AsWords>(scratch: &'s mut Vec<u64>, input: Words<'_>) -> Words<'
             *slot = W::from_u64(value.to_u64());
         }
     });
-    W::as_words(out)
+    Words::new(out)
 }
 
 impl ModelHalf for HostModel {
     fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
         let Self { weights, inputs, widened } = self;
         let (word, _) = weights.term(id).ok_or(MaterialError::Weights)?;
-        let input = if kind_of(&input) == *word { input } else { with_kind!(*word, W => widen::<W>(widened, input)) };
+        let input = if input.kind() == *word { input } else { with_kind!(*word, W => widen::<W>(widened, input)) };
         let scratch = inputs.get_mut(usize::from(id.term)).ok_or(MaterialError::Weights)?;
         weights.kernel.prepare(scratch, geometry, input).map_err(|_| MaterialError::Weights)
     }

@@ -54,6 +54,27 @@ pub trait Half {
     fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError>;
 }
 
+/// A party's half where it is never one of two servers: mode T is refused, and its code left out.
+#[derive(Debug)]
+pub struct OneServer<H>(pub H);
+
+impl<H: Half> Half for OneServer<H> {
+    const ROLE: Role = H::ROLE;
+    const TWO_SERVERS: bool = false;
+
+    fn begin_layer(&mut self, layer: u16, sections: &mut dyn Iterator<Item = (Section, u64)>) {
+        self.0.begin_layer(layer, sections);
+    }
+
+    fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
+        self.0.words(section, position, bits, out)
+    }
+
+    fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
+        self.0.mixed_words(section, position, bits, out)
+    }
+}
+
 /// One convolution of the network: a term of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -11,13 +11,7 @@ use crate::with_words;
 #[must_use]
 pub fn region<'a>(wires: &'a [u64], region: &Region) -> Words<'a> {
     let words = wires.get(region.range()).unwrap_or(&[]);
-    let count = region.elements as usize;
-    match region.word() {
-        WordKind::U16 => Words::U16(bytemuck::cast_slice(words).get(..count).unwrap_or(&[])),
-        WordKind::U32 => Words::U32(bytemuck::cast_slice(words).get(..count).unwrap_or(&[])),
-        #[cfg(feature = "wide-rings")]
-        WordKind::U64 => Words::U64(words.get(..count).unwrap_or(&[])),
-    }
+    Words::of(region.word(), words).slice(0..region.elements as usize).unwrap_or(Words::U16(&[]))
 }
 
 /// A region's elements, to be written.

@@ -13,7 +13,7 @@ use halfnet_core::wire::message::{Acknowledge, Code, Hello, Identifier, MessageE
 use crate::counter::{CounterError, CounterStore};
 use crate::fault::Fault;
 use crate::frames::Frames;
-use crate::half::BoardHalf;
+use crate::half::{BoardHalf, board_half};
 use crate::link::Link;
 use crate::memory::{Memory, Needs};
 use crate::model::{BoardModel, SharedModel};
@@ -127,7 +127,7 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         }
         let Self { board, arena, channel, frames, timeout, .. } = self;
         let counter = burned.acknowledge.counter;
-        let half = BoardHalf::new(inference_key(&board.seed, &board.agreement, &burned.deal, counter));
+        let half = board_half(inference_key(&board.seed, &board.agreement, &burned.deal, counter));
         let desk = Desk { link, frames, timeout: *timeout, at };
         let plan = board.plan.clone();
         let shared = plan.header.options.mode != Mode::Held;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use halfnet_core::board::Board;
+use halfnet_core::ring::WIDEST_NARROW;
 
 /// What everything is dealt and run under, so that it repeats exactly.
 pub(crate) const TEST_SEED: &str = "4a1f";
@@ -134,7 +135,7 @@ pub(crate) fn build(folder: &Path, link: Link, settings: Settings) -> Result<Pat
 pub(crate) fn wide_rings(blob: &Path) -> Result<&'static str> {
     let bytes = std::fs::read(blob).with_context(|| format!("cannot read {}", blob.display()))?;
     let board = Board::decode(&bytes).with_context(|| format!("{} is no board's material", blob.display()))?;
-    Ok(if board.plan.widest() > 32 { ",wide-rings" } else { "" })
+    Ok(if board.plan.widest() > WIDEST_NARROW { ",wide-rings" } else { "" })
 }
 
 /// Builds a program of the emulated board with these features and variables of `halfnet-provisioned`, and no others.

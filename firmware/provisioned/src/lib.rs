@@ -21,6 +21,7 @@ use std::{env, fs};
 
 use halfnet_core::board::{Board, Body};
 use halfnet_core::model::blob::{ENVELOPE_BYTES, Kind, encode_body, seal};
+use halfnet_core::ring::WIDEST_NARROW;
 use halfnet_core::wire::message::{Acknowledge, Code, Hello, header};
 use halfnet_firmware::memory::Needs;
 use halfnet_vectors::{REPLAY_SHARED, Replay, Vector, read};
@@ -53,7 +54,7 @@ pub fn material() {
     let blob = if path == "test" { test_blob() } else { read_blob(Path::new(&path)) };
     let board = Board::decode(&blob).unwrap_or_else(|e| panic!("HALFNET_BOARD: {e}"));
     let (widest, has_code) = (board.plan.widest(), env::var_os("CARGO_FEATURE_WIDE_RINGS").is_some());
-    assert!(widest <= 32 || has_code, "HALFNET_BOARD: the plan has rings of {widest} bits: build with --features wide-rings");
+    assert!(widest <= WIDEST_NARROW || has_code, "HALFNET_BOARD: the plan has rings of {widest} bits: build with --features wide-rings");
     assert!(board.pictures().len() > 0, "HALFNET_BOARD: no picture to ask: provision with --pictures");
     if path == "test" && env::var_os("HALFNET_REPLAY").is_none() {
         let peer = out().join("peer");

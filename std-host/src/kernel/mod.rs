@@ -212,12 +212,7 @@ impl Kernel {
     /// # Errors
     /// The geometry is not valid, or the input is of another length.
     pub fn prepare(&self, scratch: &mut PackedInput, geometry: &Convolution, input: Words<'_>) -> Result<(), KernelError> {
-        let word = match input {
-            Words::U16(_) => WordKind::U16,
-            Words::U32(_) => WordKind::U32,
-            Words::U64(_) => WordKind::U64,
-        };
-        let layout = self.layout(geometry, word)?;
+        let layout = self.layout(geometry, input.kind())?;
         // SAFETY: a kernel in hand is one whose instructions this machine has.
         unsafe { (self.prepare)(scratch, &layout, input) }
     }

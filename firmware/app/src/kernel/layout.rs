@@ -82,8 +82,6 @@ pub(super) struct Layout {
     /// Words of a phase of the stride; a strip's row holds the phases one after another.
     pub(super) span: usize,
     pub(super) row_words: usize,
-    /// 32-bit words of a weight.
-    pub(super) weight_words: usize,
     /// Planes (of `lanes` channels each) of a group.
     pub(super) planes: usize,
     /// Planes of a strip.
@@ -115,7 +113,6 @@ impl Layout {
         let span = out_width + kernel_width.div_ceil(stride) - 1;
         let pieces = Pieces::new(kernel_width, stride);
         let planes = geometry.group_channels().div_ceil(lanes(kind));
-        let weight_words = weight_words(kind);
         let kernel = kernel_height * kernel_width;
         let raw_channels = (GENERATOR_BLOCK / kind.bytes()).min(planes * lanes(kind));
         Some(Self {
@@ -128,13 +125,12 @@ impl Layout {
             pieces,
             span,
             row_words: phases * span,
-            weight_words,
             planes,
             chunk: 1,
             rows: 1,
             strip_rows: kernel_height,
             channels: 1,
-            channel_words: planes * kernel_height * (pieces.count() + kernel_width * weight_words),
+            channel_words: planes * kernel_height * (pieces.count() + kernel_width * weight_words(kind)),
             raw_words: (raw_channels * kernel * kind.bytes()).div_ceil(8),
             raw_channels,
         })
@@ -201,7 +197,7 @@ impl Layout {
 
     /// 32-bit words of a record of a section.
     pub(super) fn record_words(&self, section: usize) -> usize {
-        1 + TAPS.get(section).copied().unwrap_or(0) * self.weight_words
+        1 + TAPS.get(section).copied().unwrap_or(0) * weight_words(self.kind)
     }
 
     /// 32-bit words of a plane's records.

@@ -12,7 +12,7 @@ use halfnet_core::shape::Convolution;
 use super::Weights;
 use super::layout::{Layout, TAPS};
 use super::strip::{self, Lines};
-use super::word::lanes;
+use super::word::{lanes, weight_words};
 
 /// Writes the ways, which are the same for every channel.
 pub(super) fn frame(layout: &Layout, records: &mut [u32]) {
@@ -92,7 +92,7 @@ fn put_section(layout: &Layout, section: usize, channels: Range<usize>, raw: &[u
     let (raw, scale) = match lanes(layout.kind) {
         2 => (Words::U16(bytemuck::cast_slice(raw)), 1),
         // Weights of 64 bits are two words each.
-        _ => (Words::U32(bytemuck::cast_slice(raw)), layout.weight_words),
+        _ => (Words::U32(bytemuck::cast_slice(raw)), weight_words(layout.kind)),
     };
     // A piece's records are rows as those of a strip are, a kernel row apart; of planes of two channels those of each are a group.
     let (planes, pair) = (channels.len() / lanes(layout.kind), lanes(layout.kind) == 2);

@@ -68,19 +68,11 @@ const fn geometry(channels: u16, size: u16, out_channels: u16, taps: u16, stride
 
 /// The first `count` elements as words of a kind.
 fn view(words: &[u64], kind: WordKind, count: usize) -> Words<'_> {
-    match kind {
-        WordKind::U16 => Words::U16(cast_slice(words).get(..count).unwrap_or(&[])),
-        WordKind::U32 => Words::U32(cast_slice(words).get(..count).unwrap_or(&[])),
-        WordKind::U64 => Words::U64(words.get(..count).unwrap_or(&[])),
-    }
+    Words::of(kind, words).slice(0..count).unwrap_or(Words::U16(&[]))
 }
 
 fn view_mut(words: &mut [u64], kind: WordKind, range: core::ops::Range<usize>) -> WordsMut<'_> {
-    match kind {
-        WordKind::U16 => WordsMut::U16(cast_slice_mut(words).get_mut(range).unwrap_or(&mut [])),
-        WordKind::U32 => WordsMut::U32(cast_slice_mut(words).get_mut(range).unwrap_or(&mut [])),
-        WordKind::U64 => WordsMut::U64(words.get_mut(range).unwrap_or(&mut [])),
-    }
+    WordsMut::of(kind, words).slice(range).unwrap_or(WordsMut::U16(&mut []))
 }
 
 impl Tables<'_> {
@@ -121,13 +113,7 @@ impl Tables<'_> {
         let mut at = 0;
         for channel in tile.start / plane..tile.end.div_ceil(plane) {
             let positions = positions(&tile, channel, plane);
-            let own = self.weights.get((channel * fan_in * kind.bytes()).div_ceil(8)..).unwrap_or(&[]);
-            // A channel's weights begin in the middle of a word where its fan-in is no multiple of it.
-            let own = match kind {
-                WordKind::U16 => Words::U16(&cast_slice(self.weights)[channel * fan_in..(channel + 1) * fan_in]),
-                WordKind::U32 => Words::U32(&cast_slice(self.weights)[channel * fan_in..(channel + 1) * fan_in]),
-                WordKind::U64 => Words::U64(own.get(..fan_in).unwrap_or(&[])),
-            };
+            let own = Words::of(kind, self.weights).slice(channel * fan_in..(channel + 1) * fan_in).unwrap_or(Words::U16(&[]));
             let part = view_mut(self.expected, kind, at..at + positions.len());
             at += positions.len();
             convolve_words(&geometry, input, own, channel, positions, part);

@@ -28,7 +28,7 @@ use halfnet_core::ring::{Word, Words, WordsMut};
 use halfnet_core::shape::Convolution;
 use halfnet_core::wire::frame::{HEADER, Header, NO_LAYER};
 use halfnet_core::wire::message::{Code, Hello, header};
-use halfnet_firmware::half::BoardHalf;
+use halfnet_firmware::half::{BoardHalf, board_half};
 use halfnet_firmware::memory::Memory;
 use halfnet_firmware::model::{BoardModel, SharedModel};
 use halfnet_qemu_mps2_an500::{clock, exit, stack};
@@ -215,7 +215,7 @@ fn replay(board: &Board<'_>, hello: &Hello, mut frames: &[u8], ledger: &RefCell<
     let shared = board.plan.header.options.mode != Mode::Held;
     let Memory { arena, channel, outgoing: out, .. } = memory();
     let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
-    let half = CountedHalf(BoardHalf::new(inference), ledger);
+    let half = CountedHalf(board_half(inference), ledger);
     let model = CountedModel(model, ledger);
     let parts = Parts { plan: board.plan.clone(), half, model, arena };
     let mut sent = 0;
