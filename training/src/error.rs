@@ -76,6 +76,11 @@ impl TrainError {
         Self::File { verb: "write", path: path.into(), source }
     }
 
+    /// A file whose contents are not what they should be.
+    pub fn malformed(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::Malformed { path: path.into(), reason: reason.to_string() }
+    }
+
     /// A file that could not be read.
     pub fn read(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::File { verb: "read", path: path.into(), source }

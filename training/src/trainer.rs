@@ -1,7 +1,9 @@
 //! One training step, and the evaluation of what it came to.
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{Draft, Saved};
 use crate::dapa::Degree;
 use crate::data::Batch;
 use crate::error::TrainError;
@@ -38,13 +40,22 @@ pub struct Trainer<'a> {
     /// Gradients of weights are scaled down to this norm.
     pub clip: Option<f32>,
     /// Steps skipped since the last that was not.
-    pub(crate) lost: u32,
+    lost: u32,
     /// The usual loss: an average that fades.
-    pub(crate) usual: Option<f32>,
+    usual: Option<f32>,
     /// Steps that were skipped in all.
     pub skipped: u64,
     /// Root mean square of the auxiliary parameters' last gradient.
     pub auxiliary_gradient: f32,
+}
+
+/// What a checkpoint keeps of a trainer that is no tensor. Floats that a result depends on are kept as their bits.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    usual: Option<u32>,
+    optimiser_steps: u64,
+    lost: u32,
+    skipped: u64,
 }
 
 /// Rates of a step.
@@ -89,6 +100,30 @@ impl<'a> Trainer<'a> {
             skipped: 0,
             auxiliary_gradient: 0.0,
         }
+    }
+
+    /// Adds weights, running moments and the optimiser to a checkpoint.
+    pub(crate) fn keep(&self, draft: &mut Draft) -> Kept {
+        draft.group("trained/", &self.state.trained);
+        draft.group("running/", &self.state.running);
+        draft.group("first/", &self.optimiser.first);
+        draft.group("second/", &self.optimiser.second);
+        let usual = self.usual.map(f32::to_bits);
+        Kept { usual, optimiser_steps: self.optimiser.steps, lost: self.lost, skipped: self.skipped }
+    }
+
+    /// Takes them from it.
+    ///
+    /// # Errors
+    /// Tensors are missing or of another size.
+    pub(crate) fn restore(&mut self, saved: &Saved<'_>, kept: &Kept) -> Result<(), TrainError> {
+        saved.group("trained/", &mut self.state.trained, &self.device)?;
+        saved.group("running/", &mut self.state.running, &self.device)?;
+        saved.group("first/", &mut self.optimiser.first, &self.device)?;
+        saved.group("second/", &mut self.optimiser.second, &self.device)?;
+        (self.optimiser.steps, self.lost, self.skipped) = (kept.optimiser_steps, kept.lost, kept.skipped);
+        self.usual = kept.usual.map(f32::from_bits);
+        Ok(())
     }
 
     /// One step; returns the loss, or nothing where the step was skipped: its gradient is not finite, or its loss many times the

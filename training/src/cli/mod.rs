@@ -1,6 +1,7 @@
 //! The command line. Standard output carries the result alone (a table, or JSON with `--json`), standard error the rest.
 
 mod bench;
+mod folder;
 mod plot;
 mod search;
 mod train;

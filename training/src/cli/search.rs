@@ -1,13 +1,11 @@
 //! `halfnet-train search`: from trained weights and a budget of ReLUs to a model that two parties run.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use halfnet_host::data::{DataFolder, DataSet, Split};
-use halfnet_host::import::{ImportOptions, Imported};
+use halfnet_host::data::{DataFolder, Split};
+use halfnet_host::import::ImportOptions;
 use halfnet_host::progress::Progress;
 use halfnet_host::report::table::grouped;
 use halfnet_training::dapa::Degree;
@@ -15,9 +13,11 @@ use halfnet_training::error::TrainError;
 use halfnet_training::export;
 use halfnet_training::network::{self, families};
 use halfnet_training::search::configuration::{self, Configuration};
-use halfnet_training::search::{self, Epoch, Found, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
+use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, SearchOptions, presets, reduce};
 use halfnet_training::weights::Weights;
 use serde::Serialize;
+
+use super::folder::RunFolder;
 
 /// Find which ReLUs stay, fine-tune, and export a model for the two parties
 #[derive(Debug, Args)]
@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let folder = DataFolder::from_flag(arguments.data.as_deref())?;
     let weights = Weights::read(&network, weights)?;
     let training = folder.load(data_set, Split::Train, arguments.limit)?;
-    std::fs::create_dir_all(&arguments.out).map_err(|e| TrainError::write(&arguments.out, e))?;
+    let out = RunFolder::create(&arguments.out)?;
     eprintln!(
         "{}: {} ReLUs, budget {}; the last epoch is taken, since the weights given may have seen the validation pictures",
         network.name,
@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         grouped(options.budget as u64)
     );
     let teacher = search::teacher(&network, &weights)?;
-    let checkpoint = arguments.out.join("checkpoint.safetensors");
+    let checkpoint = out.checkpoint();
     let (formed, weights, options) = reduce::prepare(&network, &weights, &training, &options)?;
     if formed != network {
         eprintln!("reshaped to {} ReLUs, of which {} stay", grouped(formed.relus() as u64), grouped(options.budget as u64));
@@ -133,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         search.load(&checkpoint)?;
         eprintln!("resumed at step {} of {}", search.taken(), search.total());
     }
-    let mut metrics = Metrics::create(&arguments.out, search.epochs())?;
+    out.write_metrics(search.epochs())?;
     let mut saved = Instant::now();
     while search.taken() < search.total() {
         let epoch = search.advance()?;
@@ -143,16 +143,17 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         }
         if let Some(epoch) = epoch {
             tell(&epoch, options.epochs);
-            metrics.write(&epoch)?;
+            out.write_metrics(search.epochs())?;
         }
     }
     let found = search.finish()?;
-    found.state.weights(&formed).write(&formed, &arguments.out.join("weights.safetensors"))?;
+    found.state.weights(&formed).write(&formed, &out.file("weights.safetensors"))?;
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();
-    let model = arguments.out.join("model.postcard");
-    let exported = export_model(&found, &folder, &training, options.seed, &model)?;
+    let model = out.file("model.postcard");
+    let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
+    let exported = export::write_model(found.evaluator.network(), &folder, &training, found.relus, &import, &model)?;
     let last = found.epochs.last();
     let outcome = Outcome {
         model: network.name.clone(),
@@ -170,9 +171,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         export: exported.report,
         options,
     };
-    let path = arguments.out.join("result.json");
-    let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
-    std::fs::write(&path, text).map_err(|e| TrainError::write(&path, e))?;
+    out.write_result(&outcome)?;
     super::print(json, &outcome, |o| {
         format!(
             "{} of {} ReLUs: test {:.2} % (from {:.2} %), validation {:.2} % ({:.2} % with tangents), on {} test pictures\n\
@@ -194,29 +193,6 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Ring bits and opened bits that are tried where the importer's own choice loses too much: polynomials square what rounding leaves.
-const WIDER: [(u8, u8); 3] = [(18, 12), (20, 14), (22, 16)];
-
-/// Writes the model with the importer's widths, or the narrowest of wider ones that keep what the import asks for on training
-/// pictures; where none does, the widest stay.
-fn export_model(found: &Found, folder: &DataFolder, training: &DataSet, seed: u64, path: &Path) -> Result<Imported, TrainError> {
-    let options = ImportOptions { seed, progress: Progress::Shown, ..ImportOptions::default() };
-    let write = |options: &ImportOptions| export::write_model(found.evaluator.network(), folder, training, found.relus, options, path);
-    let mut exported = write(&options)?;
-    for (ring, opened) in WIDER {
-        if exported.report.is_good(&options) {
-            break;
-        }
-        eprintln!(
-            "{:.2} % as integers, {:.2} % as floats, an error of {:.3} of the logits' deviation: once more with {ring} ring bits, {opened} \
-             opened",
-            exported.report.accuracy, exported.report.float_accuracy, exported.report.logit_error
-        );
-        exported = write(&ImportOptions { ring_bits: Some(ring), opened_bits: Some(opened), ..options.clone() })?;
-    }
-    Ok(exported)
-}
-
 fn tell(epoch: &Epoch, epochs: u32) {
     let left = epoch.seconds / f64::from(epoch.epoch) * f64::from(epochs - epoch.epoch);
     eprintln!(
@@ -231,28 +207,6 @@ fn tell(epoch: &Epoch, epochs: u32) {
         epoch.skipped,
         epoch.seconds,
     );
-}
-
-/// `metrics.jsonl`, an epoch a line.
-struct Metrics {
-    path: PathBuf,
-    file: File,
-}
-
-impl Metrics {
-    /// Starts the file with the epochs that are done.
-    fn create(folder: &Path, done: &[Epoch]) -> Result<Self, TrainError> {
-        let path = folder.join("metrics.jsonl");
-        let file = File::create(&path).map_err(|e| TrainError::write(&path, e))?;
-        let mut metrics = Self { path, file };
-        done.iter().try_for_each(|epoch| metrics.write(epoch))?;
-        Ok(metrics)
-    }
-
-    fn write(&mut self, epoch: &Epoch) -> Result<(), TrainError> {
-        let line = serde_json::to_string(epoch).unwrap_or_default();
-        writeln!(self.file, "{line}").map_err(|e| TrainError::write(&self.path, e))
-    }
 }
 
 /// The options that the flags say: a method's or a file's, then `--set`, then flags of their own.

@@ -1,6 +1,6 @@
 //! `halfnet-train train`: from nothing to the network with all its ReLUs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -11,6 +11,8 @@ use halfnet_training::network::{self, families};
 use halfnet_training::pretrain::{self, Descent, Epoch, PretrainOptions, Pretraining};
 use halfnet_training::state::State;
 use serde::Serialize;
+
+use super::folder::RunFolder;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Optimiser {
@@ -99,17 +101,17 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let data_set = network.data_set;
     let folder = DataFolder::from_flag(arguments.data.as_deref())?;
     let training = folder.load(data_set, Split::Train, arguments.limit)?;
-    std::fs::create_dir_all(&arguments.out).map_err(|e| TrainError::write(&arguments.out, e))?;
+    let out = RunFolder::create(&arguments.out)?;
     let options = options(arguments);
     let mut run = Pretraining::new(&network, &training, options.clone())?;
     let [trained, held] = run.pictures();
     eprintln!("{}: {} ReLUs; {trained} pictures to train on, {held} to choose on", network.name, grouped(network.relus() as u64));
-    let checkpoint = arguments.out.join("checkpoint.safetensors");
+    let checkpoint = out.checkpoint();
     if arguments.resume && checkpoint.is_file() {
         run.load(&checkpoint)?;
         eprintln!("resumed at step {} of {}", run.taken(), run.total());
     }
-    write_metrics(&arguments.out, run.epochs())?;
+    out.write_metrics(run.epochs())?;
     let mut saved = Instant::now();
     while run.taken() < run.total() {
         let epoch = run.advance()?;
@@ -119,11 +121,11 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         }
         if let Some(epoch) = epoch {
             tell(&epoch, options.epochs);
-            write_metrics(&arguments.out, run.epochs())?;
+            out.write_metrics(run.epochs())?;
         }
     }
     let best = run.best();
-    let weights = arguments.out.join("weights.safetensors");
+    let weights = out.file("weights.safetensors");
     best.weights.write(&network, &weights)?;
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
@@ -145,9 +147,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         epochs: run.epochs().to_vec(),
         options,
     };
-    let path = arguments.out.join("result.json");
-    let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
-    std::fs::write(&path, text).map_err(|e| TrainError::write(&path, e))?;
+    out.write_result(&outcome)?;
     super::print(json, &outcome, |o| {
         format!(
             "{} with {} ReLUs: test {:.2} % of {} pictures, validation {:.2} % of {} (epoch {} of {}), {:.0} s\n{}\n",
@@ -194,11 +194,4 @@ fn tell(epoch: &Epoch, epochs: u32) {
     eprintln!(
         "epoch {epoch}/{epochs}: loss {loss:.4}, validation {validation:.2} %, {skipped} steps skipped, {seconds:.0} s, {left:.0} s left"
     );
-}
-
-/// `metrics.jsonl`, an epoch a line.
-fn write_metrics(folder: &Path, epochs: &[Epoch]) -> Result<(), TrainError> {
-    let path = folder.join("metrics.jsonl");
-    let lines: String = epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap_or_default() + "\n").collect();
-    std::fs::write(&path, lines).map_err(|e| TrainError::write(&path, e))
 }

@@ -7,13 +7,12 @@
 pub mod checkpoint;
 mod options;
 
-use std::time::Instant;
-
 use burn::tensor::Device;
 use halfnet_host::data::DataSet;
-use halfnet_layers::{LANES, layout};
+use halfnet_layers::layout;
 use serde::{Deserialize, Serialize};
 
+use crate::course::{Course, Ended};
 use crate::data::{Augmentation, Parts, batch};
 use crate::error::TrainError;
 use crate::forward::{self, PassOptions};
@@ -54,20 +53,11 @@ pub struct Best {
 #[derive(Debug)]
 pub struct Pretraining<'a> {
     network: &'a Network,
-    set: &'a DataSet,
     options: PretrainOptions,
-    parts: Parts,
+    course: Course<'a>,
     trainer: Trainer<'a>,
     best: Best,
-    step: u64,
-    /// Sum of the epoch's losses, and how many there were.
-    losses: (f64, u64),
     epochs: Vec<Epoch>,
-    started: Instant,
-    /// Seconds that were spent before a checkpoint was read.
-    before: f64,
-    /// The epoch whose order this is, and the order.
-    order: Option<(u64, Vec<usize>)>,
 }
 
 impl<'a> Pretraining<'a> {
@@ -77,9 +67,6 @@ impl<'a> Pretraining<'a> {
     /// The options do not fit the network or the pictures.
     pub fn new(network: &'a Network, set: &'a DataSet, options: PretrainOptions) -> Result<Self, TrainError> {
         let usage = |text: String| Err(TrainError::Usage(text));
-        if options.batch == 0 || !options.batch.is_multiple_of(LANES) {
-            return usage(format!("a batch of {}: must be a multiple of {LANES}", options.batch));
-        }
         if set.shape != network.input {
             return usage(format!("pictures of {:?}, but {} takes {:?}", set.shape, network.name, network.input));
         }
@@ -88,28 +75,24 @@ impl<'a> Pretraining<'a> {
             return usage("an epoch is chosen on validation pictures: --validation must not be 0".to_owned());
         }
         let parts = Parts::new(set.len(), validation, options.seed);
-        if parts.batches(options.batch) == 0 || options.epochs == 0 {
-            return usage(format!("{} training pictures fill no batch of {}", parts.training.len(), options.batch));
-        }
+        let course = Course::new(network, set, parts, options.batch, options.epochs, options.seed)?;
         let weights = Weights::initial(network, options.seed);
         let device = crate::device::current();
         let trainer = Trainer::new(network, State::new(network, &weights, &device), options.method(), device);
         let best = Best { epoch: 0, validation: 0.0, weights };
-        let started = Instant::now();
-        let (epochs, losses) = (Vec::new(), (0.0, 0));
-        Ok(Self { network, set, options, parts, trainer, best, step: 0, losses, epochs, started, before: 0.0, order: None })
+        Ok(Self { network, options, course, trainer, best, epochs: Vec::new() })
     }
 
     /// Steps in all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        u64::from(self.options.epochs) * self.parts.batches(self.options.batch) as u64
+        self.course.total()
     }
 
     /// Steps taken.
     #[must_use]
     pub const fn taken(&self) -> u64 {
-        self.step
+        self.course.step
     }
 
     /// Epochs that are done.
@@ -121,7 +104,7 @@ impl<'a> Pretraining<'a> {
     /// Pictures that are trained on, and held back.
     #[must_use]
     pub fn pictures(&self) -> [usize; 2] {
-        [self.parts.training.len(), self.parts.validation.len()]
+        [self.course.parts.training.len(), self.course.parts.validation.len()]
     }
 
     /// Takes a step; after an epoch's last it says what the epoch came to. Nothing happens when all steps are taken.
@@ -129,48 +112,26 @@ impl<'a> Pretraining<'a> {
     /// # Errors
     /// Training diverges.
     pub fn advance(&mut self) -> Result<Option<Epoch>, TrainError> {
-        let (total, batches) = (self.total(), self.parts.batches(self.options.batch) as u64);
-        if self.step >= total {
+        if self.course.step >= self.total() {
             return Ok(None);
         }
-        let (epoch, index) = (self.step / batches, (self.step % batches) as usize);
-        let (progress, warm_up) = (self.step as f32 / total as f32, self.options.warm_up.max(f32::EPSILON));
+        let (progress, warm_up) = (self.course.progress(), self.options.warm_up.max(f32::EPSILON));
         let rate = if progress < warm_up {
             0.1 + 0.9 * progress / warm_up
         } else {
             cosine((progress - warm_up) / (1.0 - warm_up).max(f32::EPSILON), 0.001)
         };
         let rates = Rates { decay: self.options.decoupled_decay(), ..Rates::all(self.options.rate * rate) };
-        let order = match self.order.take() {
-            Some((of, order)) if of == epoch => order,
-            _ => self.parts.epoch(self.options.seed, epoch),
-        };
-        let size = self.options.batch;
-        let augmentation = Augmentation::of(self.network.data_set);
-        let keys = (self.options.seed, epoch);
-        let pictures = batch(self.set, &self.network.normalisation, &order[index * size..(index + 1) * size], augmentation, keys);
-        self.order = Some((epoch, order));
-        if let Some(loss) = self.trainer.step(pictures, &PassOptions::PLAIN, rates)? {
-            self.losses.0 += f64::from(loss);
-            self.losses.1 += 1;
-        }
-        self.step += 1;
-        if !self.step.is_multiple_of(batches) {
-            return Ok(None);
-        }
-        let validation = accuracy(self.network, &self.trainer.state, self.set, &self.parts.validation, &self.trainer.device);
+        let pictures = self.course.pictures();
+        let loss = self.trainer.step(pictures, &PassOptions::PLAIN, rates)?;
+        let Some(Ended { epoch, loss }) = self.course.took(loss) else { return Ok(None) };
+        let (set, held) = (self.course.set, &self.course.parts.validation);
+        let validation = accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device);
         if validation >= self.best.validation {
             let weights = self.trainer.state.weights(self.network);
-            self.best = Best { epoch: epoch as u32 + 1, validation, weights };
+            self.best = Best { epoch, validation, weights };
         }
-        let found = Epoch {
-            epoch: epoch as u32 + 1,
-            loss: (self.losses.0 / self.losses.1.max(1) as f64) as f32,
-            validation,
-            skipped: self.trainer.skipped,
-            seconds: self.before + self.started.elapsed().as_secs_f64(),
-        };
-        self.losses = (0.0, 0);
+        let found = Epoch { epoch, loss, validation, skipped: self.trainer.skipped, seconds: self.course.seconds() };
         self.epochs.push(found.clone());
         Ok(Some(found))
     }

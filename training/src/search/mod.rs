@@ -14,11 +14,11 @@ pub mod reduce;
 pub mod slice;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use halfnet_host::data::DataSet;
 use serde::{Deserialize, Serialize};
 
+use crate::course::{Course, Ended};
 use crate::dapa::Degree;
 use crate::data::{Augmentation, Parts, batch};
 use crate::error::TrainError;
@@ -80,21 +80,11 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Search<'a> {
     network: &'a Network,
-    set: &'a DataSet,
     options: SearchOptions,
-    parts: Parts,
+    course: Course<'a>,
     trainer: Trainer<'a>,
     method: Box<dyn Method>,
-    /// Steps taken.
-    step: u64,
-    /// Sum of the epoch's losses, and how many there were.
-    losses: (f64, u64),
     epochs: Vec<Epoch>,
-    started: Instant,
-    /// Seconds that were spent before a checkpoint was read.
-    before: f64,
-    /// The epoch whose order this is, and the order.
-    order: Option<(u64, Vec<usize>)>,
 }
 
 /// Which pictures a search trains on, and which it is looked at with.
@@ -120,56 +110,30 @@ impl<'a> Search<'a> {
         if options.budget > all {
             return usage(format!("a budget of {} ReLUs, but {} has only {all}", options.budget, network.name));
         }
-        if options.batch == 0 || !options.batch.is_multiple_of(halfnet_layers::LANES) {
-            return usage(format!("a batch of {}: must be a multiple of {}", options.batch, halfnet_layers::LANES));
-        }
-        let parts = parts(set, &options);
-        if parts.batches(options.batch) == 0 || options.epochs == 0 {
-            return usage(format!("{} training pictures fill no batch of {}", parts.training.len(), options.batch));
-        }
+        let course = Course::new(network, set, parts(set, &options), options.batch, options.epochs, options.seed)?;
         let device = crate::device::current();
         let mut trainer = Trainer::new(network, State::new(network, weights, &device), optimiser::Method::Adam, device.clone());
         trainer.clip = Some(options.rates.clip).filter(|&clip| clip > 0.0);
         trainer.teacher = options.distil.then_some(teacher);
         trainer.state.replace_all(network, options.seed, &device);
-        let total = u64::from(options.epochs) * parts.batches(options.batch) as u64;
-        let Some(method) = method::of(&options, network, total) else {
+        let Some(method) = method::of(&options, network, course.total()) else {
             return usage("a method that reshapes the network must be prepared first".to_owned());
         };
         method.start(network, &mut trainer.state);
-        let mut search = Self {
-            network,
-            set,
-            options,
-            parts,
-            trainer,
-            method,
-            step: 0,
-            losses: (0.0, 0),
-            epochs: Vec::new(),
-            started: Instant::now(),
-            before: 0.0,
-            order: None,
-        };
-        first_fit(&mut search.trainer, set, &search.parts, &search.options);
-        Ok(search)
-    }
-
-    /// Steps of an epoch.
-    fn batches(&self) -> u64 {
-        self.parts.batches(self.options.batch) as u64
+        first_fit(&mut trainer, &course, &options);
+        Ok(Self { network, options, course, trainer, method, epochs: Vec::new() })
     }
 
     /// Steps in all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        u64::from(self.options.epochs) * self.batches()
+        self.course.total()
     }
 
     /// Steps taken.
     #[must_use]
     pub const fn taken(&self) -> u64 {
-        self.step
+        self.course.step
     }
 
     /// Steps until masks are frozen.
@@ -187,30 +151,31 @@ impl<'a> Search<'a> {
     fn range(&self) -> RangeControl {
         let options = &self.options.range;
         let knee = if options.knee > 0.0 { options.knee } else { f32::INFINITY };
-        let exact = self.step >= self.total() - part(self.total(), options.exact_part);
+        let exact = self.course.step >= self.total() - part(self.total(), options.exact_part);
         RangeControl { tangents: options.tangents && !exact, margin: options.margin, knee, weight: options.weight }
     }
 
     fn remeasure(&mut self) {
-        let pictures = &self.parts.training[..self.options.normalisation.pictures.min(self.parts.training.len())];
+        let training = &self.course.parts.training;
+        let pictures = &training[..self.options.normalisation.pictures.min(training.len())];
         let range = self.range();
-        remeasure(self.network, &mut self.trainer.state, self.set, pictures, &range, &self.trainer.device);
+        remeasure(self.network, &mut self.trainer.state, self.course.set, pictures, &range, &self.trainer.device);
     }
 
     /// How far the logits of the trained network move, squared, when each group of layers alone is replaced; to be asked before the
     /// first step.
     fn moved(&mut self, groups: &[Vec<usize>], pictures: usize) -> Result<Vec<f64>, TrainError> {
-        let view = View { set: self.set, training: &self.parts.training, options: &self.options };
+        let view = View { set: self.course.set, training: &self.course.parts.training, options: &self.options };
         method::layerwise::moved(&mut self.trainer, view, groups, pictures)
     }
 
     fn settle(&mut self) -> Result<(), TrainError> {
-        let view = View { set: self.set, training: &self.parts.training, options: &self.options };
+        let view = View { set: self.course.set, training: &self.course.parts.training, options: &self.options };
         self.method.settle(&mut self.trainer, view)
     }
 
     fn rates(&self, searching: bool, auxiliary: f32) -> Rates {
-        let (options, progress) = (&self.options.rates, self.step as f32 / self.total() as f32);
+        let (options, progress) = (&self.options.rates, self.course.progress());
         let warm = if options.warm_part > 0.0 { (0.1 + 0.9 * progress / options.warm_part).min(1.0) } else { 1.0 };
         let weights = options.weights * warm * cosine(progress, options.last);
         let trained = if self.options.polynomials.trained { weights } else { 0.0 };
@@ -224,31 +189,23 @@ impl<'a> Search<'a> {
     /// # Errors
     /// Training diverges.
     pub fn advance(&mut self) -> Result<Option<Epoch>, TrainError> {
-        let (total, batches, search_steps, frozen_from) = (self.total(), self.batches(), self.search_steps(), self.frozen_from());
-        if self.step >= total {
+        let (total, search_steps, frozen_from) = (self.total(), self.search_steps(), self.frozen_from());
+        let step = self.course.step;
+        if step >= total {
             return Ok(None);
         }
-        let (epoch, index) = (self.step / batches, (self.step % batches) as usize);
-        let searching = self.step < search_steps;
-        if self.step == search_steps {
+        let searching = step < search_steps;
+        if step == search_steps {
             self.settle()?;
         }
-        let frozen_moments = self.step >= frozen_from && self.step > 0;
-        if frozen_moments && (self.step - frozen_from).is_multiple_of(self.measure_every()) {
+        let frozen_moments = step >= frozen_from && step > 0;
+        if frozen_moments && (step - frozen_from).is_multiple_of(self.measure_every()) {
             self.remeasure();
         }
-        let press = if searching { self.method.press(self.step, &mut self.trainer) } else { method::NONE };
+        let press = if searching { self.method.press(step, &mut self.trainer) } else { method::NONE };
         let rates = self.rates(searching, press.rate);
-        let order = match self.order.take() {
-            Some((of, order)) if of == epoch => order,
-            _ => self.parts.epoch(self.options.seed, epoch),
-        };
-        let size = self.options.batch;
-        let augmentation = Augmentation::of(self.network.data_set);
-        let keys = (self.options.seed, epoch);
-        let pictures = batch(self.set, &self.network.normalisation, &order[index * size..(index + 1) * size], augmentation, keys);
-        self.order = Some((epoch, order));
-        let refit = self.step < self.options.polynomials.refit_steps;
+        let pictures = self.course.pictures();
+        let refit = step < self.options.polynomials.refit_steps;
         let pass = PassOptions {
             frozen_moments,
             measure_arguments: refit,
@@ -256,42 +213,35 @@ impl<'a> Search<'a> {
             indicator: press.indicator,
             count_gradient: press.count_gradient,
         };
-        if let Some(loss) = self.trainer.step(pictures, &pass, rates)? {
-            self.losses.0 += f64::from(loss);
-            self.losses.1 += 1;
-        }
-        if refit && self.step.is_multiple_of(REFIT_EVERY) {
+        let loss = self.trainer.step(pictures, &pass, rates)?;
+        if refit && step.is_multiple_of(REFIT_EVERY) {
             fit_polynomials(&mut self.trainer, &self.options);
         }
         let polynomials = &self.options.polynomials;
         if polynomials.bound > 0.0 {
             self.trainer.state.bound_c2(self.network, polynomials.bound, polynomials.floor, &self.trainer.device);
         }
-        self.step += 1;
-        if !self.step.is_multiple_of(batches) {
-            return Ok(None);
-        }
-        if self.step == total && search_steps == total {
+        let Some(Ended { epoch, loss }) = self.course.took(loss) else { return Ok(None) };
+        if self.course.step == total && search_steps == total {
             self.settle()?;
         }
-        if self.step <= frozen_from {
+        if self.course.step <= frozen_from {
             self.remeasure();
         }
         let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
         let limits = self.limits();
-        let Judged { accuracy, beyond, far, reach } = evaluator.judge(self.set, &self.parts.validation, &limits);
+        let Judged { accuracy, beyond, far, reach } = evaluator.judge(self.course.set, &self.course.parts.validation, &limits);
         let found = Epoch {
-            epoch: epoch as u32 + 1,
-            loss: (self.losses.0 / self.losses.1.max(1) as f64) as f32,
+            epoch,
+            loss,
             relus: self.trainer.state.relus(self.network),
             validation: accuracy,
             beyond,
             far,
             reach,
             skipped: self.trainer.skipped,
-            seconds: self.before + self.started.elapsed().as_secs_f64(),
+            seconds: self.course.seconds(),
         };
-        self.losses = (0.0, 0);
         self.epochs.push(found.clone());
         Ok(Some(found))
     }
@@ -309,7 +259,7 @@ impl<'a> Search<'a> {
     pub fn finish(self) -> Result<Found, TrainError> {
         let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
         let relus = self.trainer.state.relus(self.network);
-        let with_tangents = evaluator.clone().with_tangents(self.limits()).accuracy(self.set, &self.parts.validation);
+        let with_tangents = evaluator.clone().with_tangents(self.limits()).accuracy(self.course.set, &self.course.parts.validation);
         Ok(Found { evaluator, state: self.trainer.state, relus, with_tangents, epochs: self.epochs })
     }
 
@@ -353,11 +303,11 @@ pub fn run(
 }
 
 /// Measures the arguments of all activations, fits the polynomials to them and sets their limits.
-fn first_fit(trainer: &mut Trainer<'_>, set: &DataSet, parts: &Parts, options: &SearchOptions) {
+fn first_fit(trainer: &mut Trainer<'_>, course: &Course<'_>, options: &SearchOptions) {
     let network = trainer.network;
     let pass = PassOptions { frozen_moments: true, measure_arguments: true, ..PassOptions::PLAIN };
-    for pictures in parts.training.chunks_exact(options.batch).take(options.polynomials.fit_batches.max(1)) {
-        let pictures = batch(set, &network.normalisation, pictures, Augmentation::of(network.data_set), (options.seed, u64::MAX));
+    for pictures in course.parts.training.chunks_exact(options.batch).take(options.polynomials.fit_batches.max(1)) {
+        let pictures = batch(course.set, &network.normalisation, pictures, Augmentation::of(network.data_set), (options.seed, u64::MAX));
         let input = crate::forward::pictures(network, &pictures, &trainer.device);
         // Leaves without gradients: nothing is recorded.
         let leaves = trainer.state.trained.iter().map(|(name, tensor)| (name.clone(), tensor.clone().autodiff())).collect();

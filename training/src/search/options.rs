@@ -232,7 +232,7 @@ impl Default for SearchOptions {
             seed: 1,
             distil: true,
             validation: 2000,
-            method: MethodOptions::Autorep { search_part: 0.4, rate: 5e-3, threshold: 0.003, pressure: Pressure::Paced },
+            method: MethodOptions::Autorep { search_part: 0.15, rate: 5e-3, threshold: 0.003, pressure: Pressure::Paced },
             polynomials: PolynomialOptions {
                 degree: Degree::Two,
                 fit_batches: 20,
@@ -242,7 +242,7 @@ impl Default for SearchOptions {
                 bound: 0.0,
                 start: Start::Fit { shrink: 0.1 },
             },
-            range: RangeOptions { limit: 6.0, unit: Unit::Layer, tangents: true, exact_part: 0.0, margin: 1.0, knee: 0.0, weight: 1000.0 },
+            range: RangeOptions { limit: 6.0, unit: Unit::Layer, tangents: true, exact_part: 0.0, margin: 1.0, knee: 0.0, weight: 1e5 },
             rates: RateOptions {
                 weights: 1e-3,
                 coefficient_part: 0.1,

@@ -1,9 +1,8 @@
 //! AutoReP's indicators: each element has an auxiliary parameter a and is a ReLU while a is above the hysteresis' threshold. The
 //! gradient of a is that of its indicator times softplus(a), plus a pressure while there are more ReLUs than the budget.
 
-use super::{Method, Pace, Press};
+use super::{Method, Penalty, Press};
 use crate::ops::Indicator;
-use crate::search::options::Pressure;
 use crate::trainer::Trainer;
 
 #[derive(Debug)]
@@ -11,9 +10,7 @@ pub(super) struct Autorep {
     pub(super) search_part: f32,
     pub(super) rate: f32,
     pub(super) threshold: f32,
-    pub(super) pressure: Pressure,
-    pub(super) budget: usize,
-    pub(super) pace: Pace,
+    pub(super) penalty: Penalty,
 }
 
 impl Method for Autorep {
@@ -25,19 +22,11 @@ impl Method for Autorep {
         let network = trainer.network;
         trainer.state.update_masks(network, self.threshold);
         let count = trainer.state.relus(network);
-        let pressure = match self.pressure {
-            Pressure::Constant(lambda) => lambda / network.relus() as f32,
-            Pressure::Paced => self.pace.at(step, count as f32, trainer.auxiliary_gradient),
-        };
-        let count_gradient = if count > self.budget { pressure } else { 0.0 };
+        let count_gradient = self.penalty.gradient(step, count, count as f32, trainer.auxiliary_gradient);
         Press { indicator: Indicator::Threshold, count_gradient, rate: self.rate }
     }
 
-    fn memory(&self) -> Option<f32> {
-        self.pace.pressure
-    }
-
-    fn remember(&mut self, memory: Option<f32>) {
-        self.pace.pressure = memory;
+    fn penalty(&mut self) -> Option<&mut Penalty> {
+        Some(&mut self.penalty)
     }
 }

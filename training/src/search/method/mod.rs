@@ -20,7 +20,7 @@ use crate::network::Network;
 use crate::ops::Indicator;
 use crate::state::State;
 use crate::trainer::Trainer;
-use pace::Pace;
+use pace::Penalty;
 
 /// How a method's step is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,25 +62,21 @@ pub(super) trait Method: Debug {
         Ok(())
     }
 
-    /// What the method has to remember between two steps.
-    fn memory(&self) -> Option<f32> {
+    /// The penalty on ReLUs, where there is one.
+    fn penalty(&mut self) -> Option<&mut Penalty> {
         None
     }
-
-    /// Remembers it.
-    fn remember(&mut self, _memory: Option<f32>) {}
 }
 
 /// The method of a search, for a run of `total` steps; none for methods that are another before the search.
 pub(super) fn of(options: &SearchOptions, network: &Network, total: u64) -> Option<Box<dyn Method>> {
-    let all = network.relus();
-    let pace = |part: f32| Pace::new(all, options.budget, super::part(total, part));
+    let penalty = |pressure, part| Penalty::new(pressure, network.relus(), options.budget, super::part(total, part));
     Some(match options.method {
         MethodOptions::Autorep { search_part, rate, threshold, pressure } => {
-            Box::new(autorep::Autorep { search_part, rate, threshold, pressure, budget: options.budget, pace: pace(search_part) })
+            Box::new(autorep::Autorep { search_part, rate, threshold, penalty: penalty(pressure, search_part) })
         }
         MethodOptions::Snl { search_part, rate, threshold, pressure } => {
-            Box::new(snl::Snl { search_part, rate, threshold, pressure, budget: options.budget, pace: pace(search_part) })
+            Box::new(snl::Snl { search_part, rate, threshold, penalty: penalty(pressure, search_part) })
         }
         MethodOptions::Layerwise { pictures } => Box::new(layerwise::Layerwise { pictures }),
         MethodOptions::Layers { ref names } => Box::new(layers::Layers { names: names.clone() }),

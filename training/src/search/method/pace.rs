@@ -1,22 +1,55 @@
 //! How hard the count of ReLUs is pressed down.
 
+use crate::search::options::Pressure;
+
+/// The penalty on ReLUs while there are more than the budget.
+#[derive(Debug)]
+pub(in crate::search) struct Penalty {
+    pressure: Pressure,
+    all: usize,
+    budget: usize,
+    pace: Pace,
+}
+
+impl Penalty {
+    /// For `all` ReLUs that fall to the budget within some steps.
+    pub(super) fn new(pressure: Pressure, all: usize, budget: usize, steps: u64) -> Self {
+        Self { pressure, all, budget, pace: Pace::new(all, budget, steps) }
+    }
+
+    /// Its gradient on each indicator: `relus` are counted, `size` is what follows the pace, `gradient` the size of the indicators' own
+    /// gradients in the last step.
+    pub(super) fn gradient(&mut self, step: u64, relus: usize, size: f32, gradient: f32) -> f32 {
+        let pressure = match self.pressure {
+            Pressure::Constant(lambda) => lambda / self.all as f32,
+            Pressure::Paced => self.pace.at(step, size, gradient),
+        };
+        if relus > self.budget { pressure } else { 0.0 }
+    }
+
+    /// What it has to remember between two steps.
+    pub(in crate::search) const fn memory(&mut self) -> &mut Option<f32> {
+        &mut self.pace.pressure
+    }
+}
+
 /// Follows the count on its way to the budget.
 #[derive(Debug)]
-pub(super) struct Pace {
+struct Pace {
     all: f32,
     budget: f32,
     steps: f32,
     /// The last pressure.
-    pub(super) pressure: Option<f32>,
+    pressure: Option<f32>,
 }
 
 impl Pace {
-    pub(super) const fn new(all: usize, budget: usize, steps: u64) -> Self {
+    const fn new(all: usize, budget: usize, steps: u64) -> Self {
         Self { all: all as f32, budget: budget as f32, steps: steps as f32, pressure: None }
     }
 
     /// The pressure for a step, given the count and the size of the indicators' gradients in the last.
-    pub(super) fn at(&mut self, step: u64, count: f32, gradient: f32) -> f32 {
+    fn at(&mut self, step: u64, count: f32, gradient: f32) -> f32 {
         if gradient == 0.0 {
             return 0.0;
         }

@@ -4,10 +4,9 @@
 //! SNL multiplies λ by 1.1 after each epoch in which the count did not fall, for up to 2,000 epochs. Here λ follows the path that the
 //! budget needs within the run, of the sum of all |a| (the count itself falls late and at once).
 
-use super::{Method, Pace, Press};
+use super::{Method, Penalty, Press};
 use crate::network::Network;
 use crate::ops::Indicator;
-use crate::search::options::Pressure;
 use crate::state::{State, part_names, tensor};
 use crate::trainer::Trainer;
 
@@ -16,9 +15,7 @@ pub(super) struct Snl {
     pub(super) search_part: f32,
     pub(super) rate: f32,
     pub(super) threshold: f32,
-    pub(super) pressure: Pressure,
-    pub(super) budget: usize,
-    pub(super) pace: Pace,
+    pub(super) penalty: Penalty,
 }
 
 impl Method for Snl {
@@ -46,19 +43,11 @@ impl Method for Snl {
                 replacement.relu = parts.iter().map(|&a| a > self.threshold).collect();
             }
         }
-        let pressure = match self.pressure {
-            Pressure::Constant(lambda) => lambda / network.relus() as f32,
-            Pressure::Paced => self.pace.at(step, sum as f32, trainer.auxiliary_gradient),
-        };
-        let count_gradient = if trainer.state.relus(network) > self.budget { pressure } else { 0.0 };
+        let count_gradient = self.penalty.gradient(step, trainer.state.relus(network), sum as f32, trainer.auxiliary_gradient);
         Press { indicator: Indicator::Part, count_gradient, rate: self.rate }
     }
 
-    fn memory(&self) -> Option<f32> {
-        self.pace.pressure
-    }
-
-    fn remember(&mut self, memory: Option<f32>) {
-        self.pace.pressure = memory;
+    fn penalty(&mut self) -> Option<&mut Penalty> {
+        Some(&mut self.penalty)
     }
 }
