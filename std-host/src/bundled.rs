@@ -5,15 +5,15 @@ use std::path::Path;
 use crate::data::{DataError, DataSet};
 use crate::float::{FloatError, FloatNetwork};
 
-/// The MNIST network, as `import` made it from `assets/mnist_cnn.safetensors`.
-pub static MODEL: &[u8] = include_bytes!("../../assets/mnist_cnn.postcard");
+/// The MNIST network, as `import` made it from `assets/mnist_cnn_500.safetensors`.
+pub static MODEL: &[u8] = include_bytes!("../../assets/mnist_cnn_500.postcard");
 
 /// The float network that [`MODEL`] was made from.
 ///
 /// # Errors
 /// The embedded file is malformed, which would be a fault of the build.
 pub fn network() -> Result<FloatNetwork, FloatError> {
-    FloatNetwork::from_bytes(include_bytes!("../../assets/mnist_cnn.safetensors"), Path::new("the bundled weights"))
+    FloatNetwork::from_bytes(include_bytes!("../../assets/mnist_cnn_500.safetensors"), Path::new("the bundled weights"))
 }
 
 /// Pictures that the program carries.

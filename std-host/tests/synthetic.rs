@@ -5,7 +5,7 @@ use halfnet_core::model::{Bitmap, Linear, Model, Step};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 use halfnet_host::data::{DataSet, DataSetKind};
 use halfnet_host::float::{ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask};
-use halfnet_host::import::{ImportOptions, Imported, import_network};
+use halfnet_host::import::{ImportOptions, Imported, Report, import_network};
 use halfnet_host::progress::Progress;
 use halfnet_host::simulate::{LayerTrace, Nearest, Observer, Reference, SeededCoins};
 
@@ -316,4 +316,22 @@ fn bits_too_few_are_refused_with_a_reason() {
     assert!(error.contains("--bits") || error.contains("bits"), "{error}");
     let error = import_network(&network, &[], &DataSet { shape: network.input, pixels: Vec::new(), labels: Vec::new() }, &options());
     assert!(error.unwrap_err().to_string().contains("training pictures"));
+}
+
+#[test]
+fn widths_start_wider_where_the_usual_ones_lose_too_much() {
+    let network = network();
+    let import = |logit_error: f64| {
+        let options = ImportOptions { ring_bits: None, opened_bits: None, logit_error, accuracy_loss: 1.0, ..options() };
+        import_network(&network, &[], &pictures(150), &options).unwrap().report
+    };
+    let (usual, finer) = (import(0.06), import(0.004));
+    for (report, most) in [(&usual, 0.06), (&finer, 0.004)] {
+        assert!(report.logit_error <= most && report.range_violations == 0, "{} of {most}", report.logit_error);
+    }
+    let bits = |report: &Report| report.layers.iter().map(|l| u32::from(l.ring_bits)).sum::<u32>();
+    assert!(bits(&finer) > bits(&usual) && finer.bytes_each_way > usual.bytes_each_way);
+    // More than can be had: the widest.
+    let most = import(0.0);
+    assert!(most.logit_error > 0.0 && most.layers.iter().all(|l| l.ring_bits >= 22));
 }

@@ -80,8 +80,13 @@ impl Halfnet<'_> {
     /// Rows of NUMERICS.md and of README.md: the two networks in the clear, and between processes.
     fn networks(&self, model: &Path) -> Result<(Vec<String>, Vec<String>), String> {
         let (mut numerics, mut figures) = (Vec::new(), Vec::new());
-        for (file, name, float) in [("cifar10_resnet20", "ResNet-20, CIFAR-10", "91.73"), ("mnist_cnn", "small CNN, MNIST", "99.09")] {
-            let weights = self.data.join(format!("weights/{file}.safetensors"));
+        let (data, assets) = (self.data.join("weights"), self.root.join("assets"));
+        for (folder, file, name, relus, float) in [
+            (&data, "cifar10_resnet20", "ResNet-20, CIFAR-10", "all ReLU", "91.73"),
+            (&data, "mnist_cnn", "small CNN, MNIST", "all ReLU", "99.09"),
+            (&assets, "mnist_cnn_500", "small CNN, MNIST, 500 ReLUs", "bundled", "99.09"),
+        ] {
+            let weights = folder.join(format!("{file}.safetensors"));
             let path = model.display().to_string();
             let imported = self.run(&["import", &weights.display().to_string(), "--out", &path])?;
             let run = self.run(&["simulate", "--model", &path, "--seeds", "3"])?;
@@ -101,7 +106,7 @@ impl Halfnet<'_> {
                 &pair(&t["bytes_sent"]),
             ]));
             figures.push(row(&[
-                &format!("{name}, secret weights, all ReLU: accuracy % of 10,000 test pictures (float)"),
+                &format!("{name}, secret weights, {relus}: accuracy % of 10,000 test pictures (float)"),
                 &format!("{accuracy}; {} range violations", grouped(&run["range_violations"])),
                 "`simulate --model MODEL --data DIR --seeds 3`",
             ]));

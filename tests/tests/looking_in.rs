@@ -81,7 +81,7 @@ fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave(
     let text = String::from_utf8(halfnet(&["compare", "--model", &path]).stdout).unwrap();
     assert!(text.contains("no float weights") && text.contains("equal the integers under the same coins"), "{text}");
 
-    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/mnist_cnn.safetensors");
+    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/mnist_cnn_500.safetensors");
     let found = json(&["compare", "--model", &path, "--weights", weights, "--json"]);
     assert_eq!((&found["first_layer_far"], &found["first_layer_off"]), (&2.into(), &Value::Null));
     refused(&["compare", "--weights", &path], 3, "no safetensors file");

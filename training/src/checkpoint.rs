@@ -14,7 +14,7 @@ use crate::state::{tensor, values};
 /// Tensors by their names.
 pub(crate) type Tensors = BTreeMap<String, Tensor<1>>;
 
-/// A checkpoint to be written.
+/// A checkpoint, or a file of weights, to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
@@ -27,8 +27,8 @@ impl Draft {
     }
 
     /// Adds a mask.
-    pub(crate) fn mask(&mut self, name: String, mask: &[bool]) {
-        self.tensors.push((name, Dtype::U8, vec![mask.len()], mask.iter().map(|&m| u8::from(m)).collect()));
+    pub(crate) fn mask(&mut self, name: String, shape: Vec<usize>, mask: &[bool]) {
+        self.tensors.push((name, Dtype::U8, shape, mask.iter().map(|&m| u8::from(m)).collect()));
     }
 
     /// Adds tensors, `prefix` before their names.
@@ -38,18 +38,30 @@ impl Draft {
         }
     }
 
-    /// Writes it: first beside `path`, then in its place. `entry` names the metadata that `progress` becomes.
+    /// Writes it, `progress` as the metadata's `entry`.
     ///
     /// # Errors
     /// It cannot be written.
     pub(crate) fn write(self, path: &Path, entry: &str, progress: &impl Serialize) -> Result<(), TrainError> {
         let text = serde_json::to_string(progress).map_err(|e| TrainError::malformed(path, e))?;
+        self.write_with(path, Some(HashMap::from([(entry.to_owned(), text)])))
+    }
+
+    /// Writes the tensors alone.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub(crate) fn write_tensors(self, path: &Path) -> Result<(), TrainError> {
+        self.write_with(path, None)
+    }
+
+    /// First beside `path`, then in its place.
+    fn write_with(self, path: &Path, metadata: Option<HashMap<String, String>>) -> Result<(), TrainError> {
         let mut views = Vec::new();
         for (name, dtype, shape, bytes) in &self.tensors {
             views.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| TrainError::malformed(path, e))?));
         }
-        let metadata = HashMap::from([(entry.to_owned(), text)]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| TrainError::malformed(path, e))?;
+        let bytes = safetensors::serialize(views, metadata).map_err(|e| TrainError::malformed(path, e))?;
         let beside = path.with_extension("new");
         std::fs::write(&beside, bytes).map_err(|e| TrainError::write(&beside, e))?;
         std::fs::rename(&beside, path).map_err(|e| TrainError::write(path, e))

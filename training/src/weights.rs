@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use halfnet_host::float::Tensors;
-use safetensors::tensor::{Dtype, TensorView};
 
+use crate::checkpoint::Draft;
+use crate::dapa::Degree;
 use crate::error::TrainError;
+use crate::export::Replaced;
 use crate::network::{Network, Role};
 use crate::pytorch;
 use crate::random::Random;
@@ -55,20 +57,29 @@ impl Weights {
     /// # Errors
     /// It cannot be written, or a tensor of the network is not there.
     pub fn write(&self, network: &Network, path: &Path) -> Result<(), TrainError> {
-        let shapes = network.parameters().into_iter().map(|p| (p.name, p.shape));
-        let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
-            .map(|(name, shape)| {
-                let bytes = self.get(&name).iter().flat_map(|v| v.to_le_bytes()).collect();
-                (name, shape, bytes)
-            })
-            .collect();
-        let malformed = |e: safetensors::SafeTensorError| TrainError::Malformed { path: path.to_owned(), reason: e.to_string() };
-        let mut views = Vec::new();
-        for (name, shape, bytes) in &bytes {
-            views.push((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(malformed)?));
+        self.write_replaced(network, &[], Degree::Two, path)
+    }
+
+    /// Writes a safetensors file, with what replaces ReLUs beside the network's own tensors as
+    /// [`FloatNetwork::read`](halfnet_host::float::FloatNetwork::read) takes it.
+    ///
+    /// # Errors
+    /// It cannot be written, or a tensor of the network is not there.
+    pub fn write_replaced(&self, network: &Network, replaced: &[Option<Replaced>], degree: Degree, path: &Path) -> Result<(), TrainError> {
+        let mut draft = Draft::default();
+        for parameter in network.parameters() {
+            let values = self.get(&parameter.name);
+            draft.floats(parameter.name, parameter.shape, values);
         }
-        let file = safetensors::serialize(views, None).map_err(malformed)?;
-        std::fs::write(path, file).map_err(|e| TrainError::write(path, e))
+        for ((layer, sum), replaced) in network.layers.iter().zip(network.sums()).zip(replaced) {
+            let Some(Replaced { relu, coefficients }) = replaced.as_ref().filter(|r| r.relu.contains(&false)) else { continue };
+            draft.mask(format!("{}.relu", layer.name), [sum.channels, sum.height, sum.width].map(usize::from).to_vec(), relu);
+            let first = if degree == Degree::Two { 0 } else { 1 };
+            for (name, values) in ["c2", "c1", "c0"].iter().zip(coefficients).skip(first) {
+                draft.floats(format!("{}.{name}", layer.name), vec![values.len()], values);
+            }
+        }
+        draft.write_tensors(path)
     }
 
     /// A tensor's values; none where there is no such tensor.

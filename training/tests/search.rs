@@ -2,6 +2,7 @@
 
 use halfnet_core::model::Model;
 use halfnet_host::data::{DataFolder, DataSet, DataSetKind};
+use halfnet_host::float::FloatNetwork;
 use halfnet_host::import::ImportOptions;
 use halfnet_host::progress::Progress;
 use halfnet_training::dapa::Degree;
@@ -54,6 +55,9 @@ fn a_budget_is_met_exactly_and_exported() {
         assert!(last.validation > 85.0 && last.relus == budget, "{budget} {degree:?} {:?}", found.epochs);
 
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        found.state.weights(&network).write_replaced(&network, &export::replaced(&network, &found.state), degree, &path).unwrap();
+        assert_eq!(&FloatNetwork::read(&path).unwrap(), found.evaluator.network());
         let path = folder.path().join("model.postcard");
         let import = ImportOptions { progress: Progress::Hidden, range_pictures: 200, judging_pictures: 200, ..ImportOptions::default() };
         let data = DataFolder::new(folder.path());

@@ -7,6 +7,7 @@
 pub mod columns;
 pub mod fold;
 pub mod forward;
+mod replacement;
 mod resnet;
 mod small_cnn;
 mod weights;
@@ -52,16 +53,18 @@ pub enum FloatError {
         /// What fits the architecture.
         expected: String,
     },
-    /// A tensor is not in 32-bit floats.
-    #[error("tensor `{name}` is of type {found}, expected F32: convert the file first")]
+    /// A tensor is of another type than it should be.
+    #[error("tensor `{name}` is of type {found}, expected {expected}: convert the file first")]
     Type {
         /// The tensor.
         name: String,
         /// Its type.
         found: String,
+        /// The type that it should have.
+        expected: &'static str,
     },
-    /// A tensor holds an infinity or not-a-number.
-    #[error("tensor `{0}` holds values that are not finite")]
+    /// A tensor holds an infinity or not-a-number, or a mask something else than 0 and 1.
+    #[error("tensor `{0}` holds values that are not finite, or no mask of 0 and 1")]
     NotFinite(String),
     /// Tensors that the architecture has no place for.
     #[error("tensors that this architecture does not have: {0}")]
@@ -259,13 +262,14 @@ impl FloatNetwork {
     }
 
     fn from_tensors(mut tensors: Tensors) -> Result<Self, FloatError> {
-        let network = if tensors.has("layer1.0.conv1.weight") {
+        let mut network = if tensors.has("layer1.0.conv1.weight") {
             resnet::build(&mut tensors)
         } else if tensors.has("conv3.weight") && tensors.has("linear.weight") {
             small_cnn::build(&mut tensors)
         } else {
             Err(FloatError::UnknownArchitecture)
         }?;
+        network.layers.iter_mut().try_for_each(|layer| replacement::take(&mut tensors, layer))?;
         tensors.finish()?;
         Ok(network)
     }

@@ -55,15 +55,33 @@ impl Tensors {
     /// # Errors
     /// It is missing, of another shape or type, or not finite.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FloatError> {
+        let bytes = self.take_bytes(name, shape, Dtype::F32, "F32")?;
+        let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(FloatError::NotFinite(name.to_owned())) }
+    }
+
+    /// Takes a mask, bytes of 0 and 1, that must have exactly this shape.
+    ///
+    /// # Errors
+    /// It is missing, of another shape or type, or has other bytes.
+    pub fn take_mask(&mut self, name: &str, shape: &[usize]) -> Result<Vec<bool>, FloatError> {
+        let bytes = self.take_bytes(name, shape, Dtype::U8, "U8")?;
+        if bytes.iter().all(|&byte| byte <= 1) {
+            Ok(bytes.iter().map(|&b| b == 1).collect())
+        } else {
+            Err(FloatError::NotFinite(name.to_owned()))
+        }
+    }
+
+    fn take_bytes(&mut self, name: &str, shape: &[usize], expected: Dtype, text: &'static str) -> Result<Vec<u8>, FloatError> {
         let (dtype, found, bytes) = self.tensors.remove(name).ok_or_else(|| FloatError::MissingTensor(name.to_owned()))?;
         if found != shape {
             return Err(FloatError::Shape { name: name.to_owned(), found, expected: format!("{shape:?}") });
         }
-        if dtype != Dtype::F32 {
-            return Err(FloatError::Type { name: name.to_owned(), found: format!("{dtype:?}") });
+        if dtype != expected {
+            return Err(FloatError::Type { name: name.to_owned(), found: format!("{dtype:?}"), expected: text });
         }
-        let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(FloatError::NotFinite(name.to_owned())) }
+        Ok(bytes)
     }
 
     /// Checks that every tensor was taken.

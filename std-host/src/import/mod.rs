@@ -3,7 +3,7 @@
 //! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real value a unit; [`quantise`]
 //! goes through the layers in order and rounds each one's weights ([`rounding`]) so that its output error on training pictures,
 //! with the inputs that the integer layers before it really give, is smallest; [`widths`] says what a choice of widths costs and
-//! searches for the narrowest; [`mod@write`] packs the result. The figures of merit are in the [`Report`].
+//! searches for the narrowest that keeps the answers, from wider ones where there is none (polynomials square what rounding leaves); [`mod@write`] packs the result. The figures of merit are in the [`Report`].
 
 pub mod calibrate;
 mod error;
@@ -26,7 +26,7 @@ use crate::data::{DataFolder, DataSet, Split};
 use crate::float::FloatNetwork;
 use crate::progress::Progress;
 
-/// Choices of widths that are tried, at most, before the rule's stay.
+/// Choices of widths that are tried, at most, from each of the rule's.
 const SEARCHES: usize = 3;
 
 /// How a network is imported.
@@ -117,23 +117,47 @@ pub fn import_network(
         let report = report::measure(network, widths, quantised, &bytes, &judging, options)?;
         Ok::<_, ImportError>(Imported { bytes, report })
     };
-    let by_rule = widths::by_rule(network, options);
-    let quantised = quantise(&by_rule)?;
+    let by_rule = |(ring_bits, opened_bits): (u8, u8)| {
+        let widths = widths::by_rule(network, ring_bits, opened_bits);
+        let quantised = quantise(&widths)?;
+        Ok::<_, ImportError>((widths, quantised))
+    };
+    let [usual, wider @ ..] = widths::STARTS;
     if options.ring_bits.is_some() || options.opened_bits.is_some() {
-        return finish(&by_rule, &quantised);
+        let (widths, quantised) = by_rule((options.ring_bits.unwrap_or(usual.0), options.opened_bits.unwrap_or(usual.1)))?;
+        return finish(&widths, &quantised);
     }
-    let noise = sensitivity::measure(network, &quantised, &pictures.first(options.sensitivity_pictures), options);
-    let search = widths::Search::new(network, by_rule.clone(), noise);
-    let mut budget = options.logit_error * options.logit_error;
-    for _ in 0..SEARCHES {
-        let widths = search.narrowest(budget);
-        let found = finish(&widths, &quantise(&widths)?)?;
-        if found.report.is_good(options) {
-            return Ok(found);
+    // The narrowest that are good enough, from widths that were tried.
+    let narrow = |tried: &Widths, quantised: &Quantised| {
+        let noise = sensitivity::measure(network, quantised, &pictures.first(options.sensitivity_pictures), options);
+        let search = widths::Search::new(network, tried.clone(), noise);
+        let mut budget = options.logit_error * options.logit_error;
+        for _ in 0..SEARCHES {
+            let widths = search.narrowest(budget);
+            let found = finish(&widths, &quantise(&widths)?)?;
+            if found.report.is_good(options) {
+                return Ok(Some(found));
+            }
+            // What was measured came out worse than predicted: aim lower by as much.
+            let excess = found.report.logit_error / options.logit_error;
+            budget /= (excess * excess).max(1.2);
         }
-        // What was measured came out worse than predicted: aim lower by as much.
-        let excess = found.report.logit_error / options.logit_error;
-        budget /= (excess * excess).max(1.2);
+        Ok::<_, ImportError>(None)
+    };
+    let (widths, quantised) = by_rule(usual)?;
+    let mut found = match narrow(&widths, &quantised)? {
+        Some(narrowest) => narrowest,
+        None => finish(&widths, &quantised)?,
+    };
+    for start in wider {
+        if found.report.is_good(options) {
+            break;
+        }
+        let (widths, quantised) = by_rule(start)?;
+        found = finish(&widths, &quantised)?;
+        if found.report.is_good(options) {
+            found = narrow(&widths, &quantised)?.unwrap_or(found);
+        }
     }
-    finish(&by_rule, &quantised)
+    Ok(found)
 }

@@ -80,7 +80,7 @@ pub fn quantise(
     for (index, layer) in network.layers.iter().enumerate() {
         let scales = scales::layer(layer, &bounds[index], widths[index], &units)?;
         let sums: Vec<Vec<f32>> = pairs.par_iter().map_init(Vec::new, |scratch, pair| layer.sum(&pair.float, scratch)).collect();
-        let (integer, change) = round_layer(layer, &scales, widths[index], &units, &pairs, &sums)?;
+        let (integer, change) = round_layer(layer, &scales, widths[index], options.headroom, &units, &pairs, &sums)?;
         let last_reader = |wire: usize| network.layers.iter().rposition(|l| l.terms.iter().any(|t| t.source == wire)).unwrap_or(0);
         let finished: Vec<usize> = (0..=index).filter(|&wire| last_reader(wire) <= index).collect();
         let deviation = deviation_of(&sums, layer);
@@ -166,6 +166,7 @@ fn round_layer(
     layer: &FloatLayer,
     scales: &LayerScales,
     widths: LayerWidths,
+    headroom: f64,
     units: &[Vec<f64>],
     pairs: &[Pair],
     sums: &[Vec<f32>],
@@ -223,7 +224,7 @@ fn round_layer(
             ring_bits: widths.ring_bits,
             shift: widths.shift(),
             relu: relu.clone(),
-            polynomial: polynomial.as_ref().map(|p| round_polynomial(p, &scales.output, widths)),
+            polynomial: polynomial.as_ref().map(|p| round_polynomial(p, &scales.output, coefficient_bits(widths, headroom))),
             pool: *pool,
         }),
     };
@@ -335,11 +336,14 @@ fn means(layer: &FloatLayer, scales: &LayerScales, part: &Part, pairs: &[Pair], 
     (input, target)
 }
 
+/// f_c: with as many fraction bits as y² has magnitude bits where training pictures go, |y| < 2^(n−2) / headroom, a coefficient's
+/// rounding moves the output by less than half a unit there. More would only widen the polynomial's word, L = W + f_c.
+fn coefficient_bits(widths: LayerWidths, headroom: f64) -> u8 {
+    (2.0 * (f64::from(widths.opened_bits) - 2.0 - headroom.max(1.0).log2())).ceil().max(0.0) as u8
+}
+
 /// Coefficients for y in units of `scales`: c2·s·2^f, c1·2^f and c0/s·2^f.
-///
-/// f_c is 2(n − 2), so that the error of a coefficient stays below half a unit of y.
-fn round_polynomial(polynomial: &FloatPolynomial, scales: &[f64], widths: LayerWidths) -> IntegerPolynomial {
-    let frac_bits = 2 * (widths.opened_bits - 2);
+fn round_polynomial(polynomial: &FloatPolynomial, scales: &[f64], frac_bits: u8) -> IntegerPolynomial {
     let one = 2_f64.powi(i32::from(frac_bits));
     let rounded = |values: &[f32], unit: &dyn Fn(f64) -> f64| {
         values.iter().zip(scales).map(|(&c, &s)| (f64::from(c) * unit(s) * one).round() as i64).collect()
@@ -349,5 +353,17 @@ fn round_polynomial(polynomial: &FloatPolynomial, scales: &[f64], widths: LayerW
         c2: rounded(&polynomial.c2, &|s| s),
         c1: rounded(&polynomial.c1, &|_| 1.0),
         c0: rounded(&polynomial.c0, &|s| 1.0 / s),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coefficients_are_as_fine_as_squares_are_large() {
+        let bits = |opened_bits, headroom| coefficient_bits(LayerWidths { ring_bits: 20, opened_bits }, headroom);
+        assert_eq!([bits(10, 1.0), bits(10, 1.5), bits(10, 2.0), bits(10, 4.0)], [16, 15, 14, 12]);
+        assert_eq!([bits(6, 2.0), bits(3, 2.0), bits(2, 2.0), bits(16, 0.5)], [6, 0, 0, 28]);
     }
 }

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::ImportOptions;
 use super::sensitivity::LayerNoise;
 use crate::float::{FloatLayer, FloatNetwork, FloatStep};
 
@@ -29,10 +28,9 @@ pub type Widths = Vec<LayerWidths>;
 /// Fan-in from which a layer's sums need more ring bits than the usual: each doubling of it leaves half a bit less to a weight.
 const WIDE_FAN_IN: usize = 600;
 
-/// Ring bits of an activation of ordinary fan-in: measured on a CIFAR ResNet-20.
-const RING_BITS: u8 = 16;
-/// Opened bits of an activation: measured likewise.
-const OPENED_BITS: u8 = 10;
+/// Ring bits of an activation of ordinary fan-in, and its opened bits. The first are measured on a CIFAR ResNet-20; the others are for
+/// networks that lose too much with them.
+pub const STARTS: [(u8, u8); 4] = [(16, 10), (18, 12), (20, 14), (22, 16)];
 /// Ring bits that a release has more than an activation: its range is half as wide, its error is the answer's, and it costs little.
 const RELEASE_BITS: u8 = 2;
 
@@ -41,9 +39,9 @@ const MOST_OPENED_BITS: u8 = 16;
 /// The widest ring.
 const MOST_RING_BITS: u8 = 32;
 
-/// Widths by rule: more ring bits for a large fan-in, for inputs that were summed over windows, and for the release.
+/// Widths by rule, from those of an activation of ordinary fan-in: more ring bits for a large fan-in, for inputs that were summed over windows, and for the release.
 #[must_use]
-pub fn by_rule(network: &FloatNetwork, options: &ImportOptions) -> Widths {
+pub fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths {
     let layer = |layer: &FloatLayer| {
         let fan_in: usize = layer.terms.iter().map(super::quantise::fan_in).sum();
         let wide = if fan_in > WIDE_FAN_IN { (fan_in as f64 / WIDE_FAN_IN as f64).log2() / 2.0 + 2.0 } else { 0.0 };
@@ -51,9 +49,8 @@ pub fn by_rule(network: &FloatNetwork, options: &ImportOptions) -> Widths {
         let window = |source: usize| source.checked_sub(1).and_then(|i| network.layers[i].pool()).map_or(1, |p| u32::from(p.kernel).pow(2));
         let pooled = f64::from(layer.terms.iter().map(|t| window(t.source)).max().unwrap_or(1)).log2();
         let release = if matches!(layer.step, FloatStep::Release) { RELEASE_BITS } else { 0 };
-        let ring_bits = options.ring_bits.unwrap_or(RING_BITS).saturating_add(wide as u8 + pooled.ceil() as u8 + release);
-        let opened_bits = options.opened_bits.unwrap_or(OPENED_BITS).min(ring_bits);
-        LayerWidths { ring_bits, opened_bits }
+        let ring_bits = ring_bits.saturating_add(wide as u8 + pooled.ceil() as u8 + release);
+        LayerWidths { ring_bits, opened_bits: opened_bits.min(ring_bits) }
     };
     network.layers.iter().map(layer).collect()
 }

@@ -147,7 +147,8 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         }
     }
     let found = search.finish()?;
-    found.state.weights(&formed).write(&formed, &out.file("weights.safetensors"))?;
+    let (replaced, degree) = (export::replaced(&formed, &found.state), options.polynomials.degree);
+    found.state.weights(&formed).write_replaced(&formed, &replaced, degree, &out.file("weights.safetensors"))?;
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();

@@ -42,7 +42,7 @@ impl Search<'_> {
         draft.group("auxiliary-second/", &self.trainer.auxiliary.second);
         let mut measured = BTreeMap::new();
         for (index, replacement) in &self.trainer.state.replacements {
-            draft.mask(format!("mask/{index}"), &replacement.relu);
+            draft.mask(format!("mask/{index}"), vec![replacement.relu.len()], &replacement.relu);
             let moments: Vec<f32> = replacement.moments.iter().flat_map(|&(mean, variance)| [mean, variance]).collect();
             draft.floats(format!("moments/{index}"), vec![replacement.moments.len(), 2], &moments);
             measured.insert(*index, replacement.measured);

@@ -107,7 +107,7 @@ impl<'f> Campaign<'f> {
     fn start(fuzz: &'f Fuzz, link: Link) -> Result<Self> {
         let folder = fresh(&fuzz.work.join(link.name()))?;
         let dealt = folder.join("dealt");
-        fuzz.halfnet.deal(&firmware().join("../assets/mnist_cnn.postcard"), &dealt, 'h', BUNDLES, None)?;
+        fuzz.halfnet.deal(&firmware().join("../assets/mnist_cnn_500.postcard"), &dealt, 'h', BUNDLES, None)?;
         let board = folder.join("board");
         let mut provision = fuzz.halfnet.command()?;
         provision.arg("provision").arg("--material").arg(dealt.join("party0.postcard"));
