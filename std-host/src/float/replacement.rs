@@ -25,3 +25,71 @@ pub(super) fn take(tensors: &mut Tensors, layer: &mut FloatLayer) -> Result<(), 
     *polynomial = Some(FloatPolynomial { c2, c1, c0 });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use safetensors::SafeTensors;
+    use safetensors::tensor::{Dtype, TensorView};
+
+    use super::*;
+    use crate::float::FloatNetwork;
+
+    type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
+
+    /// Reads the bundled network with its file's tensors changed.
+    fn read(change: impl Fn(&mut Vec<Entry>)) -> Result<FloatNetwork, FloatError> {
+        let file = SafeTensors::deserialize(include_bytes!("../../../assets/mnist_cnn_500.safetensors")).unwrap();
+        let mut entries: Vec<Entry> =
+            file.iter().map(|(name, view)| (name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec())).collect();
+        change(&mut entries);
+        let views = entries.iter().map(|(name, dtype, shape, bytes)| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+        FloatNetwork::from_bytes(&safetensors::serialize(views, None).unwrap(), Path::new("a test"))
+    }
+
+    fn without(entries: &mut Vec<Entry>, name: &str) {
+        let count = entries.len();
+        entries.retain(|entry| entry.0 != name);
+        assert_eq!(entries.len() + 1, count);
+    }
+
+    fn entry<'e>(entries: &'e mut [Entry], name: &str) -> &'e mut Entry {
+        entries.iter_mut().find(|entry| entry.0 == name).unwrap()
+    }
+
+    fn activation(network: &FloatNetwork, layer: usize) -> (&Mask, &Option<FloatPolynomial>) {
+        let FloatStep::Activate { relu, polynomial, .. } = &network.layers[layer].step else { panic!("an activation") };
+        (relu, polynomial)
+    }
+
+    #[test]
+    fn layers_with_a_mask_are_replaced() {
+        let network = read(|_| ()).unwrap();
+        let relus: usize = (0..3).map(|layer| activation(&network, layer).0.count(0)).sum();
+        assert_eq!(relus, 500);
+        assert_eq!(activation(&network, 1).1.as_ref().map(|p| [p.c2.len(), p.c1.len(), p.c0.len()]), Some([16; 3]));
+        // Degree 1, and none: all of a layer's ReLUs.
+        let network = read(|entries| without(entries, "conv2.c2")).unwrap();
+        assert!(activation(&network, 1).1.as_ref().unwrap().c2.is_empty());
+        let network =
+            read(|entries| ["relu", "c2", "c1", "c0"].iter().for_each(|part| without(entries, &format!("conv2.{part}")))).unwrap();
+        assert_eq!(activation(&network, 1), (&Mask::All, &None));
+        let network = read(|entries| entry(entries, "conv3.relu").3.fill(0)).unwrap();
+        assert_eq!(activation(&network, 2).0, &Mask::None);
+    }
+
+    #[test]
+    fn a_replacement_that_is_not_whole_is_refused_by_name() {
+        let refused = |change: &dyn Fn(&mut Vec<Entry>), says: &str| {
+            let error = read(change).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        };
+        refused(&|e| without(e, "conv2.c1"), "tensor `conv2.c1` is missing");
+        refused(&|e| without(e, "conv2.relu"), "does not have: conv2.c0, conv2.c1, conv2.c2");
+        refused(&|e| entry(e, "conv2.relu").2 = vec![16, 196], "tensor `conv2.relu` has shape [16, 196], expected [16, 14, 14]");
+        refused(&|e| entry(e, "conv2.relu").3[5] = 2, "`conv2.relu` holds values that are not finite, or no mask of 0 and 1");
+        refused(&|e| entry(e, "conv2.relu").1 = Dtype::I8, "`conv2.relu` is of type I8, expected U8");
+        refused(&|e| entry(e, "conv2.c0").3[..4].copy_from_slice(&f32::NAN.to_le_bytes()), "`conv2.c0` holds values that are not finite");
+    }
+}
