@@ -77,7 +77,7 @@ impl Halfnet<'_> {
         Ok(vec![row(&[&what, &format!("{rate:.1} G u32 multiply-adds, {prg:.1} GB of PRG a second"), "`bench limit`"])])
     }
 
-    /// Rows of NUMERICS.md and of README.md: the two networks in the clear, and between processes.
+    /// Rows of NUMERICS.md and of README.md: the networks in the clear, and between processes.
     fn networks(&self, model: &Path) -> Result<(Vec<String>, Vec<String>), String> {
         let (mut numerics, mut figures) = (Vec::new(), Vec::new());
         let (data, assets) = (self.data.join("weights"), self.root.join("assets"));

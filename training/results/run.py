@@ -60,11 +60,14 @@ def cell(name, seed, arguments):
     result = json.loads((folder / "result.json").read_text())
     simulate = [HALFNET, "simulate", "--model", folder / "model.postcard", "--data", arguments.data, "--json"]
     simulated = json.loads(run(simulate, stdout=subprocess.PIPE).stdout)
+    demo = [HALFNET, "demo", "--model", folder / "model.postcard", "--data", arguments.data, "--images", "100", "--json"]
+    equal = json.loads(run(demo, stdout=subprocess.PIPE).stdout)["agree_with_reference"]
     columns = [
         f"{result['relus']:,}",
         f"{result['test']:.2f}",
         f"{simulated['accuracy']:.2f}",
         f"{simulated['range_violations']}",
+        f"{equal}",
         f"{result['validation']:.2f}",
         f"{result['skipped_steps']}",
         f"{result['seconds'] / 60:.0f} min",

@@ -133,7 +133,8 @@ impl<'b> Saved<'b> {
         let named = self.file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), view)));
         let found: Tensors = named.map(|(name, view)| (name, tensor(floats(&view), device))).collect();
         let same = |(name, old): (&String, &Tensor<1>)| found.get(name).is_some_and(|new| new.dims() == old.dims());
-        if !group.iter().all(same) {
+        // An optimiser has no moments yet.
+        if !group.iter().all(same) || !(group.is_empty() || group.len() == found.len()) {
             return Err(self.malformed(format!("tensors of `{prefix}` are missing or of another size")));
         }
         *group = found;

@@ -44,6 +44,10 @@ impl Weights {
     pub fn read(network: &Network, path: &Path) -> Result<Self, TrainError> {
         let mut file =
             if pytorch::is_named(path) { Tensors::from_bytes(&pytorch::to_safetensors(path)?, path)? } else { Tensors::read(path)? };
+        if network.layers.iter().any(|layer| file.has(&format!("{}.relu", layer.name))) {
+            let reason = "weights of a network whose ReLUs were replaced: name those of the network with all its ReLUs";
+            return Err(TrainError::malformed(path, reason));
+        }
         let mut tensors = BTreeMap::new();
         for parameter in network.parameters() {
             tensors.insert(parameter.name.clone(), file.take(&parameter.name, &parameter.shape)?);

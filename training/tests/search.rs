@@ -10,6 +10,7 @@ use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
 use halfnet_training::search::{self, MethodOptions, Pressure, Search, SearchOptions, configuration, presets, reduce};
+use halfnet_training::state::State;
 use halfnet_training::weights::Weights;
 
 /// A bright bar whose place says the class, further apart than pictures are shifted, on noise.
@@ -66,6 +67,30 @@ fn a_budget_is_met_exactly_and_exported() {
         assert_eq!(export::relus(&Model::decode(&bytes).unwrap()), budget);
         assert!(imported.report.accuracy > imported.report.float_accuracy - 3.0, "{:?}", imported.report);
     }
+}
+
+#[test]
+fn a_residual_networks_replacements_are_read_back() {
+    let network = by_name("resnet20", DataSetKind::Cifar10).unwrap();
+    let (weights, device) = (Weights::initial(&network, 3), halfnet_training::device::current());
+    let mut state = State::new(&network, &weights, &device);
+    state.replace_all(&network, 1, &device);
+    state.project(&network, 5000);
+    // All of a layer's ReLUs, none of another's.
+    let layers: Vec<usize> = state.replacements.keys().copied().collect();
+    for (layer, relu) in [(layers[0], true), (layers[18], false)] {
+        let replacement = state.replacements.get_mut(&layer).unwrap();
+        replacement.relu = vec![relu; replacement.relu.len()].into();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    for degree in [Degree::One, Degree::Two] {
+        let replaced = export::replaced(&network, &state);
+        weights.write_replaced(&network, &replaced, degree, &path).unwrap();
+        assert_eq!(FloatNetwork::read(&path).unwrap(), export::fold(&network, &weights, &replaced, degree).unwrap());
+    }
+    let error = Weights::read(&network, &path).unwrap_err().to_string();
+    assert!(error.contains("name those of the network with all its ReLUs"), "{error}");
 }
 
 #[test]

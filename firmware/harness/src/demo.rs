@@ -42,10 +42,16 @@ impl Demo {
     }
 }
 
-/// The integer ResNet-20, imported once into `work`.
+/// Was a file or folder made by the host's program as it is now?
+pub(crate) fn is_current(made: &Path, halfnet: &Halfnet) -> Result<bool> {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+    Ok(made.exists() && changed(made)? > changed(&halfnet.0)?)
+}
+
+/// The integer ResNet-20, imported into `work` unless it is there.
 pub(crate) fn import(halfnet: &Halfnet, data: &Path, work: &Path) -> Result<PathBuf> {
     let model = work.join("resnet20.postcard");
-    if !model.exists() {
+    if !is_current(&model, halfnet)? {
         std::fs::create_dir_all(work)?;
         finish(halfnet.command()?.arg("import").arg(data.join(WEIGHTS)).arg("--data").arg(data).arg("--out").arg(&model))?;
     }

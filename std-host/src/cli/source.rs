@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use halfnet_core::model::{Layer, Model};
+use halfnet_core::model::{Layer, Model, Step};
 use halfnet_host::bundled;
 use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
-use halfnet_host::float::{FloatLayer, FloatNetwork};
+use halfnet_host::float::{FloatLayer, FloatNetwork, FloatStep};
 use halfnet_host::material::DealerState;
 
 use super::exit::Failure;
@@ -52,8 +52,14 @@ impl ModelSource {
             None => return Ok(None),
         };
         let shapes = network.layers.iter().map(FloatLayer::sum_shape);
-        let fits = network.input == model.header.input && shapes.eq(model.layers.iter().map(Layer::sum_shape));
-        let other = "the float weights are of another network than the model: name those it was imported from";
+        let same_relus = network.layers.iter().zip(&model.layers).all(|(float, layer)| match (&float.step, &layer.step) {
+            (FloatStep::Activate { relu, .. }, Step::Activate(activation)) => {
+                (0..layer.sum_shape().elements()).all(|element| relu.get(element) == activation.relu.get(element))
+            }
+            _ => true,
+        });
+        let fits = network.input == model.header.input && shapes.eq(model.layers.iter().map(Layer::sum_shape)) && same_relus;
+        let other = "the float weights are of another network than the model, or of one with other ReLUs: name those it was imported from";
         if fits { Ok(Some(network)) } else { Err(Failure::Input(other.into())) }
     }
 

@@ -63,9 +63,12 @@ pub enum FloatError {
         /// The type that it should have.
         expected: &'static str,
     },
-    /// A tensor holds an infinity or not-a-number, or a mask something else than 0 and 1.
-    #[error("tensor `{0}` holds values that are not finite, or no mask of 0 and 1")]
+    /// A tensor holds an infinity or not-a-number.
+    #[error("tensor `{0}` holds values that are not finite")]
     NotFinite(String),
+    /// A mask holds something else than 0 and 1.
+    #[error("tensor `{0}` is a mask and holds another byte than 0 and 1")]
+    Mask(String),
     /// Tensors that the architecture has no place for.
     #[error("tensors that this architecture does not have: {0}")]
     Unused(String),

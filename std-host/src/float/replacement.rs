@@ -21,8 +21,12 @@ pub(super) fn take(tensors: &mut Tensors, layer: &mut FloatLayer) -> Result<(), 
     let mut part = |part: &str| tensors.take(&format!("{name}.{part}"), &channels);
     let (c1, c0) = (part("c1")?, part("c0")?);
     let c2 = if tensors.has(&format!("{name}.c2")) { tensors.take(&format!("{name}.c2"), &channels)? } else { Vec::new() };
-    *relu = if elements.contains(&true) { Mask::Elements(elements) } else { Mask::None };
-    *polynomial = Some(FloatPolynomial { c2, c1, c0 });
+    (*relu, *polynomial) = match (elements.contains(&true), elements.contains(&false)) {
+        // Nothing is replaced: the coefficients are nobody's.
+        (_, false) => (Mask::All, None),
+        (true, true) => (Mask::Elements(elements), Some(FloatPolynomial { c2, c1, c0 })),
+        (false, true) => (Mask::None, Some(FloatPolynomial { c2, c1, c0 })),
+    };
     Ok(())
 }
 
@@ -77,6 +81,8 @@ mod tests {
         assert_eq!(activation(&network, 1), (&Mask::All, &None));
         let network = read(|entries| entry(entries, "conv3.relu").3.fill(0)).unwrap();
         assert_eq!(activation(&network, 2).0, &Mask::None);
+        let network = read(|entries| entry(entries, "conv3.relu").3.fill(1)).unwrap();
+        assert_eq!(activation(&network, 2), (&Mask::All, &None));
     }
 
     #[test]
@@ -88,7 +94,7 @@ mod tests {
         refused(&|e| without(e, "conv2.c1"), "tensor `conv2.c1` is missing");
         refused(&|e| without(e, "conv2.relu"), "does not have: conv2.c0, conv2.c1, conv2.c2");
         refused(&|e| entry(e, "conv2.relu").2 = vec![16, 196], "tensor `conv2.relu` has shape [16, 196], expected [16, 14, 14]");
-        refused(&|e| entry(e, "conv2.relu").3[5] = 2, "`conv2.relu` holds values that are not finite, or no mask of 0 and 1");
+        refused(&|e| entry(e, "conv2.relu").3[5] = 2, "`conv2.relu` holds another byte than 0 and 1");
         refused(&|e| entry(e, "conv2.relu").1 = Dtype::I8, "`conv2.relu` is of type I8, expected U8");
         refused(&|e| entry(e, "conv2.c0").3[..4].copy_from_slice(&f32::NAN.to_le_bytes()), "`conv2.c0` holds values that are not finite");
     }

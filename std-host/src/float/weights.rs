@@ -69,7 +69,7 @@ impl Tensors {
         if bytes.iter().all(|&byte| byte <= 1) {
             Ok(bytes.iter().map(|&b| b == 1).collect())
         } else {
-            Err(FloatError::NotFinite(name.to_owned()))
+            Err(FloatError::Mask(name.to_owned()))
         }
     }
 

@@ -3,7 +3,8 @@
 //! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real value a unit; [`quantise`]
 //! goes through the layers in order and rounds each one's weights ([`rounding`]) so that its output error on training pictures,
 //! with the inputs that the integer layers before it really give, is smallest; [`widths`] says what a choice of widths costs and
-//! searches for the narrowest that keeps the answers, from wider ones where there is none (polynomials square what rounding leaves); [`mod@write`] packs the result. The figures of merit are in the [`Report`].
+//! searches for the narrowest that keeps the answers, from wider ones where there is none (polynomials square what rounding
+//! leaves); [`mod@write`] packs the result. The figures of merit are in the [`Report`].
 
 pub mod calibrate;
 mod error;
@@ -95,7 +96,8 @@ pub fn import_file(weights: &Path, data: &DataFolder, options: &ImportOptions) -
     import_network(&network, &class_names, &pictures, options)
 }
 
-/// Imports a network, calibrated on the given training pictures.
+/// Imports a network, calibrated on the given training pictures. Where no widths keep what the options ask for, the model that errs
+/// least is given, and its report is not `good`.
 ///
 /// # Errors
 /// There are no pictures, their shape differs, or no ring is wide enough.
@@ -135,7 +137,7 @@ pub fn import_network(
         for _ in 0..SEARCHES {
             let widths = search.narrowest(budget);
             let found = finish(&widths, &quantise(&widths)?)?;
-            if found.report.is_good(options) {
+            if found.report.good {
                 return Ok(Some(found));
             }
             // What was measured came out worse than predicted: aim lower by as much.
@@ -150,13 +152,16 @@ pub fn import_network(
         None => finish(&widths, &quantised)?,
     };
     for start in wider {
-        if found.report.is_good(options) {
+        if found.report.good {
             break;
         }
-        let (widths, quantised) = by_rule(start)?;
-        found = finish(&widths, &quantised)?;
-        if found.report.is_good(options) {
-            found = narrow(&widths, &quantised)?.unwrap_or(found);
+        // What is there already stays where no ring is wide enough for more.
+        let Ok((widths, quantised)) = by_rule(start) else { break };
+        let Ok(wide) = finish(&widths, &quantised) else { break };
+        if wide.report.good {
+            found = narrow(&widths, &quantised)?.unwrap_or(wide);
+        } else if wide.report.errs_less_than(&found.report) {
+            found = wide;
         }
     }
     Ok(found)

@@ -33,6 +33,8 @@ pub struct Report {
     pub logit_error: f64,
     /// Sums outside their range on them.
     pub range_violations: u64,
+    /// Does the model keep on them what the import was asked for: ranges, the logits' error, the accuracy?
+    pub good: bool,
     /// Bytes each way that one picture takes between two servers (mode T), by widths alone.
     pub bytes_each_way: f64,
     /// Layer by layer.
@@ -40,13 +42,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// Does the model keep what the options ask for, on training pictures?
-    #[must_use]
-    pub fn is_good(&self, options: &ImportOptions) -> bool {
+    /// Does the model keep what the options ask for?
+    fn keeps(&self, options: &ImportOptions) -> bool {
         self.range_violations == 0
             && self.logit_error <= options.logit_error
             // A percentage is no exact number: what is lost may be all that may be lost.
             && self.accuracy >= self.float_accuracy - options.accuracy_loss - 1e-9
+    }
+
+    /// Is it nearer to the float network than another?
+    pub(super) fn errs_less_than(&self, other: &Self) -> bool {
+        (self.range_violations, self.logit_error) < (other.range_violations, other.logit_error)
     }
 }
 
@@ -139,7 +145,7 @@ pub(super) fn measure(
             bytes_each_way: per_layer[index],
         }
     };
-    Ok(Report {
+    let report = Report {
         name: network.name.clone(),
         data_set: network.data_set.name().to_owned(),
         model_bytes: bytes.len(),
@@ -150,9 +156,11 @@ pub(super) fn measure(
         agreement: percent(agree),
         logit_error: logit_error(&float, &run.logits, quantised),
         range_violations: run.range_violations,
+        good: false,
         bytes_each_way: per_layer.iter().sum(),
         layers: (0..network.layers.len()).map(layer).collect(),
-    })
+    };
+    Ok(Report { good: report.keeps(options), ..report })
 }
 
 /// Root mean square of the logits' error over the deviation of the float logits, each class about its own mean.

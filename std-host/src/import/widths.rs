@@ -31,6 +31,7 @@ const WIDE_FAN_IN: usize = 600;
 /// Ring bits of an activation of ordinary fan-in, and its opened bits. The first are measured on a CIFAR ResNet-20; the others are for
 /// networks that lose too much with them.
 pub const STARTS: [(u8, u8); 4] = [(16, 10), (18, 12), (20, 14), (22, 16)];
+
 /// Ring bits that a release has more than an activation: its range is half as wide, its error is the answer's, and it costs little.
 const RELEASE_BITS: u8 = 2;
 
@@ -50,6 +51,7 @@ pub fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths
         let pooled = f64::from(layer.terms.iter().map(|t| window(t.source)).max().unwrap_or(1)).log2();
         let release = if matches!(layer.step, FloatStep::Release) { RELEASE_BITS } else { 0 };
         let ring_bits = ring_bits.saturating_add(wide as u8 + pooled.ceil() as u8 + release);
+        let ring_bits = ring_bits.min(MOST_RING_BITS);
         LayerWidths { ring_bits, opened_bits: opened_bits.min(ring_bits) }
     };
     network.layers.iter().map(layer).collect()

@@ -27,7 +27,7 @@ const fn setting(network: &'static str, mode: char, p0_memory: &'static str) -> 
     Setting { network, mode, p0_memory }
 }
 
-const MNIST: &str = "MNIST CNN";
+const MNIST: &str = "MNIST CNN, 500 ReLUs";
 const RESNET_20: &str = "ResNet-20";
 const RESNET_18: &str = "ResNet-18, 12,900 ReLUs";
 
@@ -102,7 +102,8 @@ fn model(network: &str, data: Option<&Path>, work: &Path) -> Result<(PathBuf, Pi
         }
         _ => {
             let folder = work.join("resnet18");
-            if !folder.exists() {
+            if !crate::demo::is_current(&folder, &Halfnet::default())? {
+                let _ = std::fs::remove_dir_all(&folder);
                 let mut bench = Halfnet::default().command()?;
                 finish(bench.args(["bench", "resnet18", "--relus", "12900", "--save"]).arg(&folder))?;
             }
