@@ -94,7 +94,7 @@ mod tests {
         refused(&|e| without(e, "conv2.c1"), "tensor `conv2.c1` is missing");
         refused(&|e| without(e, "conv2.relu"), "does not have: conv2.c0, conv2.c1, conv2.c2");
         refused(&|e| entry(e, "conv2.relu").2 = vec![16, 196], "tensor `conv2.relu` has shape [16, 196], expected [16, 14, 14]");
-        refused(&|e| entry(e, "conv2.relu").3[5] = 2, "`conv2.relu` holds another byte than 0 and 1");
+        refused(&|e| entry(e, "conv2.relu").3[5] = 2, "`conv2.relu` is a mask and holds another byte than 0 and 1");
         refused(&|e| entry(e, "conv2.relu").1 = Dtype::I8, "`conv2.relu` is of type I8, expected U8");
         refused(&|e| entry(e, "conv2.c0").3[..4].copy_from_slice(&f32::NAN.to_le_bytes()), "`conv2.c0` holds values that are not finite");
     }
