@@ -1,6 +1,8 @@
 //! The command line from outside: the binary is run, its JSON and its exit codes are what is asserted.
 
+use halfnet_core::model::{Bitmap, Model, Step};
 use halfnet_tests::command::{Folder, halfnet, json, refused};
+use halfnet_tests::dealt::sealed;
 
 #[test]
 fn inspect_tells_what_the_bundled_model_is() {
@@ -47,6 +49,18 @@ fn choices_change_the_plan() {
     let arena = |arguments: &[&str]| json(arguments)["arena_bytes"][0].as_u64().unwrap();
     assert!(arena(&ample) > 8192 && arena(&small) <= 8192);
     assert!(bytes(&small, 0) > bytes(&ample, 0) && rounds(&small) == rounds(&ample));
+    // With ReLUs everywhere tiles cost rounds.
+    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    for layer in &mut model.layers {
+        if let Step::Activate(activation) = &mut layer.step {
+            (activation.relu, activation.polynomial) = (Bitmap::All, None);
+        }
+    }
+    let folder = Folder::new("all-relus");
+    let path = folder.file("model.postcard", &sealed(&model));
+    let (ample, small) = ([&ample[..], &[&path]].concat(), [&small[..], &[&path]].concat());
+    assert!(arena(&small) <= 8192);
+    assert!(rounds(&small) > rounds(&ample));
 }
 
 #[test]

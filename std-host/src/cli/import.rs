@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     // The file is the network itself.
     write_secret(&arguments.out, |out| out.write_all(&imported.bytes)).map_err(|e| Failure::Machine(Box::new(e)))?;
     eprintln!("wrote {} ({} bytes)", arguments.out.display(), imported.bytes.len());
-    if !imported.report.good {
-        eprintln!("no widths that were tried keep the accuracy, the logits' error and all ranges: this is the model that errs least");
+    if let Some(warning) = imported.report.warning() {
+        eprintln!("{warning}");
     }
     output.print(&imported.report, table)
 }

@@ -96,8 +96,8 @@ pub fn import_file(weights: &Path, data: &DataFolder, options: &ImportOptions) -
     import_network(&network, &class_names, &pictures, options)
 }
 
-/// Imports a network, calibrated on the given training pictures. Where no widths keep what the options ask for, the model that errs
-/// least is given, and its report is not `good`.
+/// Imports a network, calibrated on the given training pictures. Where no widths keep what the options ask for, the
+/// model by rule that errs least is given, and its report is not `good`.
 ///
 /// # Errors
 /// There are no pictures, their shape differs, or no ring is wide enough.

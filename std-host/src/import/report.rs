@@ -50,6 +50,13 @@ impl Report {
             && self.accuracy >= self.float_accuracy - options.accuracy_loss - 1e-9
     }
 
+    /// What to tell about a model that does not.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        let text = "no widths that were tried keep the accuracy, the logits' error and all ranges: this is the best of those by rule";
+        (!self.good).then_some(text)
+    }
+
     /// Is it nearer to the float network than another?
     pub(super) fn errs_less_than(&self, other: &Self) -> bool {
         (self.range_violations, self.logit_error) < (other.range_violations, other.logit_error)

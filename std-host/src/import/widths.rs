@@ -40,7 +40,8 @@ const MOST_OPENED_BITS: u8 = 16;
 /// The widest ring.
 const MOST_RING_BITS: u8 = 32;
 
-/// Widths by rule, from those of an activation of ordinary fan-in: more ring bits for a large fan-in, for inputs that were summed over windows, and for the release.
+/// Widths by rule, from those of an activation of ordinary fan-in: more ring bits for a large fan-in, for inputs that were summed over
+/// windows, and for the release.
 #[must_use]
 pub fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths {
     let layer = |layer: &FloatLayer| {
@@ -50,8 +51,7 @@ pub fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths
         let window = |source: usize| source.checked_sub(1).and_then(|i| network.layers[i].pool()).map_or(1, |p| u32::from(p.kernel).pow(2));
         let pooled = f64::from(layer.terms.iter().map(|t| window(t.source)).max().unwrap_or(1)).log2();
         let release = if matches!(layer.step, FloatStep::Release) { RELEASE_BITS } else { 0 };
-        let ring_bits = ring_bits.saturating_add(wide as u8 + pooled.ceil() as u8 + release);
-        let ring_bits = ring_bits.min(MOST_RING_BITS);
+        let ring_bits = ring_bits.saturating_add(wide as u8 + pooled.ceil() as u8 + release).min(MOST_RING_BITS);
         LayerWidths { ring_bits, opened_bits: opened_bits.min(ring_bits) }
     };
     network.layers.iter().map(layer).collect()

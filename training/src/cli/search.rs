@@ -155,8 +155,8 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let model = out.file("model.postcard");
     let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
     let exported = export::write_model(found.evaluator.network(), &folder, &training, found.relus, &import, &model)?;
-    if !exported.report.good {
-        eprintln!("no widths that were tried keep the accuracy, the logits' error and all ranges: the model is the one that errs least");
+    if let Some(warning) = exported.report.warning() {
+        eprintln!("{warning}");
     }
     let last = found.epochs.last();
     let outcome = Outcome {

@@ -99,7 +99,7 @@ const fn yes() -> bool {
 /// The file cannot be read, is no such list, or its layers do not fit together; the error names the layer.
 pub fn read(path: &Path) -> Result<Network, TrainError> {
     let text = std::fs::read_to_string(path).map_err(|e| TrainError::read(path, e))?;
-    parse(&text).map_err(|reason| TrainError::Malformed { path: path.to_owned(), reason })
+    parse(&text).map_err(|reason| TrainError::malformed(path, reason))
 }
 
 fn parse(text: &str) -> Result<Network, String> {

@@ -76,7 +76,7 @@ pub fn runs(folders: &[PathBuf]) -> Result<Vec<Run>, TrainError> {
         for path in &paths {
             if path.file_name().is_some_and(|name| name == "result.json") {
                 let text = std::fs::read_to_string(path).map_err(|e| TrainError::read(path, e))?;
-                found.extend(parse(&text).map_err(|reason| TrainError::Malformed { path: path.clone(), reason })?);
+                found.extend(parse(&text).map_err(|reason| TrainError::malformed(path, reason))?);
             }
         }
         open.extend(paths.into_iter().rev().filter(|path| path.is_dir()));

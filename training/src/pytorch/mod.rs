@@ -23,7 +23,7 @@ pub fn is_named(path: &Path) -> bool {
 /// The file cannot be read, or holds no state dictionary of 32- or 64-bit floats.
 pub fn to_safetensors(path: &Path) -> Result<Vec<u8>, TrainError> {
     let bytes = std::fs::read(path).map_err(|e| TrainError::read(path, e))?;
-    convert(&bytes).map_err(|reason| TrainError::Malformed { path: path.to_owned(), reason })
+    convert(&bytes).map_err(|reason| TrainError::malformed(path, reason))
 }
 
 fn convert(bytes: &[u8]) -> Result<Vec<u8>, String> {

@@ -35,7 +35,7 @@ pub fn text(configuration: &Configuration) -> Result<String, TrainError> {
 /// It cannot be read, or an option is missing, unknown or of another kind.
 pub fn read(path: &Path) -> Result<Configuration, TrainError> {
     let text = std::fs::read_to_string(path).map_err(|e| TrainError::read(path, e))?;
-    parse(&text).map_err(|reason| TrainError::Malformed { path: path.to_owned(), reason })
+    parse(&text).map_err(|reason| TrainError::malformed(path, reason))
 }
 
 fn parse(text: &str) -> Result<Configuration, String> {
