@@ -6,7 +6,6 @@ use clap::Args;
 use halfnet_host::data::DataFolder;
 use halfnet_host::import::{ImportOptions, Report, import_file};
 use halfnet_host::material::write_secret;
-use halfnet_host::report::table::{Table, grouped};
 
 use super::exit::Failure;
 use super::output::Output;
@@ -60,37 +59,5 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     if let Some(warning) = imported.report.warning() {
         eprintln!("{warning}");
     }
-    output.print(&imported.report, table)
-}
-
-fn table(report: &Report) -> String {
-    let mut table = Table::new(["layer", "elements", "n", "b", "W", "range used", "error", "bytes each way"]);
-    let optional = |bits: Option<u8>| bits.map_or(String::new(), |b| b.to_string());
-    for layer in &report.layers {
-        table.row([
-            layer.name.clone(),
-            grouped(layer.elements as u64),
-            optional(layer.opened_bits),
-            layer.ring_bits.to_string(),
-            optional(layer.wire_bits),
-            format!("{:.0} %", 100.0 * layer.range_used),
-            format!("{:.4}", layer.error),
-            grouped(layer.bytes_each_way as u64),
-        ]);
-    }
-    format!(
-        "{}\n{} for {}, on {} training pictures: float {:.2} %, integers {:.2} %, labels equal {:.2} %\n\
-         logits' error {:.4} of their deviation; {} sums out of range; about {} bytes each way in mode t; model {} bytes\n",
-        table.render(),
-        report.name,
-        report.data_set,
-        report.pictures,
-        report.float_accuracy,
-        report.accuracy,
-        report.agreement,
-        report.logit_error,
-        report.range_violations,
-        grouped(report.bytes_each_way as u64),
-        grouped(report.model_bytes as u64),
-    )
+    output.print(&imported.report, Report::to_string)
 }

@@ -1,5 +1,7 @@
 //! What an import chose, and how good the result is on training pictures.
 
+use std::fmt;
+
 use halfnet_core::model::{Model, Step};
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use super::widths::{Widths, comparison_bits};
 use super::{ImportError, ImportOptions};
 use crate::data::DataSet;
 use crate::float::{FloatNetwork, forward};
+use crate::report::table::{Table, grouped};
 use crate::simulate::{IntegerLinear, IntegerStep, LayerRange, Reference, SeededCoins, test_set};
 
 /// The report of one import.
@@ -39,6 +42,42 @@ pub struct Report {
     pub bytes_each_way: f64,
     /// Layer by layer.
     pub layers: Vec<LayerReport>,
+}
+
+impl fmt::Display for Report {
+    /// Layer by layer, then what the whole came to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["layer", "elements", "n", "b", "W", "range used", "error", "bytes each way"]);
+        let optional = |bits: Option<u8>| bits.map_or(String::new(), |b| b.to_string());
+        for layer in &self.layers {
+            table.row([
+                layer.name.clone(),
+                grouped(layer.elements as u64),
+                optional(layer.opened_bits),
+                layer.ring_bits.to_string(),
+                optional(layer.wire_bits),
+                format!("{:.0} %", 100.0 * layer.range_used),
+                format!("{:.4}", layer.error),
+                grouped(layer.bytes_each_way as u64),
+            ]);
+        }
+        write!(
+            f,
+            "{}\n{} for {}, on {} training pictures: float {:.2} %, integers {:.2} %, labels equal {:.2} %\n\
+             logits' error {:.4} of their deviation; {} sums out of range; about {} bytes each way in mode t; model {} bytes\n",
+            table.render(),
+            self.name,
+            self.data_set,
+            self.pictures,
+            self.float_accuracy,
+            self.accuracy,
+            self.agreement,
+            self.logit_error,
+            self.range_violations,
+            grouped(self.bytes_each_way as u64),
+            grouped(self.model_bytes as u64),
+        )
+    }
 }
 
 impl Report {
