@@ -58,16 +58,21 @@ pub fn has_kernels(device: Device) -> bool {
     device.without_autodiff() == Device::flex()
 }
 
+/// The name of the one that runs are on.
+#[must_use]
+pub fn name() -> &'static str {
+    if has_kernels(current()) { "flex" } else { "cuda" }
+}
+
 /// The device, if it is there.
 ///
 /// # Errors
 /// A GPU is wanted, and this build cannot use one or there is none.
 pub fn find(choice: Choice) -> Result<Device, TrainError> {
-    match (choice, gpu()) {
-        (Choice::Flex, _) => Ok(Device::flex()),
-        (_, Ok(device)) => Ok(device),
-        (Choice::Auto, Err(_)) => Ok(Device::flex()),
-        (Choice::Cuda, Err(reason)) => Err(TrainError::Usage(reason)),
+    match choice {
+        Choice::Flex => Ok(Device::flex()),
+        Choice::Auto => Ok(gpu().unwrap_or_else(|_| Device::flex())),
+        Choice::Cuda => gpu().map_err(TrainError::Usage),
     }
 }
 

@@ -39,16 +39,18 @@ pub enum TrainError {
     Usage(String),
     /// The loss or a gradient is no longer a number.
     #[error(
-        "training diverged at step {step}: {steps} steps in a row had no finite gradient (loss {loss}); \
-         a lower rates.weights, or a higher range.weight, keeps polynomials in range (`--set OPTION=VALUE`)"
+        "training diverged at step {step}: {steps} steps in a row were lost (loss {loss}; {place}); a lower rate (`train --rate R`, \
+         `search --set rates.weights=R`), or with polynomials a higher range.weight, keeps values in range"
     )]
     Diverged {
         /// Where.
         step: u64,
-        /// Steps without a gradient.
+        /// Steps in a row without a finite gradient.
         steps: u32,
         /// The last loss.
         loss: f32,
+        /// Which layer's values are no numbers.
+        place: String,
     },
     /// A file could not be read or written.
     #[error("cannot {verb} {}: {source}", path.display())]

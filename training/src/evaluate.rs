@@ -1,17 +1,24 @@
 //! Running a folded float network on blocks of pictures: the teacher's logits, and the accuracy that is exported.
 
-mod on_device;
+mod teacher;
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Device;
 use halfnet_host::data::DataSet;
 use halfnet_host::float::{FloatLayer, FloatLinear, FloatNetwork, FloatStep, Mask};
 use halfnet_layers::activation::{self, Activation};
 use halfnet_layers::{LANES, convolution, layout};
 
+use crate::dapa::Degree;
 use crate::data::{Augmentation, batch};
 use crate::error::TrainError;
-use crate::export::Replaced;
+use crate::export::{self, Replaced};
+use crate::forward::{self, PassOptions};
+use crate::network::Network;
+use crate::state::{State, values};
+use crate::weights::Weights;
+pub use teacher::Teacher;
 
 /// Pictures that are run together.
 const CHUNK: usize = 256;
@@ -40,6 +47,14 @@ pub struct Evaluator {
     tangents: BTreeMap<usize, f32>,
 }
 
+impl Judged {
+    /// An accuracy, and nothing of arguments.
+    #[must_use]
+    pub const fn of(accuracy: f64) -> Self {
+        Self { accuracy, beyond: 0.0, far: 0.0, reach: BTreeMap::new() }
+    }
+}
+
 impl Evaluator {
     /// Takes a network.
     ///
@@ -66,6 +81,14 @@ impl Evaluator {
             });
         }
         Ok(Self { network, mixed, tangents: BTreeMap::new() })
+    }
+
+    /// A network with all its ReLUs.
+    ///
+    /// # Errors
+    /// It has a pool or a gate that cannot be run.
+    pub fn of(network: &Network, weights: &Weights) -> Result<Self, TrainError> {
+        Self::new(export::fold(network, weights, &[], Degree::Two)?)
     }
 
     /// The same with polynomials that go on as their tangents beyond each layer's limit, as they do while training.
@@ -160,6 +183,25 @@ impl Evaluator {
     pub fn accuracy(&self, set: &DataSet, pictures: &[usize]) -> f64 {
         self.judge(set, pictures, &BTreeMap::new()).accuracy
     }
+}
+
+/// Accuracy of a network in training, with its running moments, in percent. Unlike an [`Evaluator`] it runs
+/// every network that can be trained, where its tensors are.
+#[must_use]
+pub fn accuracy(network: &Network, state: &State, set: &DataSet, pictures: &[usize], device: &Device) -> f64 {
+    let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
+    let leaves = forward::constants(state);
+    let classes = network.classes();
+    let mut correct = 0;
+    for chunk in pictures.chunks(CHUNK) {
+        let found = batch(set, &network.normalisation, chunk, Augmentation::NONE, (0, 0));
+        let input = forward::pictures(network, &found, device);
+        let logits = values(&forward::run(network, state, &leaves, input, &pass).logits.inner());
+        let logits = layout::from_blocks(&logits, classes, chunk.len());
+        let right = |(logits, label): &(&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(**label);
+        correct += logits.chunks_exact(classes).zip(&found.labels).filter(right).count();
+    }
+    100.0 * correct as f64 / pictures.len().max(1) as f64
 }
 
 fn layer_sum(layer: &FloatLayer, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> {

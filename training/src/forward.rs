@@ -101,6 +101,12 @@ pub fn leaves(state: &State) -> BTreeMap<String, Tensor<1>> {
     state.trained.iter().map(|(name, tensor)| (name.clone(), tensor.clone().autodiff().require_grad())).collect()
 }
 
+/// The trained tensors as they are: nothing is recorded.
+#[must_use]
+pub fn constants(state: &State) -> BTreeMap<String, Tensor<1>> {
+    state.trained.iter().map(|(name, tensor)| (name.clone(), tensor.clone().autodiff())).collect()
+}
+
 /// Runs the network.
 ///
 /// # Panics

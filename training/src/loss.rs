@@ -24,9 +24,9 @@ pub fn one_hot(labels: &[u16], classes: usize, device: &Device) -> Tensor<3> {
 /// mean over all pictures.
 ///
 /// # Shapes
-/// `logits`: (block, class, 1, 1, lane), every lane with a picture; `teacher`: (block, class, lane), values.
+/// `logits` and `teacher`: (block, class, 1, 1, lane), every lane with a picture, the latter without gradients.
 #[must_use]
-pub fn loss(logits: Activations, labels: &[u16], teacher: Option<Vec<f32>>, device: &Device) -> Tensor<1> {
+pub fn loss(logits: Activations, labels: &[u16], teacher: Option<Activations>, device: &Device) -> Tensor<1> {
     let [blocks, classes, ..] = logits.dims();
     let logits = logits.reshape([blocks, classes, LANES]);
     let count = labels.len() as f32;
@@ -35,8 +35,7 @@ pub fn loss(logits: Activations, labels: &[u16], teacher: Option<Vec<f32>>, devi
     match teacher {
         None => entropy,
         Some(teacher) => {
-            let teacher: Tensor<3> = Tensor::from_data(TensorData::new(teacher, [blocks, classes, LANES]), device);
-            let teacher = teacher / TEMPERATURE;
+            let teacher = teacher.reshape([blocks, classes, LANES]) / TEMPERATURE;
             let (soft, logarithm) = (softmax(teacher.clone(), 1).autodiff(), log_softmax(teacher, 1).autodiff());
             let divergence = (soft * (logarithm - log_softmax(logits / TEMPERATURE, 1))).sum() * (TEMPERATURE * TEMPERATURE / count);
             entropy + divergence
@@ -65,11 +64,12 @@ mod tests {
             let (t, s) = (distribution(&teacher, lane, TEMPERATURE), distribution(&logits, lane, TEMPERATURE));
             divergence += t.iter().zip(s).map(|(t, s)| 16.0 * t * (t / s).ln()).sum::<f64>() / LANES as f64;
         }
-        let tensor = || Tensor::from_data(TensorData::new(logits.clone(), [1, 3, 1, 1, LANES]), &device).autodiff();
+        let of = |values: &[f32]| Activations::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1, LANES]), &device);
+        let tensor = || of(&logits).autodiff();
         let plain = values(&loss(tensor(), &labels, None, &device).inner())[0];
-        let distilled = values(&loss(tensor(), &labels, Some(teacher.clone()), &device).inner())[0];
+        let distilled = values(&loss(tensor(), &labels, Some(of(&teacher)), &device).inner())[0];
         assert!((f64::from(plain) - entropy).abs() < 1e-5 && (f64::from(distilled) - entropy - divergence).abs() < 1e-4);
-        let same = values(&loss(tensor(), &labels, Some(logits.clone()), &device).inner())[0];
+        let same = values(&loss(tensor(), &labels, Some(of(&logits)), &device).inner())[0];
         assert!((same - plain).abs() < 1e-4);
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Gradients;
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 
-use crate::state::State;
+use crate::state::{State, values};
 
 /// Which steps are taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,17 +81,18 @@ impl Optimiser {
         of: impl Fn(&str) -> Move,
     ) -> Outcome {
         let mut found = Vec::new();
-        let mut squares = [0.0_f64; 2];
         for (name, leaf) in leaves {
             let how = of(name);
             if how.rate == 0.0 {
                 continue;
             }
             let Some(gradient) = leaf.grad_remove(gradients) else { continue };
-            if clip.is_some() {
-                squares[how.group.min(1)] += f64::from((gradient.clone() * gradient.clone()).sum().into_scalar::<f32>());
-            }
             found.push((name, gradient, how));
+        }
+        let sizes = squares_of(found.iter().map(|(_, gradient, _)| gradient));
+        let mut squares = [0.0_f64; 2];
+        for ((_, _, how), size) in found.iter().zip(sizes) {
+            squares[how.group.min(1)] += size;
         }
         let norm = squares.iter().sum::<f64>().sqrt() as f32;
         if !norm.is_finite() {
@@ -141,8 +141,47 @@ impl Optimiser {
     }
 }
 
+/// Sum of each tensor's squares: one transfer from a GPU for all.
+pub(crate) fn squares_of<'t>(tensors: impl Iterator<Item = &'t Tensor<1>>) -> Vec<f64> {
+    let sums: Vec<Tensor<1>> = tensors.map(|tensor| (tensor.clone() * tensor.clone()).sum()).collect();
+    if sums.is_empty() { Vec::new() } else { values(&Tensor::cat(sums, 0)).into_iter().map(f64::from).collect() }
+}
+
 /// Half a cosine from 1 to `last`, over `progress` from 0 to 1.
 #[must_use]
 pub fn cosine(progress: f32, last: f32) -> f32 {
     last + (1.0 - last) * 0.5 * (1.0 + (std::f32::consts::PI * progress.clamp(0.0, 1.0)).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::state::tensor;
+
+    /// A step down a gradient of this size, from 1 on; the value after it.
+    fn stepped(size: f32, clip: Option<f32>) -> (Outcome, Vec<f32>) {
+        let device = Device::flex();
+        let mut state = State { trained: BTreeMap::new(), running: BTreeMap::new(), replacements: BTreeMap::new() };
+        state.trained.insert("w".to_owned(), tensor(vec![1.0; 4], &device));
+        let leaves = BTreeMap::from([("w".to_owned(), state.trained["w"].clone().autodiff().require_grad())]);
+        // Two factors: the value stays finite where the gradient does not.
+        let loss = ((leaves["w"].clone() - 1.0) * size.sqrt() * size.sqrt()).sum();
+        let mut gradients = loss.backward();
+        let mut optimiser = Optimiser::new(Method::Sgd { momentum: 0.0, decay: 0.0 });
+        let outcome = optimiser.step(&mut state, &leaves, &mut gradients, clip, |_| Move::at(0.25));
+        (outcome, values(&state.trained["w"]))
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_moves_nothing_with_and_without_a_clip() {
+        for clip in [None, Some(1.0)] {
+            let (outcome, after) = stepped(f32::INFINITY, clip);
+            assert_eq!((outcome, after), (Outcome::NotFinite, vec![1.0; 4]), "{clip:?}");
+        }
+        assert_eq!(stepped(1.0, None), (Outcome::Moved(2.0), vec![0.75; 4]));
+        assert_eq!(stepped(1.0, Some(1.0)), (Outcome::Moved(2.0), vec![0.875; 4]));
+        assert_eq!(stepped(1.0, Some(9.0)), (Outcome::Moved(2.0), vec![0.75; 4]));
+    }
 }

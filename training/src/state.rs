@@ -234,3 +234,52 @@ impl State {
         weights
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use halfnet_host::data::DataSetKind;
+
+    use super::*;
+    use crate::network::families::by_name;
+
+    /// A network's state with these auxiliary parameters at the start of its second activation, and −1 for all others.
+    fn with(parameters: &[f32]) -> (Network, State, usize) {
+        let (network, device) = (by_name("mnist_cnn", DataSetKind::Mnist).unwrap(), Device::flex());
+        let mut state = State::new(&network, &Weights::initial(&network, 1), &device);
+        state.replace_all(&network, 1, &device);
+        let layers: Vec<usize> = state.replacements.keys().copied().collect();
+        for index in &layers {
+            let mut all = vec![-1.0; state.replacements[index].relu.len()];
+            if *index == layers[1] {
+                all[..parameters.len()].copy_from_slice(parameters);
+            }
+            let [name, ..] = part_names(&network.layers[*index].name);
+            state.trained.insert(name, tensor(all, &device));
+        }
+        (network, state, layers[1])
+    }
+
+    #[test]
+    fn masks_change_beyond_the_hysteresis_alone() {
+        let (network, mut state, layer) = with(&[0.02, 0.005, 0.0, -0.005, -0.01, -0.02]);
+        for (relu, expected) in [(true, [true, true, true, true, false, false]), (false, [true, false, false, false, false, false])] {
+            state.keep_layers(|_| relu);
+            state.update_masks(&network, 0.01);
+            assert_eq!(state.replacements[&layer].relu[..6], expected);
+            assert_eq!(state.relus(&network), expected.iter().filter(|&&e| e).count());
+        }
+    }
+
+    #[test]
+    fn projection_keeps_the_largest_and_of_equal_ones_the_first() {
+        let (network, mut state, layer) = with(&[0.1, 0.5, -0.9, 0.5, 0.5]);
+        state.project(&network, 3);
+        assert_eq!(state.replacements[&layer].relu[..5], [false, true, false, true, true]);
+        state.project(&network, 2);
+        assert_eq!(state.replacements[&layer].relu[..5], [false, true, false, true, false]);
+        // More than the budget needs: all that are larger than the rest, and of the rest the first layer's.
+        state.project(&network, 6);
+        assert_eq!(state.replacements[&layer].relus(), 5);
+        assert!(state.replacements.values().next().is_some_and(|first| first.relu[0] && first.relus() == 1));
+    }
+}

@@ -1,24 +1,26 @@
 //! One training step, and the evaluation of what it came to.
 
-use burn::tensor::Device;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Draft, Saved};
 use crate::dapa::Degree;
 use crate::data::Batch;
 use crate::error::TrainError;
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Evaluator, Teacher};
 use crate::export;
 use crate::forward::{self, PassOptions};
 use crate::loss;
 use crate::network::Network;
-use crate::optimiser::{Method, Move, Optimiser, Outcome};
-use crate::state::State;
+use crate::optimiser::{Method, Move, Optimiser, Outcome, squares_of};
+use crate::state::{State, values};
 
 /// Steps in a row without a finite gradient that end a run.
 const MOST_LOST: u32 = 20;
 /// A loss so many times the usual one is a picture that ran out of the polynomials' range: its gradient says nothing.
-const OUTLIER: f32 = 10.0;
+pub const OUTLIER: f32 = 10.0;
 /// Outliers in a row after which the usual loss is taken to be another.
 const MOST_OUTLIERS: u32 = 5;
 
@@ -34,11 +36,13 @@ pub struct Trainer<'a> {
     /// Of auxiliary parameters.
     pub auxiliary: Optimiser,
     /// Whose logits are learned from.
-    pub teacher: Option<&'a Evaluator>,
+    pub teacher: Option<&'a Teacher<'a>>,
     /// Where tensors lie.
     pub device: Device,
     /// Gradients of weights are scaled down to this norm.
     pub clip: Option<f32>,
+    /// A step with a loss so many times the usual one is skipped; infinite for never.
+    pub outlier: f32,
     /// Steps skipped since the last that was not.
     lost: u32,
     /// The usual loss: an average that fades.
@@ -95,6 +99,7 @@ impl<'a> Trainer<'a> {
             teacher: None,
             device,
             clip: None,
+            outlier: OUTLIER,
             lost: 0,
             usual: None,
             skipped: 0,
@@ -132,7 +137,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Many steps in a row had no finite gradient.
     pub fn step(&mut self, batch: Batch, options: &PassOptions, rates: Rates) -> Result<Option<f32>, TrainError> {
-        let teacher = self.teacher.map(|teacher| teacher.logits_on(batch.pixels.clone(), &self.device));
+        let teacher = self.teacher.map(|teacher| teacher.logits(&batch));
         let leaves = forward::leaves(&self.state);
         let input = forward::pictures(self.network, &batch, &self.device);
         let pass = forward::run(self.network, &self.state, &leaves, input, options);
@@ -143,9 +148,6 @@ impl<'a> Trainer<'a> {
             None => loss.backward(),
         };
         let is_auxiliary = |name: &str| name.ends_with(".auxiliary");
-        if rates.auxiliary > 0.0 {
-            self.auxiliary_gradient = self.auxiliary_size(&leaves, &gradients);
-        }
         let apart = usize::from(rates.clip_apart);
         let weights = |name: &str| match name {
             name if is_auxiliary(name) => Move::NONE,
@@ -153,7 +155,7 @@ impl<'a> Trainer<'a> {
             name if name.ends_with(".c1") || name.ends_with(".c0") => Move { group: apart, ..Move::at(rates.coefficients) },
             _ => Move { decay: rates.decay, ..Move::at(rates.weights) },
         };
-        let outlier = self.lost < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > OUTLIER * usual.max(1.0));
+        let outlier = self.lost < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > self.outlier * usual.max(1.0));
         let outcome = if value.is_finite() && !outlier {
             self.optimiser.step(&mut self.state, &leaves, &mut gradients, self.clip, weights)
         } else {
@@ -163,7 +165,8 @@ impl<'a> Trainer<'a> {
             self.lost += 1;
             self.skipped += 1;
             if self.lost >= MOST_LOST {
-                return Err(TrainError::Diverged { step: self.optimiser.steps, steps: self.lost, loss: value });
+                let step = self.optimiser.steps + self.skipped;
+                return Err(TrainError::Diverged { step, steps: self.lost, loss: value, place: self.overflow(&batch, options) });
             }
             return Ok(None);
         }
@@ -171,6 +174,9 @@ impl<'a> Trainer<'a> {
         self.usual = Some(self.usual.map_or(value, |usual| usual + 0.02 * (value - usual)));
         let auxiliary = |name: &str| if is_auxiliary(name) { Move::at(rates.auxiliary) } else { Move::NONE };
         if rates.auxiliary > 0.0 {
+            // Of a step that was not skipped alone: the pressure on the count follows it.
+            let size = auxiliary_size(&leaves, &gradients);
+            self.auxiliary_gradient = if size.is_finite() { size } else { self.auxiliary_gradient };
             self.auxiliary.step(&mut self.state, &leaves, &mut gradients, None, auxiliary);
         }
         pass.update_running(&mut self.state);
@@ -178,26 +184,78 @@ impl<'a> Trainer<'a> {
         Ok(Some(value))
     }
 
-    fn auxiliary_size(
-        &self,
-        leaves: &std::collections::BTreeMap<String, burn::tensor::Tensor<1>>,
-        gradients: &burn::tensor::Gradients,
-    ) -> f32 {
-        let (mut squares, mut count) = (0.0_f64, 0_usize);
-        for (_, leaf) in leaves.iter().filter(|(name, _)| name.ends_with(".auxiliary")) {
-            let Some(gradient) = leaf.grad(gradients) else { continue };
-            count += gradient.dims()[0];
-            squares += f64::from((gradient.clone() * gradient).sum().into_scalar::<f32>());
+    /// Where values first are no numbers in a pass over a batch.
+    fn overflow(&self, batch: &Batch, options: &PassOptions) -> String {
+        let input = forward::pictures(self.network, batch, &self.device);
+        let pass = PassOptions { measure_arguments: true, ..*options };
+        let pass = forward::run(self.network, &self.state, &forward::constants(&self.state), input, &pass);
+        let normalised = pass.moments.iter().map(|(name, moments)| (name.as_str(), moments));
+        let activated = pass.arguments.iter().map(|(index, moments)| (self.network.layers[*index].name.as_str(), moments));
+        let lost = |(_, moments): &(&str, &Tensor<1>)| values(moments).iter().any(|v| !v.is_finite());
+        match activated.chain(normalised).find(lost) {
+            Some((name, _)) => format!("values overflow at `{name}`"),
+            None => "values are finite, gradients are not".to_owned(),
         }
-        (squares / count.max(1) as f64).sqrt() as f32
     }
 
     /// The network as it is, folded.
     ///
     /// # Errors
-    /// It has a pool that cannot be run.
+    /// It has a pool or a gate that cannot be run.
     pub fn evaluator(&self, degree: Degree) -> Result<Evaluator, TrainError> {
         let replaced = export::replaced(self.network, &self.state);
         Evaluator::new(export::fold(self.network, &self.state.weights(self.network), &replaced, degree)?)
+    }
+}
+
+/// Root mean square of the auxiliary parameters' gradient.
+fn auxiliary_size(leaves: &BTreeMap<String, Tensor<1>>, gradients: &Gradients) -> f32 {
+    let auxiliary = leaves.iter().filter(|(name, _)| name.ends_with(".auxiliary"));
+    let found: Vec<Tensor<1>> = auxiliary.filter_map(|(_, leaf)| leaf.grad(gradients)).collect();
+    let count: usize = found.iter().map(|gradient| gradient.dims()[0]).sum();
+    (squares_of(found.iter()).iter().sum::<f64>() / count.max(1) as f64).sqrt() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use halfnet_core::shape::Shape;
+    use halfnet_host::data::DataSetKind;
+
+    use super::*;
+    use crate::network::families::by_name;
+    use crate::weights::Weights;
+
+    fn batch_of(network: &Network, pixel: f32) -> Batch {
+        let Shape { channels, height, width } = network.input;
+        let count = usize::from(channels) * usize::from(height) * usize::from(width) * 16;
+        Batch { pixels: (0..count).map(|i| pixel * ((i % 7) as f32 - 3.0)).collect(), labels: (0..16).map(|i| i % 10).collect() }
+    }
+
+    #[test]
+    fn a_skipped_step_leaves_everything_as_it_was() {
+        let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+        let device = Device::flex();
+        let mut state = State::new(&network, &Weights::initial(&network, 1), &device);
+        state.replace_all(&network, 1, &device);
+        let mut trainer = Trainer::new(&network, state, Method::Adam, device);
+        let rates = Rates { auxiliary: 0.1, ..Rates::all(1e-3) };
+        // With a batch's own moments its scale would mean nothing.
+        let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
+        let mut step = |pixel: f32| trainer.step(batch_of(&network, pixel), &pass, rates).map(|loss| (loss, held(&trainer)));
+        fn held(trainer: &Trainer<'_>) -> (f32, Vec<Vec<f32>>) {
+            let moments = trainer.auxiliary.first.values().chain(trainer.optimiser.first.values());
+            (trainer.auxiliary_gradient, trainer.state.trained.values().chain(moments).map(values).collect())
+        }
+        let (loss, before) = step(1.0).unwrap();
+        assert!(loss.is_some() && before.0 > 0.0);
+        // No number, and a picture far out of range.
+        for pixel in [f32::NAN, 1e12] {
+            let (loss, after) = step(pixel).unwrap();
+            assert!(loss.is_none() && after == before, "{pixel}");
+        }
+        assert_ne!(step(1.0).unwrap().1, before);
+
+        let error = (0..MOST_LOST).find_map(|_| step(f32::NAN).err()).unwrap().to_string();
+        assert!(error.contains("diverged at step 24") && error.contains("overflow at `conv1`"), "{error}");
     }
 }

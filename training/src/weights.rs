@@ -56,6 +56,17 @@ impl Weights {
         Ok(Self { tensors })
     }
 
+    /// Digest of all names and values (BLAKE3, hexadecimal).
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (name, values) in &self.tensors {
+            hasher.update(name.as_bytes()).update(&[0]);
+            values.iter().for_each(|v| _ = hasher.update(&v.to_le_bytes()));
+        }
+        hasher.finalize().to_string()
+    }
+
     /// Writes a safetensors file.
     ///
     /// # Errors

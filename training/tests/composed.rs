@@ -161,3 +161,23 @@ fn activations_with_their_penalties() {
         }
     }
 }
+
+#[test]
+fn a_polynomial_that_overflows_is_not_felt_where_a_relu_stays() {
+    let shape = Shape::new(1, 1, 2);
+    let run = |device: &Device, composed: bool| {
+        let row = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), device).autodiff();
+        let [auxiliary, c2, c1, c0] = [vec![0.5, 0.5], vec![1e38], vec![1.0], vec![0.0]].map(row);
+        let (range, indicator) = (RangePenalty::OFF, Indicator::Threshold);
+        let relu = vec![true, false].into();
+        let context = ActivationContext { relu, range, tangent_from: f32::INFINITY, indicator, count_gradient: 0.0 };
+        let z = Tensor::<5>::from_data(TensorData::new(vec![3.0_f32; 2 * LANES], sizes(1, shape)), device).autodiff();
+        let parts = ActivationParts { auxiliary, c2, c1, c0 };
+        let output = if composed { composed::activate(z, parts, &context).0 } else { tensors::activate(z, parts, context).0 };
+        values(&output.inner())
+    };
+    for found in [run(&device(), true), run(&Device::flex(), false)] {
+        assert_eq!(found[..LANES], [3.0; LANES]);
+        assert!(found[LANES..].iter().all(|v| !v.is_finite()), "{found:?}");
+    }
+}

@@ -42,7 +42,7 @@ fn the_best_epoch_is_kept_and_read_back() {
     let read = Weights::read(&network, &path).unwrap();
     assert_eq!(read, best.weights);
     // Folded, it says the same.
-    let evaluator = halfnet_training::search::teacher(&network, &read).unwrap();
+    let evaluator = halfnet_training::evaluate::Evaluator::of(&network, &read).unwrap();
     let all: Vec<usize> = (0..set.len()).collect();
     assert!(evaluator.accuracy(&set, &all) > 90.0);
 }

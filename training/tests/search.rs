@@ -6,6 +6,7 @@ use halfnet_host::float::FloatNetwork;
 use halfnet_host::import::ImportOptions;
 use halfnet_host::progress::Progress;
 use halfnet_training::dapa::Degree;
+use halfnet_training::evaluate::{Evaluator, Teacher};
 use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
@@ -58,11 +59,11 @@ fn a_budget_is_met_exactly_and_exported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
         found.state.weights(&network).write_replaced(&network, &export::replaced(&network, &found.state), degree, &path).unwrap();
-        assert_eq!(&FloatNetwork::read(&path).unwrap(), found.evaluator.network());
+        assert_eq!(&FloatNetwork::read(&path).unwrap(), found.evaluator.as_ref().unwrap().network());
         let path = folder.path().join("model.postcard");
         let import = ImportOptions { progress: Progress::Hidden, range_pictures: 200, judging_pictures: 200, ..ImportOptions::default() };
         let data = DataFolder::new(folder.path());
-        let imported = export::write_model(found.evaluator.network(), &data, &set, budget, &import, &path).unwrap();
+        let imported = export::write_model(found.evaluator.as_ref().unwrap().network(), &data, &set, budget, &import, &path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(export::relus(&Model::decode(&bytes).unwrap()), budget);
         assert!(imported.report.accuracy > imported.report.float_accuracy - 3.0, "{:?}", imported.report);
@@ -101,7 +102,7 @@ fn the_same_seed_gives_the_same_network() {
     let options = SearchOptions { epochs: 2, method, ..options(2000) };
     let run = || search::run(&network, &weights, &set, &options, |_| ()).unwrap();
     let (a, b) = (run(), run());
-    assert_eq!(a.evaluator.network(), b.evaluator.network());
+    assert_eq!(a.evaluator.as_ref().map(Evaluator::network), b.evaluator.as_ref().map(Evaluator::network));
     assert_eq!(a.state.replacements, b.state.replacements);
 }
 
@@ -110,6 +111,10 @@ fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
     for method in ["autorep", "snl"] {
         let named = presets::method(method).unwrap();
         let mut options = SearchOptions { epochs: 3, method: named.method, polynomials: named.polynomials, ..options(2000) };
+        // Six of the nine steps.
+        if let MethodOptions::Autorep { search_part, .. } | MethodOptions::Snl { search_part, .. } = &mut options.method {
+            *search_part = 0.7;
+        }
         options.polynomials.bound = 2.0;
         options.polynomials.refit_steps = 11;
         resumes(&options);
@@ -119,12 +124,13 @@ fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
 fn resumes(options: &SearchOptions) {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(160), Weights::initial(&network, 2));
-    let teacher = search::teacher(&network, &weights).unwrap();
+    let teacher = Teacher::new(&network, &weights, &halfnet_training::device::current());
     let start = || Search::new(&network, &weights, &teacher, &set, options.clone()).unwrap();
     let mut whole = start();
     let folder = tempfile::tempdir().unwrap();
-    // Cut off while searching, while fine-tuning, and with normalisations frozen.
-    let cuts = [1, whole.total() / 2, whole.total() - 1];
+    // Cut off before the pressure on the count is known and after, when masks are settled, and with normalisations frozen.
+    assert_eq!(whole.total(), 9);
+    let cuts = [1, 3, 6, 8];
     for step in 0..whole.total() {
         if cuts.contains(&step) {
             whole.save(&folder.path().join(format!("{step}"))).unwrap();
@@ -140,11 +146,43 @@ fn resumes(options: &SearchOptions) {
             resumed.advance().unwrap();
         }
         let resumed = resumed.finish().unwrap();
-        assert_eq!(resumed.evaluator.network(), whole.evaluator.network(), "cut at {cut}");
+        assert_eq!(resumed.evaluator.as_ref().map(Evaluator::network), whole.evaluator.as_ref().map(Evaluator::network), "cut at {cut}");
         assert_eq!(resumed.epochs.last().unwrap().loss, whole.epochs.last().unwrap().loss);
     }
-    let mut other = Search::new(&network, &weights, &teacher, &set, SearchOptions { seed: 9, ..options.clone() }).unwrap();
-    assert!(other.load(&folder.path().join("1")).unwrap_err().to_string().contains("other options"));
+    let refused = |weights: &Weights, set: &DataSet, options: SearchOptions| {
+        let mut other = Search::new(&network, weights, &teacher, set, options).unwrap();
+        other.load(&folder.path().join("1")).unwrap_err().to_string()
+    };
+    assert!(refused(&weights, &set, SearchOptions { seed: 9, ..options.clone() }).contains("with other options"));
+    assert!(refused(&weights, &bars(192), options.clone()).contains("with other pictures"));
+    assert!(refused(&Weights::initial(&network, 3), &set, options.clone()).contains("with other weights"));
+}
+
+/// ReLUs of one layer bend what it is given; the others' arguments are far above zero, where a ReLU is the identity.
+#[test]
+fn autorep_keeps_the_relus_that_matter() {
+    let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
+    let set = bars(640);
+    let mut weights = Weights::initial(&network, 1);
+    for name in ["bn1.bias", "bn3.bias"] {
+        let count = weights.get(name).len();
+        weights.set(name.to_owned(), vec![20.0; count]);
+    }
+    let mut plain = SearchOptions { distil: false, ..options(network.relus()) };
+    plain.normalisation.frozen_part = 0.0;
+    let weights = search::run(&network, &weights, &set, &plain, |_| ()).unwrap().state.weights(&network);
+
+    let mut options = SearchOptions { epochs: 8, ..presets::method("identity").unwrap() };
+    options = SearchOptions { batch: 32, validation: 64, budget: 1568, ..options };
+    options.polynomials.fit_batches = 4;
+    options.normalisation.pictures = 256;
+    options.method = MethodOptions::Autorep { search_part: 0.5, rate: 2e-2, threshold: 0.003, pressure: Pressure::Paced };
+    let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
+    // The count falls by itself, before it is projected.
+    let counts: Vec<usize> = found.epochs.iter().map(|e| e.relus).collect();
+    assert!(counts[..4].is_sorted_by(|a, b| a > b) && counts[2] < 8000 && counts[4..].iter().all(|&c| c == 1568), "{counts:?}");
+    let of_layers: Vec<usize> = found.state.replacements.values().map(|r| r.relus()).collect();
+    assert!(of_layers[1] > 1568 * 4 / 5, "{of_layers:?}");
 }
 
 #[test]
@@ -156,8 +194,8 @@ fn every_method_ends_within_the_budget() {
         // Layers have 6,272, 3,136 and 1,568 ReLUs.
         let mut options = SearchOptions { epochs: 2, method: named.method, polynomials: named.polynomials, ..options(5000) };
         options.polynomials.fit_batches = 2;
-        let (formed, weights, options) = reduce::prepare(&network, &weights, &set, &options).unwrap();
-        let found = search::run(&formed, &weights, &set, &options, |_| ()).unwrap();
+        let reduce::Prepared { network, weights, options, .. } = reduce::prepare(&network, &weights, &set, &options).unwrap();
+        let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
         let expected = match *name {
             "layerwise" => 3136 + 1568,
             // Half the channels of all layers but the first of each pair, or of all.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod folder;
+mod pace;
 mod plot;
 mod search;
 mod train;
@@ -9,8 +10,10 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use halfnet_host::data::DataSetKind;
 use halfnet_training::device;
 use halfnet_training::error::TrainError;
+use halfnet_training::network::families;
 
 const HELP: &str = "\
 Exit codes:
@@ -27,7 +30,7 @@ struct Arguments {
     /// Print one JSON object on standard output instead of tables
     #[arg(long, global = true)]
     json: bool,
-    /// Where to train: cuda on an NVIDIA GPU, flex on the CPU, auto on a GPU if there is one
+    /// Where tensors lie: cuda on an NVIDIA GPU, flex on the CPU, auto on a GPU if there is one
     #[arg(long, global = true, value_name = "auto|flex|cuda", default_value = "auto")]
     device: device::Choice,
     #[command(subcommand)]
@@ -83,4 +86,13 @@ fn print<T: serde::Serialize>(json: bool, result: &T, table: impl FnOnce(&T) -> 
     } else {
         print!("{}", table(result));
     }
+}
+
+fn network_help() -> String {
+    format!("The network: one of {}; or a file with its layers", families::NAMES.join(", "))
+}
+
+fn data_set_help() -> String {
+    let names: Vec<&str> = DataSetKind::ALL.iter().map(|set| set.name()).collect();
+    format!("The data set: one of {} [default: the network's]", names.join(", "))
 }

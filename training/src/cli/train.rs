@@ -6,13 +6,16 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use halfnet_host::data::{DataFolder, Split};
 use halfnet_host::report::table::grouped;
+use halfnet_training::device;
 use halfnet_training::error::TrainError;
-use halfnet_training::network::{self, families};
-use halfnet_training::pretrain::{self, Descent, Epoch, PretrainOptions, Pretraining};
+use halfnet_training::evaluate;
+use halfnet_training::network;
+use halfnet_training::pretrain::{Descent, Epoch, PretrainOptions, Pretraining};
 use halfnet_training::state::State;
 use serde::Serialize;
 
 use super::folder::RunFolder;
+use super::pace::Pace;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Optimiser {
@@ -26,7 +29,7 @@ enum Optimiser {
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The network, or a file with its layers
-    #[arg(long, value_name = "NAME|FILE.toml", help = network_help())]
+    #[arg(long, value_name = "NAME|FILE.toml", help = super::network_help())]
     model: String,
     /// The data set [default: the network's]
     #[arg(long, value_name = "NAME")]
@@ -80,6 +83,7 @@ pub(crate) struct Arguments {
 struct Outcome {
     model: String,
     data_set: String,
+    device: &'static str,
     method: &'static str,
     options: PretrainOptions,
     relus: usize,
@@ -105,22 +109,24 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let options = options(arguments);
     let mut run = Pretraining::new(&network, &training, options.clone())?;
     let [trained, held] = run.pictures();
-    eprintln!("{}: {} ReLUs; {trained} pictures to train on, {held} to choose on", network.name, grouped(network.relus() as u64));
+    let relus = grouped(network.relus() as u64);
+    eprintln!("{} on {}: {relus} ReLUs; {trained} pictures to train on, {held} to choose on", network.name, device::name());
     let checkpoint = out.checkpoint();
     if arguments.resume && checkpoint.is_file() {
         run.load(&checkpoint)?;
         eprintln!("resumed at step {} of {}", run.taken(), run.total());
     }
     out.write_metrics(run.epochs())?;
-    let mut saved = Instant::now();
+    let (mut saved, mut pace) = (Instant::now(), Pace::new(run.taken(), run.total()));
     while run.taken() < run.total() {
         let epoch = run.advance()?;
+        pace.tell(run.taken());
         if epoch.is_some() || saved.elapsed().as_secs() >= arguments.checkpoint_every {
             run.save(&checkpoint)?;
             saved = Instant::now();
         }
         if let Some(epoch) = epoch {
-            tell(&epoch, options.epochs);
+            tell(&epoch, options.epochs, pace.left(run.taken()));
             out.write_metrics(run.epochs())?;
         }
     }
@@ -130,18 +136,19 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();
-    let device = halfnet_training::device::current();
-    let state = State::new(&network, &best.weights, &device);
+    let place = device::current();
+    let state = State::new(&network, &best.weights, &place);
     let outcome = Outcome {
         model: network.name.clone(),
         data_set: data_set.name().to_owned(),
+        device: device::name(),
         method: "all-relu",
         relus: network.relus(),
         training_pictures: trained,
         validation_pictures: held,
         epoch: best.epoch,
         validation: best.validation,
-        test: pretrain::accuracy(&network, &state, &test, &all, &device),
+        test: evaluate::accuracy(&network, &state, &test, &all, &place),
         test_pictures: test.len(),
         seconds: run.epochs().last().map_or(0.0, |e| e.seconds),
         epochs: run.epochs().to_vec(),
@@ -166,10 +173,6 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     Ok(())
 }
 
-fn network_help() -> String {
-    format!("The network: one of {}; or a file with its layers", families::NAMES.join(", "))
-}
-
 fn options(arguments: &Arguments) -> PretrainOptions {
     let (descent, rate) = match arguments.optimiser {
         Optimiser::Sgd => (Descent::Sgd, 0.1),
@@ -188,8 +191,7 @@ fn options(arguments: &Arguments) -> PretrainOptions {
     }
 }
 
-fn tell(epoch: &Epoch, epochs: u32) {
-    let left = epoch.seconds / f64::from(epoch.epoch) * f64::from(epochs - epoch.epoch);
+fn tell(epoch: &Epoch, epochs: u32, left: f64) {
     let Epoch { epoch, loss, validation, skipped, seconds } = epoch;
     eprintln!(
         "epoch {epoch}/{epochs}: loss {loss:.4}, validation {validation:.2} %, {skipped} steps skipped, {seconds:.0} s, {left:.0} s left"

@@ -6,7 +6,7 @@
 
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, TensorData, s};
+use burn::tensor::{Bool, Tensor, TensorData, s};
 use halfnet_core::shape::{Convolution, Join};
 
 use super::tensors::Activations;
@@ -106,16 +106,6 @@ pub fn activate(z: Activations, parts: ActivationParts<Tensor<1>>, context: &Act
     let elements = [1, count, height, width, 1];
     let [c2, c1, c0] = [parts.c2, parts.c1, parts.c0].map(channels);
     let auxiliary = parts.auxiliary.reshape(elements);
-    let (indicator, size) = match context.indicator {
-        Indicator::Threshold => {
-            let mask: Vec<f32> = context.relu.iter().map(|&relu| f32::from(u8::from(relu))).collect();
-            let mask = Activations::from_data(TensorData::new(mask, elements), &z.device());
-            // Its gradient is softplus(a), its value nothing.
-            let weighted = auxiliary.clone() * burn::tensor::activation::softplus(auxiliary.detach(), 1.0);
-            (mask + weighted.clone() - weighted.clone().detach(), weighted)
-        }
-        Indicator::Part => (auxiliary.clone(), auxiliary.abs()),
-    };
     let limit = context.tangent_from;
     let inner = if limit.is_finite() { z.clone().clamp(-limit, limit) } else { z.clone() };
     let slope = c2.clone() * inner.clone() * 2.0 + c1.clone();
@@ -123,6 +113,19 @@ pub fn activate(z: Activations, parts: ActivationParts<Tensor<1>>, context: &Act
     if limit.is_finite() {
         polynomial = polynomial + slope * (z.clone() - inner);
     }
+    let rectified = rectify(z.clone());
+    let (output, indicator, size) = match context.indicator {
+        Indicator::Threshold => {
+            let mask = Tensor::<5, Bool>::from_data(TensorData::new(context.relu.to_vec(), elements), &z.device());
+            // Its gradient is softplus(a), its value nothing: also where a polynomial overflows that is not there.
+            let weighted = auxiliary.clone() * burn::tensor::activation::softplus(auxiliary.detach(), 1.0);
+            let through = weighted.clone() - weighted.clone().detach();
+            let apart = (rectified.clone() - polynomial.clone()).clamp(f32::MIN, f32::MAX);
+            let output = polynomial.mask_where(mask.clone().expand(z.dims()), rectified) + through * apart;
+            (output, mask.float(), weighted)
+        }
+        Indicator::Part => (polynomial.clone() + auxiliary.clone() * (rectified - polynomial), auxiliary.clone(), auxiliary.abs()),
+    };
     let mut penalty = size.sum() * context.count_gradient;
     let range = context.range;
     if range.weight > 0.0 {
@@ -133,10 +136,10 @@ pub fn activate(z: Activations, parts: ActivationParts<Tensor<1>>, context: &Act
         } else {
             excess.clone() * excess
         };
-        let rest = indicator.clone().detach() * -1.0 + 1.0;
+        let rest = indicator.detach() * -1.0 + 1.0;
         penalty = penalty + (cost * rest).mean() * range.weight;
     }
-    (polynomial.clone() + indicator * (rectify(z) - polynomial), penalty)
+    (output, penalty)
 }
 
 /// The sum over each plane.

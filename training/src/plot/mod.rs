@@ -99,7 +99,7 @@ fn parse(text: &str) -> Result<Vec<Run>, String> {
         return Ok(vec![run(all(), count("relus")?, percent("test")?)?]);
     }
     let options = field("options")?;
-    let method = options.pointer("/method/name").and_then(Value::as_str).unwrap_or("autorep");
+    let method = value.get("method").or(options.pointer("/method/name")).and_then(Value::as_str).unwrap_or("autorep");
     let degree = options.pointer("/polynomials/degree").or(options.get("degree")).and_then(Value::as_str);
     let series = match degree {
         Some(degree) => format!("{method}, degree {}", if degree == "one" { 1 } else { 2 }),
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     const SEARCH: &str = r#"{"model": "resnet18", "data_set": "cifar100", "all_relus": 491520, "relus": 6000, "teacher_test": 70.5,
-        "test": 60.25, "options": {"method": {"name": "autorep"}, "polynomials": {"degree": "two"}}}"#;
+        "method": "autorep", "test": 60.25, "options": {"method": {"name": "autorep"}, "polynomials": {"degree": "two"}}}"#;
 
     #[test]
     fn runs_of_a_folder_become_charts() {
@@ -165,6 +165,7 @@ mod tests {
         };
         place("b/deep", &SEARCH.replace("6000", "0").replace("60.25", "55.5"));
         place("a", SEARCH);
+        place("i", &SEARCH.replace("\"method\": \"autorep\"", "\"method\": \"identity\"").replace("two", "one"));
         place("c", r#"{"model": "fsdd_cnn", "data_set": "fsdd", "method": "all-relu", "relus": 15360, "test": 99.0}"#);
         let charts = charts(&runs(&[folder.path().to_owned()]).unwrap());
         assert_eq!(charts.iter().map(|c| c.model.as_str()).collect::<Vec<_>>(), ["fsdd_cnn", "resnet18"]);
@@ -172,6 +173,7 @@ mod tests {
         assert_eq!(own[0].points, [Point { relus: 491_520, accuracy: 70.5 }]);
         let expected = [Point { relus: 0, accuracy: 55.5 }, Point { relus: 6000, accuracy: 60.25 }];
         assert_eq!((own[1].name.as_str(), own[1].points.as_slice()), ("autorep, degree 2", &expected[..]));
+        assert_eq!((own[2].name.as_str(), own.len()), ("identity, degree 1", 3));
         assert_eq!(charts[1].series.iter().filter(|s| s.is_published).count(), 6);
         let written = write(&charts, &folder.path().join("charts")).unwrap();
         let text = std::fs::read_to_string(&written[1]).unwrap();

@@ -7,18 +7,17 @@
 pub mod checkpoint;
 mod options;
 
-use burn::tensor::Device;
 use halfnet_host::data::DataSet;
-use halfnet_layers::layout;
 use serde::{Deserialize, Serialize};
 
 use crate::course::{Course, Ended};
-use crate::data::{Augmentation, Parts, batch};
+use crate::data::Parts;
 use crate::error::TrainError;
-use crate::forward::{self, PassOptions};
+use crate::evaluate;
+use crate::forward::PassOptions;
 use crate::network::Network;
 use crate::optimiser::cosine;
-use crate::state::{State, values};
+use crate::state::State;
 use crate::trainer::{Rates, Trainer};
 use crate::weights::Weights;
 pub use options::{Descent, PretrainOptions};
@@ -126,7 +125,7 @@ impl<'a> Pretraining<'a> {
         let loss = self.trainer.step(pictures, &PassOptions::PLAIN, rates)?;
         let Some(Ended { epoch, loss }) = self.course.took(loss) else { return Ok(None) };
         let (set, held) = (self.course.set, &self.course.parts.validation);
-        let validation = accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device);
+        let validation = evaluate::accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device);
         if validation >= self.best.validation {
             let weights = self.trainer.state.weights(self.network);
             self.best = Best { epoch, validation, weights };
@@ -141,27 +140,4 @@ impl<'a> Pretraining<'a> {
     pub const fn best(&self) -> &Best {
         &self.best
     }
-}
-
-/// Pictures that are run together.
-const CHUNK: usize = 256;
-
-/// Accuracy of a network in training, with its running moments, in percent. Unlike an [`Evaluator`](crate::evaluate::Evaluator) it
-/// runs every network that can be trained.
-#[must_use]
-pub fn accuracy(network: &Network, state: &State, set: &DataSet, pictures: &[usize], device: &Device) -> f64 {
-    let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
-    // Leaves without gradients: nothing is recorded.
-    let leaves = state.trained.iter().map(|(name, tensor)| (name.clone(), tensor.clone().autodiff())).collect();
-    let classes = network.classes();
-    let mut correct = 0;
-    for chunk in pictures.chunks(CHUNK) {
-        let found = batch(set, &network.normalisation, chunk, Augmentation::NONE, (0, 0));
-        let input = forward::pictures(network, &found, device);
-        let logits = values(&forward::run(network, state, &leaves, input, &pass).logits.inner());
-        let logits = layout::from_blocks(&logits, classes, chunk.len());
-        let right = |(logits, label): &(&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(**label);
-        correct += logits.chunks_exact(classes).zip(&found.labels).filter(right).count();
-    }
-    100.0 * correct as f64 / pictures.len().max(1) as f64
 }

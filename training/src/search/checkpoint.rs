@@ -14,10 +14,21 @@ use crate::trainer::Kept;
 /// Name of the metadata entry.
 const ENTRY: &str = "progress";
 
+/// What a run is of, beside its options.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Origin {
+    network: String,
+    data_set: String,
+    /// Digest of the weights.
+    weights: String,
+    /// Trained on, and held back.
+    pictures: [usize; 2],
+}
+
 /// What is no tensor. Floats that training depends on are kept as their bits.
 #[derive(Debug, Serialize, Deserialize)]
 struct Progress {
-    network: String,
+    origin: Origin,
     options: SearchOptions,
     #[serde(flatten)]
     place: Place,
@@ -48,7 +59,7 @@ impl Search<'_> {
             measured.insert(*index, replacement.measured);
         }
         let progress = Progress {
-            network: self.network.name.clone(),
+            origin: self.origin(),
             options: self.options.clone(),
             place: self.course.place(),
             trainer,
@@ -64,13 +75,21 @@ impl Search<'_> {
     /// Goes on where a checkpoint was made.
     ///
     /// # Errors
-    /// It cannot be read, or is of another network or other options.
+    /// It cannot be read, or is of another network, data set, pictures, weights or options.
     pub fn load(&mut self, path: &Path) -> Result<(), TrainError> {
         let bytes = std::fs::read(path).map_err(|e| TrainError::read(path, e))?;
         let saved = Saved::new(path, &bytes, ENTRY)?;
         let progress: Progress = saved.progress()?;
-        if progress.network != self.network.name || progress.options != self.options {
-            return Err(saved.malformed("the checkpoint is of another network or of other options; name another --out, or remove it"));
+        let origin = self.origin();
+        let same = [
+            ("another network", progress.origin.network == origin.network),
+            ("another data set", progress.origin.data_set == origin.data_set),
+            ("other pictures", progress.origin.pictures == origin.pictures),
+            ("other weights", progress.origin.weights == origin.weights),
+            ("other options", progress.options == self.options),
+        ];
+        if let Some((what, _)) = same.iter().find(|(_, same)| !same) {
+            return Err(saved.malformed(format!("the checkpoint is of a run with {what}; name another --out, or remove it")));
         }
         let trainer = &mut self.trainer;
         trainer.restore(&saved, &progress.trainer)?;
@@ -90,6 +109,16 @@ impl Search<'_> {
         self.course.set_place(&progress.place);
         self.epochs = progress.epochs;
         Ok(())
+    }
+
+    fn origin(&self) -> Origin {
+        let parts = &self.course.parts;
+        Origin {
+            network: self.network.name.clone(),
+            data_set: self.network.data_set.name().to_owned(),
+            weights: self.origin.clone(),
+            pictures: [parts.training.len(), parts.validation.len()],
+        }
     }
 
     /// Epochs that are done.

@@ -12,6 +12,8 @@ use crate::error::TrainError;
 pub struct Configuration {
     /// The network's name.
     pub model: String,
+    /// The data set's; the network's own where there is none.
+    pub data_set: Option<String>,
     /// The options.
     pub options: SearchOptions,
 }
@@ -26,7 +28,9 @@ fn usage(error: impl std::fmt::Display) -> TrainError {
 /// A number is too large for TOML.
 pub fn text(configuration: &Configuration) -> Result<String, TrainError> {
     let options = toml::to_string(&configuration.options).map_err(usage)?;
-    Ok(format!("model = {}\n{options}", Value::String(configuration.model.clone())))
+    let word = |name: &str, word: &str| format!("{name} = {}\n", Value::String(word.to_owned()));
+    let data_set = configuration.data_set.as_ref().map_or(String::new(), |set| word("data_set", set));
+    Ok(word("model", &configuration.model) + &data_set + &options)
 }
 
 /// Reads a file; what it leaves out is an error, since a default that changes later would change the run.
@@ -41,8 +45,13 @@ pub fn read(path: &Path) -> Result<Configuration, TrainError> {
 fn parse(text: &str) -> Result<Configuration, String> {
     let mut table: Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
     let Some(Value::String(model)) = table.remove("model") else { return Err("`model = \"NAME\"` is missing".to_owned()) };
+    let data_set = match table.remove("data_set") {
+        None => None,
+        Some(Value::String(set)) => Some(set),
+        Some(other) => return Err(format!("`data_set = {other}`: must be a name")),
+    };
     let options = table.try_into().map_err(|e: toml::de::Error| e.to_string())?;
-    Ok(Configuration { model, options })
+    Ok(Configuration { model, data_set, options })
 }
 
 /// A configuration with one option changed: `range.weight=100`.
@@ -81,7 +90,7 @@ mod tests {
     fn a_file_gives_back_every_named_set_of_options() {
         let sets = presets::METHODS.iter().filter_map(|n| presets::method(n));
         for options in sets.chain(presets::PRESETS.iter().filter_map(|n| presets::preset(n))) {
-            let configuration = Configuration { model: "resnet20".to_owned(), options };
+            let configuration = Configuration { model: "resnet20".to_owned(), data_set: None, options };
             let text = text(&configuration).unwrap();
             let read = parse(&text).unwrap();
             assert_eq!(read, configuration, "{text}");
@@ -94,7 +103,7 @@ mod tests {
 
     #[test]
     fn options_are_assigned_by_their_place() {
-        let configuration = Configuration { model: "resnet20".to_owned(), options: SearchOptions::default() };
+        let configuration = Configuration { model: "resnet20".to_owned(), data_set: None, options: SearchOptions::default() };
         let found = assign(&configuration, "range.weight=7").unwrap();
         assert_eq!(found.options.range.weight, 7.0);
         let found = assign(&found, "method.pressure={ constant = 3.5 }").unwrap();
@@ -108,10 +117,14 @@ mod tests {
 
     #[test]
     fn a_file_without_an_option_is_refused() {
-        let text = text(&Configuration { model: "resnet20".to_owned(), options: SearchOptions::default() }).unwrap();
+        let text = text(&Configuration { model: "resnet20".to_owned(), data_set: None, options: SearchOptions::default() }).unwrap();
         let shorter: Vec<&str> = text.lines().filter(|l| !l.starts_with("budget")).collect();
         assert!(parse(&shorter.join("\n")).unwrap_err().contains("budget"));
         assert!(parse(&format!("budgets = 3\n{text}")).unwrap_err().contains("budgets"));
         assert!(parse(&text.replace("weight =", "wait =")).unwrap_err().contains("wait"));
+        assert!(parse(&format!("data_set = 10\n{text}")).unwrap_err().contains("must be a name"));
+        let other = parse(&format!("data_set = \"cifar100\"\n{text}")).unwrap();
+        assert_eq!(other.data_set.as_deref(), Some("cifar100"));
+        assert_eq!(parse(&super::text(&other).unwrap()).unwrap(), other);
     }
 }

@@ -16,15 +16,14 @@ pub mod slice;
 use std::collections::BTreeMap;
 
 use halfnet_host::data::DataSet;
+use halfnet_layers::LANES;
 use serde::{Deserialize, Serialize};
 
 use crate::course::{Course, Ended};
-use crate::dapa::Degree;
 use crate::data::{Augmentation, Parts, batch};
 use crate::error::TrainError;
-use crate::evaluate::{Evaluator, Judged};
-use crate::export;
-use crate::forward::{PassOptions, RangeControl};
+use crate::evaluate::{self, Evaluator, Judged, Teacher};
+use crate::forward::{self, PassOptions, RangeControl};
 use crate::moments::remeasure;
 use crate::network::Network;
 use crate::optimiser::{self, cosine};
@@ -63,8 +62,8 @@ pub struct Epoch {
 /// A finished search.
 #[derive(Debug)]
 pub struct Found {
-    /// The network, folded and ready to run.
-    pub evaluator: Evaluator,
+    /// The network, folded and ready to run, where the parties can run it.
+    pub evaluator: Option<Evaluator>,
     /// Its trained state.
     pub state: State,
     /// Number of ReLUs.
@@ -76,6 +75,17 @@ pub struct Found {
     pub epochs: Vec<Epoch>,
 }
 
+impl Found {
+    /// Accuracy on some pictures of a set, in percent.
+    #[must_use]
+    pub fn accuracy(&self, network: &Network, set: &DataSet, pictures: &[usize]) -> f64 {
+        match &self.evaluator {
+            Some(evaluator) => evaluator.accuracy(set, pictures),
+            None => evaluate::accuracy(network, &self.state, set, pictures, &crate::device::current()),
+        }
+    }
+}
+
 /// A search between two steps.
 #[derive(Debug)]
 pub struct Search<'a> {
@@ -85,6 +95,8 @@ pub struct Search<'a> {
     trainer: Trainer<'a>,
     method: Box<dyn Method>,
     epochs: Vec<Epoch>,
+    /// Digest of the weights that it starts from.
+    origin: String,
 }
 
 /// Which pictures a search trains on, and which it is looked at with.
@@ -101,7 +113,7 @@ impl<'a> Search<'a> {
     pub fn new(
         network: &'a Network,
         weights: &Weights,
-        teacher: &'a Evaluator,
+        teacher: &'a Teacher<'a>,
         set: &'a DataSet,
         options: SearchOptions,
     ) -> Result<Self, TrainError> {
@@ -110,10 +122,14 @@ impl<'a> Search<'a> {
         if options.budget > all {
             return usage(format!("a budget of {} ReLUs, but {} has only {all}", options.budget, network.name));
         }
+        if (1..LANES).contains(&options.normalisation.pictures) {
+            return usage(format!("normalisation.pictures = {}: 0, or at least {LANES}", options.normalisation.pictures));
+        }
         let course = Course::new(network, set, parts(set, &options), options.batch, options.epochs, options.seed)?;
         let device = crate::device::current();
         let mut trainer = Trainer::new(network, State::new(network, weights, &device), optimiser::Method::Adam, device.clone());
         trainer.clip = Some(options.rates.clip).filter(|&clip| clip > 0.0);
+        trainer.outlier = if options.rates.outlier > 0.0 { options.rates.outlier } else { f32::INFINITY };
         trainer.teacher = options.distil.then_some(teacher);
         trainer.state.replace_all(network, options.seed, &device);
         let Some(method) = method::of(&options, network, course.total()) else {
@@ -121,7 +137,7 @@ impl<'a> Search<'a> {
         };
         method.start(network, &mut trainer.state);
         first_fit(&mut trainer, &course, &options);
-        Ok(Self { network, options, course, trainer, method, epochs: Vec::new() })
+        Ok(Self { network, options, course, trainer, method, epochs: Vec::new(), origin: weights.digest() })
     }
 
     /// Steps in all.
@@ -156,6 +172,9 @@ impl<'a> Search<'a> {
     }
 
     fn remeasure(&mut self) {
+        if self.options.normalisation.pictures == 0 {
+            return;
+        }
         let training = &self.course.parts.training;
         let pictures = &training[..self.options.normalisation.pictures.min(training.len())];
         let range = self.range();
@@ -181,6 +200,7 @@ impl<'a> Search<'a> {
         let trained = if self.options.polynomials.trained { weights } else { 0.0 };
         let coefficients = if searching { trained * options.coefficient_part } else { trained };
         let squares = coefficients * options.square_part;
+        let auxiliary = auxiliary * cosine(progress, options.auxiliary_last);
         Rates { weights, coefficients, squares, auxiliary, decay: options.decay, clip_apart: options.clip_apart }
     }
 
@@ -228,9 +248,11 @@ impl<'a> Search<'a> {
         if self.course.step <= frozen_from {
             self.remeasure();
         }
-        let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
-        let limits = self.limits();
-        let Judged { accuracy, beyond, far, reach } = evaluator.judge(self.course.set, &self.course.parts.validation, &limits);
+        let (set, held) = (self.course.set, &self.course.parts.validation);
+        let Judged { accuracy, beyond, far, reach } = match self.folded()? {
+            Some(evaluator) => evaluator.judge(set, held, &self.limits()),
+            None => Judged::of(evaluate::accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device)),
+        };
         let found = Epoch {
             epoch,
             loss,
@@ -252,14 +274,27 @@ impl<'a> Search<'a> {
         frozen.div_ceil(self.options.normalisation.times.max(1)).max(1)
     }
 
+    /// The network as it is, folded, if it can be: the parties run fewer networks than are trained.
+    fn folded(&self) -> Result<Option<Evaluator>, TrainError> {
+        match self.trainer.evaluator(self.options.polynomials.degree) {
+            Ok(evaluator) => Ok(Some(evaluator)),
+            Err(TrainError::Unsupported { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What was found, when all steps are taken.
     ///
     /// # Errors
-    /// The network has a pool that cannot be run.
+    /// The network cannot be folded.
     pub fn finish(self) -> Result<Found, TrainError> {
-        let evaluator = self.trainer.evaluator(self.options.polynomials.degree)?;
+        let evaluator = self.folded()?;
+        let (set, held) = (self.course.set, &self.course.parts.validation);
+        let with_tangents = match &evaluator {
+            Some(evaluator) => evaluator.clone().with_tangents(self.limits()).accuracy(set, held),
+            None => self.epochs.last().map_or(0.0, |epoch| epoch.validation),
+        };
         let relus = self.trainer.state.relus(self.network);
-        let with_tangents = evaluator.clone().with_tangents(self.limits()).accuracy(self.course.set, &self.course.parts.validation);
         Ok(Found { evaluator, state: self.trainer.state, relus, with_tangents, epochs: self.epochs })
     }
 
@@ -273,14 +308,6 @@ fn part(total: u64, part: f32) -> u64 {
     (total as f64 * f64::from(part.clamp(0.0, 1.0))) as u64
 }
 
-/// The network that a search starts from, folded: its teacher.
-///
-/// # Errors
-/// It has a pool that cannot be run.
-pub fn teacher(network: &Network, weights: &Weights) -> Result<Evaluator, TrainError> {
-    Evaluator::new(export::fold(network, weights, &[], Degree::Two)?)
-}
-
 /// Takes all steps of a search. `report` is called after each epoch.
 ///
 /// # Errors
@@ -292,7 +319,7 @@ pub fn run(
     options: &SearchOptions,
     mut report: impl FnMut(&Epoch),
 ) -> Result<Found, TrainError> {
-    let teacher = teacher(network, weights)?;
+    let teacher = Teacher::new(network, weights, &crate::device::current());
     let mut search = Search::new(network, weights, &teacher, set, options.clone())?;
     while search.taken() < search.total() {
         if let Some(epoch) = search.advance()? {
@@ -308,10 +335,9 @@ fn first_fit(trainer: &mut Trainer<'_>, course: &Course<'_>, options: &SearchOpt
     let pass = PassOptions { frozen_moments: true, measure_arguments: true, ..PassOptions::PLAIN };
     for pictures in course.parts.training.chunks_exact(options.batch).take(options.polynomials.fit_batches.max(1)) {
         let pictures = batch(course.set, &network.normalisation, pictures, Augmentation::of(network.data_set), (options.seed, u64::MAX));
-        let input = crate::forward::pictures(network, &pictures, &trainer.device);
-        // Leaves without gradients: nothing is recorded.
-        let leaves = trainer.state.trained.iter().map(|(name, tensor)| (name.clone(), tensor.clone().autodiff())).collect();
-        let found = crate::forward::run(network, &trainer.state, &leaves, input, &pass);
+        let input = forward::pictures(network, &pictures, &trainer.device);
+        let leaves = forward::constants(&trainer.state);
+        let found = forward::run(network, &trainer.state, &leaves, input, &pass);
         trainer.state.measure(&found.arguments);
     }
     fit_polynomials(trainer, options);

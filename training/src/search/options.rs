@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dapa::{Degree, Polynomial, fit, published};
+use crate::trainer::OUTLIER;
 
 /// What drives the number of ReLUs down while it is above the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,6 +183,10 @@ pub struct RateOptions {
     pub warm_part: f32,
     /// Part of the highest rate that is left at the end.
     pub last: f32,
+    /// Part of the auxiliary parameters' rate that would be left at the end, were they trained so long: half a cosine as well.
+    pub auxiliary_last: f32,
+    /// A step with a loss so many times the usual one is skipped; 0 for never.
+    pub outlier: f32,
     /// Weight decay (AdamW's) of weights.
     pub decay: f32,
     /// Gradients are scaled down to this norm; 0 for never.
@@ -198,7 +203,7 @@ pub struct NormalisationOptions {
     pub frozen_part: f32,
     /// How often they are measured anew in that part, at the start of as many equal parts of it.
     pub times: u64,
-    /// Training pictures that they are measured on, layer by layer.
+    /// Training pictures that they are measured on, layer by layer; 0 for the running moments instead.
     pub pictures: usize,
 }
 
@@ -249,6 +254,8 @@ impl Default for SearchOptions {
                 square_part: 1.0,
                 warm_part: 0.05,
                 last: 0.01,
+                auxiliary_last: 1.0,
+                outlier: OUTLIER,
                 decay: 0.0,
                 clip: 1.0,
                 clip_apart: false,

@@ -5,13 +5,14 @@
 //! under the wire's, and as large a part of each side.
 
 use halfnet_core::shape::{Convolution, Join, Shape};
+use serde::Serialize;
 
 use crate::error::TrainError;
 use crate::network::{Linear, Network, Offset, Step};
 use crate::weights::Weights;
 
 /// What is left of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Slice {
     /// Channels that stay, of every `of`.
     pub channels: u16,
@@ -169,7 +170,6 @@ mod tests {
     use super::*;
     use crate::evaluate::Evaluator;
     use crate::network::families::by_name;
-    use crate::search::teacher;
 
     const HALF: Slice = Slice { channels: 1, of: 2, halved: false };
 
@@ -214,7 +214,7 @@ mod tests {
                 kept.push(keep);
             }
             let (_, sliced) = slice(&network, &weights, HALF).unwrap();
-            let (whole, part) = (teacher(&network, &weights).unwrap(), teacher(&small, &sliced).unwrap());
+            let (whole, part) = (Evaluator::of(&network, &weights).unwrap(), Evaluator::of(&small, &sliced).unwrap());
             let (a, b) = (logits(&whole, network.input), logits(&part, network.input));
             let largest = a.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
             assert!(largest > 1e-3 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-3 * largest), "{name}");
@@ -227,7 +227,7 @@ mod tests {
         let weights = Weights::initial(&network, 3);
         let (small, sliced) = slice(&network, &weights, Slice { halved: true, ..HALF }).unwrap();
         assert_eq!(small.relus(), network.relus() / 8);
-        assert!(teacher(&small, &sliced).is_ok());
+        assert!(Evaluator::of(&small, &sliced).is_ok());
         assert_eq!(small.classes(), 10);
         // A layer over the whole plane has no half.
         let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();

@@ -7,6 +7,8 @@ use crate::error::TrainError;
 use crate::evaluate::Evaluator;
 use crate::trainer::Trainer;
 
+/// What logits have moved that are no numbers: more than all others together.
+pub(in crate::search) const OVERFLOW: f64 = 1e300;
 /// Pictures that are run together.
 const CHUNK: usize = 256;
 
@@ -50,7 +52,8 @@ pub(in crate::search) fn moved(
     for group in groups {
         trainer.state.keep_layers(|index| !group.contains(&index));
         let moved = logits(&trainer.evaluator(degree)?, view, pictures);
-        found.push(whole.iter().zip(&moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>());
+        // The smaller of a number and none is the number.
+        found.push(whole.iter().zip(&moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().min(OVERFLOW));
     }
     trainer.state.keep_layers(|_| true);
     Ok(found)
@@ -87,7 +90,7 @@ fn most_worth(counts: &[usize], worth: &[f64], budget: usize) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::most_worth;
+    use super::{OVERFLOW, most_worth};
 
     #[test]
     fn the_best_set_of_layers_is_found() {
@@ -101,5 +104,6 @@ mod tests {
             let found = value(&|i| kept[i]);
             assert!(found.0 <= budget && (found.1 - best).abs() < 1e-9, "{budget}: {kept:?}");
         }
+        assert_eq!(most_worth(&counts, &[OVERFLOW, 45.0, 31.0, OVERFLOW], 50), [true, false, false, true]);
     }
 }

@@ -50,7 +50,8 @@ impl Pace {
 
     /// The pressure for a step, given the count and the size of the indicators' gradients in the last.
     fn at(&mut self, step: u64, count: f32, gradient: f32) -> f32 {
-        if gradient == 0.0 {
+        // None yet, or none that says anything.
+        if !(gradient > 0.0 && gradient.is_finite()) {
             return 0.0;
         }
         let pressure = self.pressure.unwrap_or(0.1 * gradient);
@@ -75,5 +76,24 @@ mod tests {
         let last = pace.at(50, 20.0, 1.0);
         assert!(last < pace.at(51, 900.0, 1.0) && last > pace.at(52, 5.0, 1.0) * 0.9);
         (0..1000).for_each(|_| assert!(pace.at(95, 500.0, 1.0) <= 100.0));
+    }
+
+    #[test]
+    fn only_a_count_above_the_budget_is_penalised() {
+        let mut constant = Penalty::new(Pressure::Constant(140.0), 1000, 10, 100);
+        assert_eq!([1000, 11, 10, 0].map(|relus| constant.gradient(5, relus, 0.0, 1.0)), [0.14, 0.14, 0.0, 0.0]);
+        let mut paced = Penalty::new(Pressure::Paced, 1000, 10, 100);
+        assert!(paced.gradient(5, 1000, 1000.0, 1.0) > 0.0);
+        assert_eq!(paced.gradient(6, 10, 10.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn a_gradient_that_is_no_number_is_passed_over() {
+        let mut pace = Pace::new(1000, 10, 100);
+        let before = pace.at(1, 1000.0, 1.0);
+        for gradient in [f32::NAN, f32::INFINITY] {
+            assert_eq!(pace.at(2, 1000.0, gradient), 0.0);
+        }
+        assert_eq!(pace.at(2, 1000.0, 1.0), before * 1.03);
     }
 }
