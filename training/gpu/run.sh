@@ -1,34 +1,49 @@
 #!/bin/sh
-# What wants a GPU: gradients against the CPU's, speed, and searches on CIFAR-100. Each step is one command that ends within LIMIT
-# seconds or goes on where it was cut off when it is given again; what is done is not done again.
+# What wants a GPU: gradients against the CPU's, speed, and searches on CIFAR-100. A call ends within LIMIT seconds, or goes on where it
+# was cut off when it is given again (exit code 75); what is done is not done again.
 #
 #     HALFNET_DATA=DIR gpu/run.sh            # from training/: every step that is not done, in order
-#     HALFNET_DATA=DIR gpu/run.sh speed      # one: build, gradients, speed, pretrain, search-50000, search-12900, search-6000, search-0
+#     HALFNET_DATA=DIR gpu/run.sh speed      # some: build, gradients, speed, pretrain, search-50000, search-12900, search-6000, search-0
+#     FEATURES=cuda gpu/run.sh build gradients speed                  # the same without merged kernels
+#     EPOCHS=20 SEARCH_EPOCHS=10 gpu/run.sh pretrain search-12900     # shorter runs, with folders and lines of their own
 #
-# RUNS (default gpu/runs) keeps checkpoints; results.md beside this file gets a line a result. The first build fetches the compiler
-# library of CubeCL, so it wants a network. Exit code 75: cut off by LIMIT, give the command again.
+# The build takes half an hour, wants no GPU and has no limit; the compiler library of CubeCL that it fetches can be Debian's
+# (gpu/llvm.sh). What it leaves in target/gpu runs on a machine that has a GPU and no Rust, with gpu/ and bench/. RUNS keeps checkpoints,
+# TABLE gets a line a result.
 set -eu
 cd "$(dirname "$0")/.."
 LIMIT=${LIMIT:-540}
 RUNS=${RUNS:-gpu/runs}
-TABLE=gpu/results.md
+TABLE=${TABLE:-gpu/results.md}
 # `cuda` alone, should merged kernels go wrong.
 FEATURES=${FEATURES:-cuda-fusion}
-TRAIN=target/release/halfnet-train
+EPOCHS=${EPOCHS:-200}
+SEARCH_EPOCHS=${SEARCH_EPOCHS:-150}
+BUILT=target/gpu/$FEATURES
+TRAIN=$BUILT/halfnet-train
+PRETRAINED=$RUNS/resnet18-cifar100-$EPOCHS
+END=$(($(date +%s) + LIMIT))
 mkdir -p "$RUNS"
+
+fail() {
+    echo "gpu/run.sh: $1" >&2
+    exit 2
+}
 
 # limited COMMAND...: ends with 75 where the limit cut it off; the checkpoint that it leaves is at most a minute old.
 limited() {
+    left=$((END - $(date +%s)))
+    [ "$left" -gt 5 ] || exit 75
     code=0
-    timeout --signal=TERM "$LIMIT" "$@" || code=$?
+    timeout --signal=TERM "$left" "$@" || code=$?
     [ "$code" = 124 ] && exit 75
     return "$code"
 }
 
 append() {
-    [ -f "$TABLE" ] || printf '# Results on a GPU\n\n| date | GPU | features | what | result |\n|---|---|---|---|---|\n' > "$TABLE"
+    [ -f "$TABLE" ] || printf '# Results on a GPU\n\n| date | GPU | features | commit | what | result |\n|---|---|---|---|---|---|\n' > "$TABLE"
     gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
-    printf '| %s | %s | %s | %s | %s |\n' "$(date -u +%F)" "$gpu" "$FEATURES" "$1" "$2" >> "$TABLE"
+    printf '| %s | %s | %s | %s | %s | %s |\n' "$(date -u +%F)" "$gpu" "$FEATURES" "$(cat "$BUILT/commit")" "$1" "$2" >> "$TABLE"
 }
 
 # field NAME FILE: a number of a result.
@@ -37,54 +52,81 @@ field() {
 }
 
 build() {
-    limited cargo build --release --features "$FEATURES" --bin halfnet-train
+    if ! command -v cargo > /dev/null; then
+        [ -x "$TRAIN" ] && [ -x "$BUILT/composed" ] && return 0
+        fail "no cargo, and nothing built in $BUILT: run the step build on a machine with Rust and bring that folder"
+    fi
+    mkdir -p "$BUILT"
+    cargo build --release --features "$FEATURES" --bin halfnet-train
+    cargo test --release --features "$FEATURES" --test composed --no-run --message-format=json > "$BUILT/messages"
+    test=$(sed -n 's/.*"executable":"\([^"]*\/composed-[^"]*\)".*/\1/p' "$BUILT/messages")
+    install -s target/release/halfnet-train "$TRAIN"
+    install -s "$test" "$BUILT/composed"
+    git rev-parse --short HEAD > "$BUILT/commit"
+    rm "$BUILT/messages"
 }
 
 # Every operation's value and gradients, on the GPU against the CPU's kernels.
 gradients() {
-    HALFNET_GPU=1 limited cargo test --release --features "$FEATURES" --test composed
-    append "gradients of every layer against the CPU's" "within 1e-4 of the largest"
+    HALFNET_GPU=1 limited "$BUILT/composed"
+    append "operations and their gradients against the CPU's" "all within the tests' tolerance"
 }
 
-# ResNet-18, batch 256, beside PyTorch in the same run.
+# ResNet-18, batch 256, beside PyTorch in the same call.
 speed() {
-    ours=$(limited "$TRAIN" --device cuda --json bench resnet18 --batch 256 --seconds 30)
-    append "ResNet-18, batch 256, pictures/s" "$(printf '%s' "$ours" | sed 's/.*"images_per_second":\([0-9.]*\).*/\1/')"
+    limited "$TRAIN" --device cuda --json bench resnet18 --batch 256 --seconds 30 > "$RUNS/speed"
+    append "ResNet-18, batch 256, pictures/s" "$(sed 's/.*"images_per_second":\([0-9.]*\).*/\1/' "$RUNS/speed")"
     if python3 -c 'import torch; raise SystemExit(not torch.cuda.is_available())' 2> /dev/null; then
-        append "the same in PyTorch" "$(limited python3 bench/pytorch.py --device cuda --batch 256 --seconds 30 resnet18 | tail -n 1)"
+        limited python3 bench/pytorch.py --device cuda --batch 256 --seconds 30 resnet18 > "$RUNS/speed"
+        append "the same in PyTorch (network, batch, pictures/s by the clock and by processor time)" "$(tail -n 1 "$RUNS/speed")"
+    else
+        append "the same in PyTorch" "no PyTorch with CUDA here"
     fi
 }
 
 # The network with all ReLUs: SGD, 0.1, cosine, as AutoReP's baseline but for half the epochs and a validation split.
 pretrain() {
-    limited "$TRAIN" --device cuda train --model resnet18 --data-set cifar100 --epochs "${EPOCHS:-200}" --batch 256 --rate 0.1 \
-        --decay 5e-4 --resume --checkpoint-every 60 --out "$RUNS/resnet18-cifar100"
-    result="$RUNS/resnet18-cifar100/result.json"
-    append "ResNet-18, CIFAR-100, all ReLU, ${EPOCHS:-200} epochs: test %" "$(field test "$result")"
+    limited "$TRAIN" --device cuda train --model resnet18 --data-set cifar100 --epochs "$EPOCHS" --batch 256 --rate 0.1 --decay 5e-4 \
+        --resume --checkpoint-every 60 --out "$PRETRAINED"
+    result=$PRETRAINED/result.json
+    append "ResNet-18, CIFAR-100, all ReLU, $EPOCHS epochs, $(field seconds "$result") s: test %" "$(field test "$result")"
 }
 
 # search BUDGET: AutoReP, degree 2.
 search() {
-    limited "$TRAIN" --device cuda search --model resnet18 --data-set cifar100 --weights "$RUNS/resnet18-cifar100/weights.safetensors" \
-        --budget "$1" --epochs "${SEARCH_EPOCHS:-150}" --resume --checkpoint-every 60 --out "$RUNS/resnet18-cifar100-$1"
-    result="$RUNS/resnet18-cifar100-$1/result.json"
-    append "ResNet-18, CIFAR-100, AutoReP, $(field relus "$result") ReLUs: test %" "$(field test "$result")"
+    out=$RUNS/resnet18-cifar100-$EPOCHS-$1-$SEARCH_EPOCHS
+    limited "$TRAIN" --device cuda search --model resnet18 --data-set cifar100 --weights "$PRETRAINED/weights.safetensors" \
+        --budget "$1" --epochs "$SEARCH_EPOCHS" --no-export --resume --checkpoint-every 60 --out "$out"
+    result=$out/result.json
+    append "ResNet-18, CIFAR-100, AutoReP, $(field relus "$result") ReLUs, $EPOCHS + $SEARCH_EPOCHS epochs, seed 1, \
+$(field seconds "$result") s: test %" "$(field test "$result")"
 }
 
 step() {
-    [ -f "$RUNS/$1.done" ] && return 0
+    case $1 in
+        build) build && return 0 ;;
+        gradients | speed) done=$RUNS/$1-$FEATURES.done ;;
+        pretrain) done=$PRETRAINED.done ;;
+        search-*) done=$RUNS/$1-$EPOCHS-$SEARCH_EPOCHS.done ;;
+    esac
+    [ -f "$done" ] && return 0
     echo "== $1" >&2
+    [ -x "$TRAIN" ] || fail "nothing built in $BUILT: run the step build first"
+    command -v nvidia-smi > /dev/null || fail "no nvidia-smi: $1 wants a machine with an NVIDIA GPU and its driver"
+    case $1 in
+        pretrain | search-*) [ -n "${HALFNET_DATA:-}" ] || fail "$1 wants CIFAR-100: set HALFNET_DATA to the folder of data sets" ;;
+    esac
     case $1 in
         search-*) search "${1#search-}" ;;
         *) "$1" ;;
     esac
-    touch "$RUNS/$1.done"
+    touch "$done"
 }
 
-command -v nvidia-smi > /dev/null || { echo "gpu/run.sh: no nvidia-smi: this wants a machine with an NVIDIA GPU and its driver" >&2; exit 2; }
-for name in ${1:-build gradients speed pretrain search-50000 search-12900 search-6000 search-0}; do
+[ $# -gt 0 ] || set -- build gradients speed pretrain search-50000 search-12900 search-6000 search-0
+for name; do
     case $name in
-        build | gradients | speed | pretrain | search-*) step "$name" ;;
-        *) echo "gpu/run.sh: no step is called $name" >&2; exit 2 ;;
+        build | gradients | speed | pretrain | search-[0-9]*) step "$name" ;;
+        *) fail "no step is called $name" ;;
     esac
 done
