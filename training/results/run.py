@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Runs the cells of a table that are missing, in order of importance, and appends each to the table as soon as it is done.
 
-    python3 results/run.py --weights cifar10_resnet20.safetensors --data DIR --runs FOLDER [--cells N]
+    python3 results/run.py --weights cifar10_resnet20.safetensors --data DIR --runs FOLDER [--cells N] [--only NAME:SEED ...]
 
 from training/. A cell is a configuration and a seed. A run that was cut off goes on from its checkpoint in FOLDER; a cell that the table
-has is not run again. Before it, build both binaries: `cargo build --release` here and at the root.
+has is not run again, one that fails is left out, and several of these at a time share the work. Before it, build both binaries: `cargo build --release` here and at the root.
 """
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import pathlib
@@ -82,16 +83,37 @@ def main():
     parser.add_argument("--data", default=os.environ.get("HALFNET_DATA"))
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--cells", type=int, default=len(CELLS), help="run at most so many")
+    parser.add_argument("--only", nargs="+", metavar="NAME:SEED", help="these alone, as snl-10000:1")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("name the data folder with --data or HALFNET_DATA")
     done = TABLE.read_text()
-    missing = [(name, seed) for name, seed in CELLS if row(name, seed) not in done]
+    wanted = [f"{name}:{seed}" for name, seed in CELLS]
+    for unknown in set(arguments.only or []).difference(wanted):
+        parser.error(f"no cell is called {unknown}; there are {', '.join(wanted)}")
+    missing = [(n, s) for n, s in CELLS if row(n, s) not in done and f"{n}:{s}" in (arguments.only or wanted)]
+    failed = False
     for name, seed in missing[: arguments.cells]:
-        line = cell(name, seed, arguments)
-        with TABLE.open("a") as table:
-            table.write(line)
-        print(line, end="")
+        folder = arguments.runs / f"{name}-{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{name} {seed}: another run has it", file=sys.stderr)
+                continue
+            if row(name, seed) in TABLE.read_text():
+                continue
+            try:
+                line = cell(name, seed, arguments)
+            except subprocess.CalledProcessError as error:
+                print(f"{name} {seed}: exit code {error.returncode}", file=sys.stderr)
+                failed = True
+                continue
+            with TABLE.open("a") as table:
+                table.write(line)
+            print(line, end="", flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
