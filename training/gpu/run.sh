@@ -3,13 +3,13 @@
 # was cut off when it is given again (exit code 75); what is done is not done again.
 #
 #     HALFNET_DATA=DIR gpu/run.sh            # from training/: every step that is not done, in order
-#     HALFNET_DATA=DIR gpu/run.sh speed      # some: build, gradients, speed, pretrain, search-50000, search-12900, search-6000, search-0
+#     HALFNET_DATA=DIR gpu/run.sh speed      # some: build, gradients, speed, pytorch, pretrain, search-50000, search-12900, -6000, -0
 #     FEATURES=cuda gpu/run.sh build gradients speed                  # the same without merged kernels
 #     EPOCHS=20 SEARCH_EPOCHS=10 gpu/run.sh pretrain search-12900     # shorter runs, with folders and lines of their own
 #
 # The build takes half an hour, wants no GPU and has no limit; the compiler library of CubeCL that it fetches can be Debian's
-# (gpu/llvm.sh). What it leaves in target/gpu runs on a machine that has a GPU and no Rust, with gpu/ and bench/. RUNS keeps checkpoints,
-# TABLE gets a line a result.
+# (gpu/llvm.sh). What it leaves in target/gpu runs on a machine that has a GPU, the CUDA toolkit's headers and no Rust, with gpu/ and
+# bench/. RUNS keeps checkpoints, TABLE gets a line a result.
 set -eu
 cd "$(dirname "$0")/.."
 LIMIT=${LIMIT:-540}
@@ -22,7 +22,6 @@ SEARCH_EPOCHS=${SEARCH_EPOCHS:-150}
 BUILT=target/gpu/$FEATURES
 TRAIN=$BUILT/halfnet-train
 PRETRAINED=$RUNS/resnet18-cifar100-$EPOCHS
-END=$(($(date +%s) + LIMIT))
 mkdir -p "$RUNS"
 
 fail() {
@@ -57,13 +56,14 @@ build() {
         fail "no cargo, and nothing built in $BUILT: run the step build on a machine with Rust and bring that folder"
     fi
     mkdir -p "$BUILT"
+    rm -f "$BUILT/commit"
     cargo build --release --features "$FEATURES" --bin halfnet-train
-    cargo test --release --features "$FEATURES" --test composed --no-run --message-format=json > "$BUILT/messages"
+    cargo test --release --features "$FEATURES" --test composed --no-run --message-format=json-render-diagnostics > "$BUILT/messages"
     test=$(sed -n 's/.*"executable":"\([^"]*\/composed-[^"]*\)".*/\1/p' "$BUILT/messages")
     install -s target/release/halfnet-train "$TRAIN"
     install -s "$test" "$BUILT/composed"
-    git rev-parse --short HEAD > "$BUILT/commit"
     rm "$BUILT/messages"
+    git describe --always --dirty > "$BUILT/commit"
 }
 
 # Every operation's value and gradients, on the GPU against the CPU's kernels.
@@ -72,10 +72,14 @@ gradients() {
     append "operations and their gradients against the CPU's" "all within the tests' tolerance"
 }
 
-# ResNet-18, batch 256, beside PyTorch in the same call.
+# ResNet-18, batch 256.
 speed() {
     limited "$TRAIN" --device cuda --json bench resnet18 --batch 256 --seconds 30 > "$RUNS/speed"
     append "ResNet-18, batch 256, pictures/s" "$(sed 's/.*"images_per_second":\([0-9.]*\).*/\1/' "$RUNS/speed")"
+}
+
+# The same in PyTorch, right after.
+pytorch() {
     if python3 -c 'import torch; raise SystemExit(not torch.cuda.is_available())' 2> /dev/null; then
         limited python3 bench/pytorch.py --device cuda --batch 256 --seconds 30 resnet18 > "$RUNS/speed"
         append "the same in PyTorch (network, batch, pictures/s by the clock and by processor time)" "$(tail -n 1 "$RUNS/speed")"
@@ -104,8 +108,7 @@ $(field seconds "$result") s: test %" "$(field test "$result")"
 
 step() {
     case $1 in
-        build) build && return 0 ;;
-        gradients | speed) done=$RUNS/$1-$FEATURES.done ;;
+        gradients | speed | pytorch) done=$RUNS/$1-$FEATURES.done ;;
         pretrain) done=$PRETRAINED.done ;;
         search-*) done=$RUNS/$1-$EPOCHS-$SEARCH_EPOCHS.done ;;
     esac
@@ -113,6 +116,8 @@ step() {
     echo "== $1" >&2
     [ -x "$TRAIN" ] || fail "nothing built in $BUILT: run the step build first"
     command -v nvidia-smi > /dev/null || fail "no nvidia-smi: $1 wants a machine with an NVIDIA GPU and its driver"
+    [ -n "${CUDA_PATH:-}" ] || [ -d /usr/local/cuda ] || [ -d /opt/cuda ] || [ -x /usr/bin/nvcc ] ||
+        fail "no CUDA toolkit: kernels are compiled with its headers; set CUDA_PATH to where it is"
     case $1 in
         pretrain | search-*) [ -n "${HALFNET_DATA:-}" ] || fail "$1 wants CIFAR-100: set HALFNET_DATA to the folder of data sets" ;;
     esac
@@ -123,10 +128,15 @@ step() {
     touch "$done"
 }
 
-[ $# -gt 0 ] || set -- build gradients speed pretrain search-50000 search-12900 search-6000 search-0
+[ $# -gt 0 ] || set -- build gradients speed pytorch pretrain search-50000 search-12900 search-6000 search-0
+END=$(($(date +%s) + LIMIT))
 for name; do
     case $name in
-        build | gradients | speed | pretrain | search-[0-9]*) step "$name" ;;
+        build)
+            build
+            END=$(($(date +%s) + LIMIT))
+            ;;
+        gradients | speed | pytorch | pretrain | search-[0-9]*) step "$name" ;;
         *) fail "no step is called $name" ;;
     esac
 done
