@@ -51,14 +51,17 @@ def run(command, **options):
     return subprocess.run([str(part) for part in command], check=True, **options)
 
 
-def cell(name, seed, arguments):
+def cell(name, seed, arguments, lock):
     """One line of the table."""
     folder = arguments.runs / f"{name}-{seed}"
-    if not (folder / "result.json").is_file():
+    result = folder / "result.json"
+    # A run that was cut off while it was exported has a result and no model.
+    if not result.is_file() or json.loads(result.read_text())["export"] is None:
         configuration = TRAINING / "configurations" / f"resnet20-{name}.toml"
         search = [TRAIN, "search", "--config", configuration, "--seed", seed, "--weights", arguments.weights]
-        run(search + ["--data", arguments.data, "--resume", "--out", folder])
-    result = json.loads((folder / "result.json").read_text())
+        # The lock goes on for as long as it runs.
+        run(search + ["--data", arguments.data, "--resume", "--out", folder], pass_fds=[lock.fileno()])
+    result = json.loads(result.read_text())
     simulate = [HALFNET, "simulate", "--model", folder / "model.postcard", "--data", arguments.data, "--json"]
     simulated = json.loads(run(simulate, stdout=subprocess.PIPE).stdout)
     demo = [HALFNET, "demo", "--model", folder / "model.postcard", "--data", arguments.data, "--images", "100", "--json"]
@@ -92,8 +95,10 @@ def main():
     for unknown in set(arguments.only or []).difference(wanted):
         parser.error(f"no cell is called {unknown}; there are {', '.join(wanted)}")
     missing = [(n, s) for n, s in CELLS if row(n, s) not in done and f"{n}:{s}" in (arguments.only or wanted)]
-    failed = False
-    for name, seed in missing[: arguments.cells]:
+    failed, finished = False, 0
+    for name, seed in missing:
+        if finished == arguments.cells:
+            break
         folder = arguments.runs / f"{name}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
@@ -105,13 +110,16 @@ def main():
             if row(name, seed) in TABLE.read_text():
                 continue
             try:
-                line = cell(name, seed, arguments)
+                line = cell(name, seed, arguments, lock)
             except subprocess.CalledProcessError as error:
                 print(f"{name} {seed}: exit code {error.returncode}", file=sys.stderr)
                 failed = True
                 continue
             with TABLE.open("a") as table:
-                table.write(line)
+                fcntl.flock(table, fcntl.LOCK_EX)
+                if row(name, seed) not in TABLE.read_text():
+                    table.write(line)
+            finished += 1
             print(line, end="", flush=True)
     sys.exit(failed)
 

@@ -39,8 +39,10 @@ impl<'a> RunFolder<'a> {
         self.write("result.json", serde_json::to_string_pretty(outcome).unwrap_or_default())
     }
 
+    /// First beside it, then in its place.
     fn write(&self, name: &str, text: String) -> Result<(), TrainError> {
-        let path = self.file(name);
-        std::fs::write(&path, text).map_err(|e| TrainError::write(&path, e))
+        let (path, beside) = (self.file(name), self.file("written"));
+        std::fs::write(&beside, text).map_err(|e| TrainError::write(&beside, e))?;
+        std::fs::rename(&beside, &path).map_err(|e| TrainError::write(&path, e))
     }
 }
