@@ -11,7 +11,7 @@ use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
 use halfnet_training::search::{self, MethodOptions, Pressure, Search, SearchOptions, configuration, presets, reduce};
-use halfnet_training::state::State;
+use halfnet_training::state::{State, values};
 use halfnet_training::weights::Weights;
 
 /// A bright bar whose place says the class, further apart than pictures are shifted, on noise.
@@ -53,6 +53,10 @@ fn a_budget_is_met_exactly_and_exported() {
         options.polynomials.degree = degree;
         let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
         assert_eq!(found.relus, budget);
+        // What is exported is what was trained.
+        let squares = found.state.trained.iter().filter(|(name, _)| name.ends_with(".c2"));
+        let squares: Vec<bool> = squares.map(|(_, c2)| values(c2).iter().any(|&c| c != 0.0)).collect();
+        assert_eq!(squares, [degree == Degree::Two; 3]);
         let last = found.epochs.last().unwrap();
         assert!(last.validation > 85.0 && last.relus == budget, "{budget} {degree:?} {:?}", found.epochs);
 
@@ -137,7 +141,7 @@ fn resumes(options: &SearchOptions) {
         }
         whole.advance().unwrap();
     }
-    let whole = whole.finish().unwrap();
+    let whole = whole.finish();
     for cut in cuts {
         let mut resumed = start();
         resumed.load(&folder.path().join(format!("{cut}"))).unwrap();
@@ -145,7 +149,7 @@ fn resumes(options: &SearchOptions) {
         while resumed.taken() < resumed.total() {
             resumed.advance().unwrap();
         }
-        let resumed = resumed.finish().unwrap();
+        let resumed = resumed.finish();
         assert_eq!(resumed.evaluator.as_ref().map(Evaluator::network), whole.evaluator.as_ref().map(Evaluator::network), "cut at {cut}");
         assert_eq!(resumed.epochs.last().unwrap().loss, whole.epochs.last().unwrap().loss);
     }
@@ -255,7 +259,7 @@ fn an_epoch_says_how_far_arguments_go() {
     };
     let (near, far) = (run(0.01, false), run(1000.0, false));
     let (near, far) = (near.epochs.last().unwrap().clone(), far.epochs.last().unwrap().clone());
-    assert!((near.beyond, near.far, far.beyond, far.far) == (1.0, 1.0, 0.0, 0.0), "{near:?} {far:?}");
+    assert!((near.beyond, near.far, far.beyond, far.far) == (Some(1.0), Some(1.0), Some(0.0), Some(0.0)), "{near:?} {far:?}");
     assert_eq!((near.validation, near.loss), (far.validation, far.loss));
     for (layer, [median, percentile, worst]) in &near.reach {
         assert!(1.0 < *median && median <= percentile && percentile <= worst, "{layer}");

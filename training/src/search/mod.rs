@@ -47,10 +47,11 @@ pub struct Epoch {
     pub relus: usize,
     /// Accuracy on the validation pictures, in percent, with exact polynomials.
     pub validation: f64,
-    /// Part of the validation pictures with a polynomial's argument beyond its layer's limit.
-    pub beyond: f64,
+    /// Part of the validation pictures with a polynomial's argument beyond its layer's limit; nothing for a network that cannot be
+    /// folded.
+    pub beyond: Option<f64>,
     /// Part of them with one beyond twice the limit.
-    pub far: f64,
+    pub far: Option<f64>,
     /// How far each layer's arguments go, in parts of the limit: in the median picture, the 99th percentile and the worst.
     pub reach: BTreeMap<String, [f32; 3]>,
     /// Steps skipped so far: the gradient was not finite, or the loss many times the usual one.
@@ -69,7 +70,8 @@ pub struct Found {
     /// Number of ReLUs.
     pub relus: usize,
     /// Accuracy on the validation pictures, in percent, were polynomials to go on as their tangents beyond the limits, as they do while
-    /// training: what is above the last epoch's accuracy is lost to pictures out of range.
+    /// training: what is above the last epoch's accuracy is lost to pictures out of range. (That accuracy itself for a network that
+    /// cannot be folded.)
     pub with_tangents: f64,
     /// Epoch by epoch.
     pub epochs: Vec<Epoch>,
@@ -199,7 +201,8 @@ impl<'a> Search<'a> {
         let weights = options.weights * warm * cosine(progress, options.last);
         let trained = if self.options.polynomials.trained { weights } else { 0.0 };
         let coefficients = if searching { trained * options.coefficient_part } else { trained };
-        let squares = coefficients * options.square_part;
+        // What degree 1 does not export must not be learned.
+        let squares = if self.options.polynomials.squares() { coefficients * options.square_part } else { 0.0 };
         let auxiliary = auxiliary * cosine(progress, options.auxiliary_last);
         Rates { weights, coefficients, squares, auxiliary, decay: options.decay, clip_apart: options.clip_apart }
     }
@@ -249,7 +252,7 @@ impl<'a> Search<'a> {
             self.remeasure();
         }
         let (set, held) = (self.course.set, &self.course.parts.validation);
-        let Judged { accuracy, beyond, far, reach } = match self.folded()? {
+        let Judged { accuracy, beyond, far, reach } = match self.folded() {
             Some(evaluator) => evaluator.judge(set, held, &self.limits()),
             None => Judged::of(evaluate::accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device)),
         };
@@ -275,27 +278,21 @@ impl<'a> Search<'a> {
     }
 
     /// The network as it is, folded, if it can be: the parties run fewer networks than are trained.
-    fn folded(&self) -> Result<Option<Evaluator>, TrainError> {
-        match self.trainer.evaluator(self.options.polynomials.degree) {
-            Ok(evaluator) => Ok(Some(evaluator)),
-            Err(TrainError::Unsupported { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn folded(&self) -> Option<Evaluator> {
+        self.trainer.evaluator(self.options.polynomials.degree).ok()
     }
 
     /// What was found, when all steps are taken.
-    ///
-    /// # Errors
-    /// The network cannot be folded.
-    pub fn finish(self) -> Result<Found, TrainError> {
-        let evaluator = self.folded()?;
+    #[must_use]
+    pub fn finish(self) -> Found {
+        let evaluator = self.folded();
         let (set, held) = (self.course.set, &self.course.parts.validation);
         let with_tangents = match &evaluator {
             Some(evaluator) => evaluator.clone().with_tangents(self.limits()).accuracy(set, held),
             None => self.epochs.last().map_or(0.0, |epoch| epoch.validation),
         };
         let relus = self.trainer.state.relus(self.network);
-        Ok(Found { evaluator, state: self.trainer.state, relus, with_tangents, epochs: self.epochs })
+        Found { evaluator, state: self.trainer.state, relus, with_tangents, epochs: self.epochs }
     }
 
     fn limits(&self) -> BTreeMap<usize, f32> {
@@ -326,7 +323,7 @@ pub fn run(
             report(&epoch);
         }
     }
-    search.finish()
+    Ok(search.finish())
 }
 
 /// Measures the arguments of all activations, fits the polynomials to them and sets their limits.
