@@ -28,10 +28,10 @@ const CHUNK: usize = 256;
 pub struct Judged {
     /// Pictures whose label is right, in percent.
     pub accuracy: f64,
-    /// Part of the pictures with a polynomial's argument beyond its layer's limit.
-    pub beyond: f64,
+    /// Part of the pictures with a polynomial's argument beyond its layer's limit; nothing where arguments were not looked at.
+    pub beyond: Option<f64>,
     /// Part of them with one beyond twice the limit.
-    pub far: f64,
+    pub far: Option<f64>,
     /// Of each layer by name: the largest argument of a picture in parts of the limit, of the median picture, of the 99th percentile
     /// and of the worst.
     pub reach: BTreeMap<String, [f32; 3]>,
@@ -51,7 +51,7 @@ impl Judged {
     /// An accuracy, and nothing of arguments.
     #[must_use]
     pub const fn of(accuracy: f64) -> Self {
-        Self { accuracy, beyond: 0.0, far: 0.0, reach: BTreeMap::new() }
+        Self { accuracy, beyond: None, far: None, reach: BTreeMap::new() }
     }
 }
 
@@ -172,8 +172,8 @@ impl Evaluator {
         });
         Judged {
             accuracy: 100.0 * correct as f64 / count as f64,
-            beyond: most.iter().filter(|&&m| m > 1.0).count() as f64 / count as f64,
-            far: most.iter().filter(|&&m| m > 2.0).count() as f64 / count as f64,
+            beyond: Some(most.iter().filter(|&&m| m > 1.0).count() as f64 / count as f64),
+            far: Some(most.iter().filter(|&&m| m > 2.0).count() as f64 / count as f64),
             reach: reach.collect(),
         }
     }

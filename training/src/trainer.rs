@@ -45,6 +45,8 @@ pub struct Trainer<'a> {
     pub outlier: f32,
     /// Steps skipped since the last that was not.
     lost: u32,
+    /// Outliers among them.
+    outliers: u32,
     /// The usual loss: an average that fades.
     usual: Option<f32>,
     /// Steps that were skipped in all.
@@ -59,6 +61,7 @@ pub(crate) struct Kept {
     usual: Option<u32>,
     optimiser_steps: u64,
     lost: u32,
+    outliers: u32,
     skipped: u64,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Trainer<'a> {
             clip: None,
             outlier: OUTLIER,
             lost: 0,
+            outliers: 0,
             usual: None,
             skipped: 0,
             auxiliary_gradient: 0.0,
@@ -114,7 +118,7 @@ impl<'a> Trainer<'a> {
         draft.group("first/", &self.optimiser.first);
         draft.group("second/", &self.optimiser.second);
         let usual = self.usual.map(f32::to_bits);
-        Kept { usual, optimiser_steps: self.optimiser.steps, lost: self.lost, skipped: self.skipped }
+        Kept { usual, optimiser_steps: self.optimiser.steps, lost: self.lost, outliers: self.outliers, skipped: self.skipped }
     }
 
     /// Takes them from it.
@@ -127,6 +131,7 @@ impl<'a> Trainer<'a> {
         saved.group("first/", &mut self.optimiser.first, &self.device)?;
         saved.group("second/", &mut self.optimiser.second, &self.device)?;
         (self.optimiser.steps, self.lost, self.skipped) = (kept.optimiser_steps, kept.lost, kept.skipped);
+        self.outliers = kept.outliers;
         self.usual = kept.usual.map(f32::from_bits);
         Ok(())
     }
@@ -155,7 +160,7 @@ impl<'a> Trainer<'a> {
             name if name.ends_with(".c1") || name.ends_with(".c0") => Move { group: apart, ..Move::at(rates.coefficients) },
             _ => Move { decay: rates.decay, ..Move::at(rates.weights) },
         };
-        let outlier = self.lost < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > self.outlier * usual.max(1.0));
+        let outlier = self.outliers < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > self.outlier * usual.max(1.0));
         let outcome = if value.is_finite() && !outlier {
             self.optimiser.step(&mut self.state, &leaves, &mut gradients, self.clip, weights)
         } else {
@@ -163,6 +168,7 @@ impl<'a> Trainer<'a> {
         };
         if outcome == Outcome::NotFinite {
             self.lost += 1;
+            self.outliers += u32::from(outlier && value.is_finite());
             self.skipped += 1;
             if self.lost >= MOST_LOST {
                 let step = self.optimiser.steps + self.skipped;
@@ -171,8 +177,8 @@ impl<'a> Trainer<'a> {
             return Ok(None);
         }
         // After so many outliers their loss is the usual one.
-        let fades = if self.lost < MOST_OUTLIERS { 0.02 } else { 1.0 };
-        self.lost = 0;
+        let fades = if self.outliers < MOST_OUTLIERS { 0.02 } else { 1.0 };
+        (self.lost, self.outliers) = (0, 0);
         self.usual = Some(self.usual.map_or(value, |usual| usual + fades * (value - usual)));
         let auxiliary = |name: &str| if is_auxiliary(name) { Move::at(rates.auxiliary) } else { Move::NONE };
         if rates.auxiliary > 0.0 {
@@ -196,7 +202,7 @@ impl<'a> Trainer<'a> {
         let lost = |(_, moments): &(&str, &Tensor<1>)| values(moments).iter().any(|v| !v.is_finite());
         match activated.chain(normalised).find(lost) {
             Some((name, _)) => format!("values overflow at `{name}`"),
-            None => "values are finite, gradients are not".to_owned(),
+            None => "normalisations and activations are finite, what follows them is not".to_owned(),
         }
     }
 
@@ -243,11 +249,17 @@ mod tests {
         let rates = Rates { auxiliary: 0.1, ..Rates::all(1e-3) };
         // With a batch's own moments its scale would mean nothing.
         let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
-        let mut step = |pixel: f32| trainer.step(batch_of(&network, pixel), &pass, rates).map(|loss| (loss, held(&trainer)));
         fn held(trainer: &Trainer<'_>) -> (f32, Vec<Vec<f32>>) {
-            let moments = trainer.auxiliary.first.values().chain(trainer.optimiser.first.values());
-            (trainer.auxiliary_gradient, trainer.state.trained.values().chain(moments).map(values).collect())
+            let moments = [&trainer.auxiliary, &trainer.optimiser].into_iter().flat_map(|o| o.first.values().chain(o.second.values()));
+            let state = trainer.state.trained.values().chain(trainer.state.running.values());
+            (trainer.auxiliary_gradient, state.chain(moments).map(values).collect())
         }
+        // A batch's own moments, too, are taken into the running ones by a step that is taken alone.
+        let plain = PassOptions { measure_arguments: true, ..PassOptions::PLAIN };
+        let before = held(&trainer);
+        assert!(trainer.step(batch_of(&network, f32::NAN), &plain, rates).unwrap().is_none() && held(&trainer) == before);
+        assert!(trainer.state.replacements.values().all(|r| r.measured == 0));
+        let mut step = |pixel: f32| trainer.step(batch_of(&network, pixel), &pass, rates).map(|loss| (loss, held(&trainer)));
         let (loss, before) = step(1.0).unwrap();
         assert!(loss.is_some() && before.0 > 0.0);
         // No number, and a picture far out of range.
@@ -262,6 +274,6 @@ mod tests {
         assert!(step(1e6).unwrap().0.is_some());
 
         let error = (0..MOST_LOST).find_map(|_| step(f32::NAN).err()).unwrap().to_string();
-        assert!(error.contains("diverged at step 31") && error.contains("overflow at `conv1`"), "{error}");
+        assert!(error.contains("diverged at step 32") && error.contains("overflow at `conv1`"), "{error}");
     }
 }

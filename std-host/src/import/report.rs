@@ -89,10 +89,10 @@ impl Report {
             && self.accuracy >= self.float_accuracy - options.accuracy_loss - 1e-9
     }
 
-    /// What to tell about a model that does not.
+    /// What to tell about a model that is not [`good`](Self::good).
     #[must_use]
     pub fn warning(&self) -> Option<&'static str> {
-        let text = "no widths that were tried keep the accuracy, the logits' error and all ranges: this is the best of those by rule";
+        let text = "no widths that were tried keep the accuracy, the logits' error and all ranges: this is the best of them";
         (!self.good).then_some(text)
     }
 

@@ -1,8 +1,8 @@
 //! The command line. Standard output carries the result alone (a table, or JSON with `--json`), standard error the rest.
 
 mod bench;
+mod eta;
 mod folder;
-mod pace;
 mod plot;
 mod search;
 mod train;

@@ -20,8 +20,8 @@ use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, Sea
 use halfnet_training::weights::Weights;
 use serde::Serialize;
 
+use super::eta::Eta;
 use super::folder::RunFolder;
-use super::pace::Pace;
 
 /// Find which ReLUs stay, fine-tune, and export a model for the two parties
 #[derive(Debug, Args)]
@@ -148,26 +148,31 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     if formed != network {
         eprintln!("reshaped to {} ReLUs, of which {} stay", grouped(formed.relus() as u64), grouped(options.budget as u64));
     }
+    if !arguments.no_export {
+        // What the parties cannot run is known before the first step.
+        let folded = export::fold(&formed, &weights, &[], options.polynomials.degree);
+        folded.inspect_err(|_| eprintln!("--no-export searches this network all the same"))?;
+    }
     let mut search = Search::new(&formed, &weights, &teacher, &training, options.clone())?;
     if arguments.resume && checkpoint.is_file() {
         search.load(&checkpoint)?;
         eprintln!("resumed at step {} of {}", search.taken(), search.total());
     }
     out.write_metrics(search.epochs())?;
-    let (mut saved, mut pace) = (Instant::now(), Pace::new(search.taken(), search.total()));
+    let (mut saved, mut eta) = (Instant::now(), Eta::new(search.taken(), search.total()));
     while search.taken() < search.total() {
         let epoch = search.advance()?;
-        pace.tell(search.taken());
+        eta.tell(search.taken());
         if epoch.is_some() || saved.elapsed().as_secs() >= arguments.checkpoint_every {
             search.save(&checkpoint)?;
             saved = Instant::now();
         }
         if let Some(epoch) = epoch {
-            tell(&epoch, options.epochs, pace.left(search.taken()));
+            tell(&epoch, options.epochs, eta.left(search.taken()));
             out.write_metrics(search.epochs())?;
         }
     }
-    let found = search.finish()?;
+    let found = search.finish();
     let (replaced, degree) = (export::replaced(&formed, &found.state), options.polynomials.degree);
     found.state.weights(&formed).write_replaced(&formed, &replaced, degree, &out.file("weights.safetensors"))?;
     // The test set is read for the first time here.
@@ -202,7 +207,6 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let model = out.file("model.postcard");
     if !arguments.no_export {
         let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
-        // Names the layer that the parties cannot run, if there is one.
         let folded = export::fold(&formed, &found.state.weights(&formed), &replaced, degree)?;
         let exported = export::write_model(&folded, &folder, &training, found.relus, &import, &model)?;
         if let Some(warning) = exported.report.warning() {
@@ -228,15 +232,16 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
 }
 
 fn tell(epoch: &Epoch, epochs: u32, left: f64) {
+    let range = epoch.beyond.zip(epoch.far).map_or(String::new(), |(beyond, far)| {
+        let [beyond, far] = [beyond, far].map(|part| 100.0 * part);
+        format!(" ({beyond:.2} % of the pictures beyond polynomials' limit, {far:.2} % beyond twice that)")
+    });
     eprintln!(
-        "epoch {}/{epochs}: loss {:.4}, {} ReLUs, validation {:.2} % ({:.2} % of the pictures beyond polynomials' limit, {:.2} % beyond \
-         twice that), {} steps skipped, {:.0} s, {left:.0} s left",
+        "epoch {}/{epochs}: loss {:.4}, {} ReLUs, validation {:.2} %{range}, {} steps skipped, {:.0} s, {left:.0} s left",
         epoch.epoch,
         epoch.loss,
         grouped(epoch.relus as u64),
         epoch.validation,
-        100.0 * epoch.beyond,
-        100.0 * epoch.far,
         epoch.skipped,
         epoch.seconds,
     );

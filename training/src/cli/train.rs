@@ -14,8 +14,8 @@ use halfnet_training::pretrain::{Descent, Epoch, PretrainOptions, Pretraining};
 use halfnet_training::state::State;
 use serde::Serialize;
 
+use super::eta::Eta;
 use super::folder::RunFolder;
-use super::pace::Pace;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Optimiser {
@@ -28,11 +28,9 @@ enum Optimiser {
 /// Train the network with all its ReLUs, where there are no weights yet
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The network, or a file with its layers
     #[arg(long, value_name = "NAME|FILE.toml", help = super::network_help())]
     model: String,
-    /// The data set [default: the network's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = super::data_set_help())]
     data_set: Option<String>,
     /// Folder with the data sets [default: the environment variable HALFNET_DATA]
     #[arg(long, value_name = "DIR")]
@@ -117,16 +115,16 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         eprintln!("resumed at step {} of {}", run.taken(), run.total());
     }
     out.write_metrics(run.epochs())?;
-    let (mut saved, mut pace) = (Instant::now(), Pace::new(run.taken(), run.total()));
+    let (mut saved, mut eta) = (Instant::now(), Eta::new(run.taken(), run.total()));
     while run.taken() < run.total() {
         let epoch = run.advance()?;
-        pace.tell(run.taken());
+        eta.tell(run.taken());
         if epoch.is_some() || saved.elapsed().as_secs() >= arguments.checkpoint_every {
             run.save(&checkpoint)?;
             saved = Instant::now();
         }
         if let Some(epoch) = epoch {
-            tell(&epoch, options.epochs, pace.left(run.taken()));
+            tell(&epoch, options.epochs, eta.left(run.taken()));
             out.write_metrics(run.epochs())?;
         }
     }

@@ -185,7 +185,7 @@ pub struct RateOptions {
     pub last: f32,
     /// Part of the auxiliary parameters' rate that would be left at the end, were they trained so long: half a cosine as well.
     pub auxiliary_last: f32,
-    /// A step with a loss so many times the usual one is skipped; 0 for never.
+    /// A step with a loss so many times the usual one, which counts as at least 1, is skipped; 0 for never.
     pub outlier: f32,
     /// Weight decay (AdamW's) of weights.
     pub decay: f32,

@@ -50,7 +50,7 @@ pub fn method(name: &str) -> Option<SearchOptions> {
     Some(options)
 }
 
-/// The method's name, as [`METHODS`] has it.
+/// The method's name, as [`METHODS`] has it; `layers` for what methods that reshape come to.
 #[must_use]
 pub fn name_of(options: &SearchOptions) -> &'static str {
     let polynomials = &options.polynomials;
@@ -70,9 +70,10 @@ pub fn name_of(options: &SearchOptions) -> &'static str {
 /// AutoReP's options by a preset's name; `None` for an unknown one. The number of ReLUs at the end is exactly the budget in each, and
 /// the last epoch is taken, where the published code takes the epoch that is best on the test set among those near the budget.
 ///
-/// λ is that of 9,000 ReLUs of a ResNet-18 (`--lambda` for another budget's). `best` is what is compared here. `paper` is the paper's text: coefficients that stay tied to running statistics, rates of 1e-4 and
+/// `best` is what is compared here. `paper` is the paper's text: coefficients that stay tied to running statistics, rates of 1e-4 and
 /// 1e-3. `reference-code` is the published trainer for CIFAR: deviation fed the variance, shrunk coefficients that are overwritten for
-/// 500 passes and then trained, c2 with a tenth of the rate since it is multiplied by a scale of a tenth, one rate for all.
+/// 500 passes and then trained, c2 with a tenth of the rate since it is multiplied by a scale of a tenth, one rate for all. The λ of both is that of 9,000 ReLUs of a
+/// ResNet-18 (`--lambda` for another budget's).
 #[must_use]
 pub fn preset(name: &str) -> Option<SearchOptions> {
     let mut options = SearchOptions::default();

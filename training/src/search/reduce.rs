@@ -11,7 +11,6 @@ use halfnet_host::data::DataSet;
 use serde::Serialize;
 
 use super::Search;
-use super::method::layerwise::OVERFLOW;
 use super::options::{MethodOptions, SearchOptions};
 use super::slice::{Slice, slice};
 use crate::error::TrainError;
@@ -137,6 +136,12 @@ pub fn prepare(network: &Network, weights: &Weights, set: &DataSet, options: &Se
     for form in within(forms, options.budget) {
         match slice(network, weights, form.slice) {
             Ok((small, weights)) => {
+                // A plane of an odd side has more than a quarter left.
+                let relus = form.layers.iter().map(|&index| small.sums()[index].elements()).sum();
+                if relus > options.budget {
+                    continue;
+                }
+                let form = Form { relus, ..form };
                 let names = form.layers.iter().map(|&index| network.layers[index].name.clone()).collect();
                 let options = SearchOptions { budget: form.relus, method: MethodOptions::Layers { names }, ..options.clone() };
                 return Ok(Prepared { network: small, weights, options, form: Some(form) });
@@ -178,7 +183,7 @@ fn by_criticality(
     let others = |stage: &Vec<usize>| stages.concat().into_iter().filter(|index| !stage.contains(index)).collect();
     let moved = search.moved(&stages.iter().map(others).collect::<Vec<_>>(), pictures)?;
     // Logits that overflow without a stage's help say that it is of none.
-    let most = moved.iter().copied().filter(|&m| m < OVERFLOW).fold(0.0, f64::max);
+    let most = moved.iter().copied().filter(|m| m.is_finite()).fold(0.0, f64::max);
     let relus = |stage: &[usize]| stage.iter().map(|&index| sums[index].elements()).sum::<usize>() as f64;
     let criticality = |(moved, stage): (f64, Vec<usize>)| ((most - moved) / relus(&stage).powf(EXPONENT), stage);
     let mut ranked: Vec<(f64, Vec<usize>)> = moved.into_iter().zip(stages).map(criticality).collect();

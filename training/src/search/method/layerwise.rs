@@ -7,8 +7,6 @@ use crate::error::TrainError;
 use crate::evaluate::Evaluator;
 use crate::trainer::Trainer;
 
-/// What logits have moved that are no numbers: more than all others together.
-pub(in crate::search) const OVERFLOW: f64 = 1e300;
 /// Pictures that are run together.
 const CHUNK: usize = 256;
 
@@ -29,7 +27,10 @@ impl Method for Layerwise {
     fn settle(&mut self, trainer: &mut Trainer<'_>, view: View<'_>) -> Result<(), TrainError> {
         let layers: Vec<usize> = trainer.state.replacements.keys().copied().collect();
         let groups: Vec<Vec<usize>> = layers.iter().map(|&layer| vec![layer]).collect();
-        let worth = moved(trainer, view, &groups, self.pictures)?;
+        let mut worth = moved(trainer, view, &groups, self.pictures)?;
+        // A layer without which logits overflow is worth more than all that only bend them.
+        let finite: f64 = worth.iter().filter(|w| w.is_finite()).sum();
+        worth.iter_mut().filter(|w| w.is_infinite()).for_each(|w| *w = 1.0 + 2.0 * finite);
         let counts: Vec<usize> = layers.iter().map(|index| trainer.state.replacements[index].relu.len()).collect();
         let kept = most_worth(&counts, &worth, view.options.budget);
         trainer.state.keep_layers(|index| layers.iter().zip(&kept).any(|(&layer, &kept)| kept && layer == index));
@@ -37,7 +38,8 @@ impl Method for Layerwise {
     }
 }
 
-/// Sum of the squared differences of logits, on the first `pictures`, when each group of layers alone is replaced.
+/// Sum of the squared differences of logits, on the first `pictures`, when each group of layers alone is replaced; infinite where they
+/// overflow.
 pub(in crate::search) fn moved(
     trainer: &mut Trainer<'_>,
     view: View<'_>,
@@ -52,8 +54,8 @@ pub(in crate::search) fn moved(
     for group in groups {
         trainer.state.keep_layers(|index| !group.contains(&index));
         let moved = logits(&trainer.evaluator(degree)?, view, pictures);
-        // The smaller of a number and none is the number.
-        found.push(whole.iter().zip(&moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().min(OVERFLOW));
+        let square: f64 = whole.iter().zip(&moved).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        found.push(if square.is_nan() { f64::INFINITY } else { square });
     }
     trainer.state.keep_layers(|_| true);
     Ok(found)
@@ -90,7 +92,7 @@ fn most_worth(counts: &[usize], worth: &[f64], budget: usize) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OVERFLOW, most_worth};
+    use super::most_worth;
 
     #[test]
     fn the_best_set_of_layers_is_found() {
@@ -104,6 +106,5 @@ mod tests {
             let found = value(&|i| kept[i]);
             assert!(found.0 <= budget && (found.1 - best).abs() < 1e-9, "{budget}: {kept:?}");
         }
-        assert_eq!(most_worth(&counts, &[OVERFLOW, 45.0, 31.0, OVERFLOW], 50), [true, false, false, true]);
     }
 }

@@ -7,14 +7,14 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// Tells steps and the time that is left, at the pace of this process's steps.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Eta {
     started: Instant,
     told: Instant,
     from: u64,
     total: u64,
 }
 
-impl Pace {
+impl Eta {
     /// From a step on.
     pub(super) fn new(from: u64, total: u64) -> Self {
         let now = Instant::now();
