@@ -4,7 +4,8 @@
     python3 results/run.py --weights cifar10_resnet20.safetensors --data DIR --runs FOLDER [--cells N] [--only NAME:SEED ...]
 
 from training/. A cell is a configuration and a seed. A run that was cut off goes on from its checkpoint in FOLDER; a cell that the table
-has is not run again, one that fails is left out, and several of these at a time share the work. Before it, build both binaries: `cargo build --release` here and at the root.
+has is not run again, one that fails is left out, and several of these at a time share the work. Before it, build both binaries:
+`cargo build --release` here and at the root.
 """
 
 import argparse

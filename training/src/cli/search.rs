@@ -11,7 +11,7 @@ use halfnet_host::report::table::grouped;
 use halfnet_training::dapa::Degree;
 use halfnet_training::device;
 use halfnet_training::error::TrainError;
-use halfnet_training::evaluate::Teacher;
+use halfnet_training::evaluate::{Evaluator, Teacher};
 use halfnet_training::export;
 use halfnet_training::network::{self, families};
 use halfnet_training::search::configuration::{self, Configuration};
@@ -150,8 +150,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     }
     if !arguments.no_export {
         // What the parties cannot run is known before the first step.
-        let folded = export::fold(&formed, &weights, &[], options.polynomials.degree);
-        folded.inspect_err(|_| eprintln!("--no-export searches this network all the same"))?;
+        Evaluator::of(&formed, &weights).inspect_err(|_| eprintln!("--no-export searches this network all the same"))?;
     }
     let mut search = Search::new(&formed, &weights, &teacher, &training, options.clone())?;
     if arguments.resume && checkpoint.is_file() {
@@ -205,10 +204,9 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     // Before the export, so that one that fails loses nothing.
     out.write_result(&outcome)?;
     let model = out.file("model.postcard");
-    if !arguments.no_export {
+    if let (false, Some(evaluator)) = (arguments.no_export, &found.evaluator) {
         let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
-        let folded = export::fold(&formed, &found.state.weights(&formed), &replaced, degree)?;
-        let exported = export::write_model(&folded, &folder, &training, found.relus, &import, &model)?;
+        let exported = export::write_model(evaluator.network(), &folder, &training, found.relus, &import, &model)?;
         if let Some(warning) = exported.report.warning() {
             eprintln!("{warning}");
         }

@@ -15,7 +15,7 @@ use crate::trainer::Kept;
 const ENTRY: &str = "progress";
 
 /// What a run is of, beside its options.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Origin {
     network: String,
     data_set: String,
