@@ -5,6 +5,7 @@ use halfnet_core::shape::Convolution;
 use crate::correlate;
 use crate::simd::Level;
 use crate::sweep::Sweep;
+use crate::winograd;
 
 /// y = W ⊗ x.
 ///
@@ -15,6 +16,9 @@ use crate::sweep::Sweep;
 /// # Panics
 /// A length does not fit the geometry.
 pub fn forward(geometry: &Convolution, weights: &[f32], input: &[f32], output: &mut [f32]) {
+    if winograd::pays(geometry) {
+        return winograd::forward(Level::detect(), geometry, weights, input, output);
+    }
     forward_at(Level::detect(), geometry, weights, input, output);
 }
 
@@ -26,6 +30,9 @@ pub fn forward(geometry: &Convolution, weights: &[f32], input: &[f32], output: &
 /// # Panics
 /// A length does not fit the geometry.
 pub fn data_gradient(geometry: &Convolution, weights: &[f32], gradient: &[f32], out: &mut [f32]) {
+    if winograd::pays(geometry) {
+        return winograd::data_gradient(Level::detect(), geometry, weights, gradient, out);
+    }
     data_gradient_at(Level::detect(), geometry, weights, gradient, out);
 }
 
@@ -37,6 +44,9 @@ pub fn data_gradient(geometry: &Convolution, weights: &[f32], gradient: &[f32], 
 /// # Panics
 /// A length does not fit the geometry.
 pub fn weight_gradient(geometry: &Convolution, input: &[f32], gradient: &[f32], out: &mut [f32]) {
+    if winograd::pays_for_weights(geometry) {
+        return winograd::weight_gradient(Level::detect(), geometry, input, gradient, out);
+    }
     correlate::run(Level::detect(), geometry, input, gradient, out);
 }
 
@@ -125,6 +135,15 @@ mod tests {
             prop_assert!(found.0 == expected.0, "forward {level:?}");
             prop_assert!(found.1 == expected.1, "data gradient {level:?}");
             prop_assert!(found.2 == expected.2, "weight gradient {level:?}");
+            if winograd::applies(g) {
+                let mut found = (vec![9.0; gradient.len()], vec![9.0; input.len()], vec![9.0; weights.len()]);
+                winograd::forward(level, g, &weights, &input, &mut found.0);
+                winograd::data_gradient(level, g, &weights, &gradient, &mut found.1);
+                winograd::weight_gradient(level, g, &input, &gradient, &mut found.2);
+                prop_assert!(found.0 == expected.0, "forward by tiles {level:?}");
+                prop_assert!(found.1 == expected.1, "data gradient by tiles {level:?}");
+                prop_assert!(found.2 == expected.2, "weight gradient by tiles {level:?}");
+            }
         }
         Ok(())
     }
@@ -134,6 +153,115 @@ mod tests {
         #[test]
         fn all_three_products_are_the_definition(g in geometry(), blocks in 1..4_usize) {
             check(&g, blocks)?;
+        }
+    }
+
+    fn tiled_geometry() -> impl Strategy<Value = Convolution> {
+        (1..40_u16, 1..40_u16, 1..12_u16, 1..12_u16, 0..3_u16)
+            .prop_map(|(inputs, out_channels, height, width, padding)| Convolution {
+                input: Shape::new(inputs, height, width),
+                out_channels,
+                kernel_height: 3,
+                kernel_width: 3,
+                stride: 1,
+                padding,
+                groups: 1,
+            })
+            .prop_filter("fits", |g| g.validate().is_ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn tiles_are_the_definition(g in tiled_geometry(), blocks in 1..3_usize) {
+            prop_assert!(winograd::applies(&g));
+            check(&g, blocks)?;
+        }
+    }
+
+    /// Of values between -1 and 1, against sums in double precision: root mean squares of what is off.
+    #[test]
+    fn tiles_round_about_as_sweeps_do() {
+        let side = Convolution {
+            input: Shape::new(48, 8, 8),
+            out_channels: 40,
+            kernel_height: 3,
+            kernel_width: 3,
+            stride: 1,
+            padding: 1,
+            groups: 1,
+        };
+        let values = |count: usize, seed: u32| -> Vec<f32> {
+            let mut state = seed;
+            let mut next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            };
+            (0..count).map(|_| next()).collect()
+        };
+        let (weights, input) = (values(side.weights(), 1), values(side.input.elements() * LANES, 2));
+        let gradient = values(side.output().elements() * LANES, 3);
+        let mut exact = (vec![0.0_f64; gradient.len()], vec![0.0_f64; input.len()], vec![0.0_f64; weights.len()]);
+        for (o, w, i) in products(&side) {
+            for lane in 0..LANES {
+                let (o, i) = (o * LANES + lane, i * LANES + lane);
+                exact.0[o] += f64::from(weights[w]) * f64::from(input[i]);
+                exact.1[i] += f64::from(weights[w]) * f64::from(gradient[o]);
+                exact.2[w] += f64::from(gradient[o]) * f64::from(input[i]);
+            }
+        }
+        let off = |found: &[f32], exact: &[f64]| {
+            let squares: f64 = found.iter().zip(exact).map(|(&f, e)| (f64::from(f) - e).powi(2)).sum();
+            (squares / exact.len() as f64).sqrt()
+        };
+        for level in Level::available() {
+            let mut swept = (vec![0.0; gradient.len()], vec![0.0; input.len()], vec![0.0; weights.len()]);
+            forward_at(level, &side, &weights, &input, &mut swept.0);
+            data_gradient_at(level, &side, &weights, &gradient, &mut swept.1);
+            correlate::run(level, &side, &input, &gradient, &mut swept.2);
+            let mut tiled = swept.clone();
+            winograd::forward(level, &side, &weights, &input, &mut tiled.0);
+            winograd::data_gradient(level, &side, &weights, &gradient, &mut tiled.1);
+            winograd::weight_gradient(level, &side, &input, &gradient, &mut tiled.2);
+            for (name, tiled, swept) in [
+                ("forward", off(&tiled.0, &exact.0), off(&swept.0, &exact.0)),
+                ("data", off(&tiled.1, &exact.1), off(&swept.1, &exact.1)),
+                ("weights", off(&tiled.2, &exact.2), off(&swept.2, &exact.2)),
+            ] {
+                println!("{level:?} {name}: {tiled:e} by tiles, {swept:e} swept");
+                assert!(tiled < 3.0 * swept, "{level:?} {name}: {tiled:e} by tiles, {swept:e} swept");
+            }
+        }
+    }
+
+    #[test]
+    fn results_do_not_depend_on_the_number_of_threads() {
+        let tiled = Convolution {
+            input: Shape::new(64, 7, 6),
+            out_channels: 65,
+            kernel_height: 3,
+            kernel_width: 3,
+            stride: 1,
+            padding: 1,
+            groups: 1,
+        };
+        assert!(winograd::pays(&tiled) && winograd::pays_for_weights(&tiled));
+        for g in [tiled, Convolution { stride: 2, ..tiled }] {
+            let noise = |count: usize, step: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * step).sin()).collect() };
+            let (weights, input) = (noise(g.weights(), 0.7), noise(3 * g.input.elements() * LANES, 0.3));
+            let gradient = noise(3 * g.output().elements() * LANES, 0.9);
+            let with = |threads: usize| {
+                let mut found = (vec![9.0; gradient.len()], vec![9.0; input.len()], vec![9.0; weights.len()]);
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    forward(&g, &weights, &input, &mut found.0);
+                    data_gradient(&g, &weights, &gradient, &mut found.1);
+                    weight_gradient(&g, &input, &gradient, &mut found.2);
+                });
+                found
+            };
+            let alone = with(1);
+            assert!(with(2) == alone && with(5) == alone);
         }
     }
 

@@ -10,13 +10,13 @@
 pub mod activation;
 pub mod convolution;
 mod correlate;
-
 pub mod layout;
 pub mod normalisation;
 mod simd;
 mod sizes;
 mod sweep;
 mod tiles;
+mod winograd;
 
 pub use simd::Level;
 

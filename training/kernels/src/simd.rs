@@ -1,6 +1,6 @@
 //! Sixteen floats as one value, on whatever vector registers the processor has.
 //!
-//! This file with its macro `vectorised!`, and the inner loops in `tiles.rs` and `correlate.rs`, are the crate's only unsafe code.
+//! This file with its macros, and the inner loops in `tiles.rs`, `correlate.rs` and `winograd/`, are the crate's only unsafe code.
 
 use crate::LANES;
 
@@ -18,6 +18,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// self · factor + sum.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn subtract(self, other: Self) -> Self;
 }
 
 /// For every processor.
@@ -49,6 +51,14 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
         Self(core::array::from_fn(|i| self.0[i] * factor.0[i] + sum.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn subtract(self, other: Self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i] - other.0[i]))
     }
 }
 
@@ -91,6 +101,16 @@ mod x86 {
             // SAFETY: as above.
             unsafe { Self(_mm512_fmadd_ps(self.0, factor.0, sum.0)) }
         }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn subtract(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+        }
     }
 
     /// Two 256-bit registers.
@@ -131,6 +151,16 @@ mod x86 {
         unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
             // SAFETY: as above.
             unsafe { Self(_mm256_fmadd_ps(self.0, factor.0, sum.0), _mm256_fmadd_ps(self.1, factor.1, sum.1)) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn subtract(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
         }
     }
 }
@@ -214,3 +244,41 @@ macro_rules! vectorised {
     };
 }
 pub(crate) use vectorised;
+
+/// Defines an unsafe function over [`Lanes`] once for each [`Level`], which is its first argument.
+///
+/// # Safety
+/// Of what it defines: the processor has the level's instructions, and what the function itself asks for.
+macro_rules! each_level {
+    ($(#[$doc:meta])* unsafe fn $name:ident<$lanes:ident>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$doc])*
+        unsafe fn $name(level: $crate::simd::Level, $($argument: $type),*) {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments, reason = "the parts of an inner loop")]
+            unsafe fn any<$lanes: $crate::simd::Lanes>($($argument: $type),*) $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+            unsafe fn avx512($($argument: $type),*) {
+                // SAFETY: the caller's.
+                unsafe { any::<$crate::simd::Avx512>($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($argument: $type),*) {
+                // SAFETY: the caller's.
+                unsafe { any::<$crate::simd::Avx2>($($argument),*) }
+            }
+            // SAFETY: the caller's.
+            unsafe {
+                match level {
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::simd::Level::Avx512 => avx512($($argument),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::simd::Level::Avx2 => avx2($($argument),*),
+                    $crate::simd::Level::Portable => any::<$crate::simd::Portable>($($argument),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use each_level;
