@@ -4,6 +4,8 @@
 //! are taken in bands that stay in the first cache while a chunk of pairs passes over them, for a few tiles of channels that share
 //! the second; the lanes are added up at the end.
 
+use std::cell::RefCell;
+
 use halfnet_core::shape::Convolution;
 use rayon::prelude::*;
 
@@ -11,7 +13,7 @@ use crate::LANES;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Lanes, Level, Portable, vectorised};
-use crate::sizes::Sizes;
+use crate::sizes::{Sizes, at_least};
 
 /// Output channels of a tile.
 const TILE: usize = 4;
@@ -41,21 +43,19 @@ pub(crate) fn run(level: Level, geometry: &Convolution, input: &[f32], gradient:
     assert_eq!(out.len(), geometry.weights(), "weights of a convolution");
 
     let source_block = sizes.groups * sizes.inputs * padded.plane();
-    let copy: Vec<f32>;
+    thread_local! {
+        static PADDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    let mut copy = PADDED.take();
     let source = if padded.is_plain() {
         input
     } else {
-        let mut zeros = vec![0.0; blocks * source_block];
-        let line = sizes.width * LANES;
-        let planes = zeros.par_chunks_mut(padded.plane()).zip(input.par_chunks(sizes.height * line));
-        planes.for_each(|(to, from)| {
-            for (y, row) in from.chunks_exact(line).enumerate() {
-                let start = ((padded.top + y) * padded.padded_width + padded.left) * LANES;
-                to[start..start + line].copy_from_slice(row);
-            }
+        let copy = at_least(&mut copy, blocks * source_block);
+        let (plane, line) = (sizes.height * sizes.width * LANES, padded.padded_width * LANES);
+        copy.par_chunks_mut(padded.plane()).zip(input.par_chunks(plane)).for_each(|(to, from)| {
+            to.chunks_exact_mut(line).enumerate().for_each(|(y, to)| padded.row(from, y, to));
         });
-        copy = zeros;
-        &copy
+        copy
     };
     // Each row of each block: where it starts in the gradient and in the source.
     let rows: Vec<(usize, usize)> = (0..blocks)
@@ -130,6 +130,7 @@ pub(crate) fn run(level: Level, geometry: &Convolution, input: &[f32], gradient:
         }
     }
     jobs.into_par_iter().for_each(|(first, out)| job(first, out));
+    PADDED.set(copy);
 }
 
 vectorised! {

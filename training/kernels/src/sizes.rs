@@ -26,20 +26,38 @@ impl Padded {
         self.height == self.padded_height && self.width == self.padded_width
     }
 
-    /// Copies rows `from..from + count` of padded planes, zeros and all; `out` is resized.
-    pub(crate) fn rows(&self, planes: &[f32], from: usize, count: usize, out: &mut Vec<f32>) {
-        let (plane, line) = (self.height * self.width * LANES, self.width * LANES);
-        let (wide, start) = (self.padded_width * LANES, self.left * LANES);
-        out.clear();
-        out.resize(planes.len() / plane * count * wide, 0.0);
+    /// Copies rows `from..from + count` of padded planes, zeros and all; the first floats of `out`, which only grows.
+    pub(crate) fn rows<'a>(&self, planes: &[f32], from: usize, count: usize, out: &'a mut Vec<f32>) -> &'a [f32] {
+        let (plane, wide) = (self.height * self.width * LANES, self.padded_width * LANES);
+        let out = at_least(out, planes.len() / plane * count * wide);
         for (source, target) in planes.chunks_exact(plane).zip(out.chunks_exact_mut(count * wide)) {
             for (y, target) in (from..from + count).zip(target.chunks_exact_mut(wide)) {
-                if let Some(y) = y.checked_sub(self.top).filter(|&y| y < self.height) {
-                    target[start..start + line].copy_from_slice(&source[y * line..(y + 1) * line]);
-                }
+                self.row(source, y, target);
             }
         }
+        out
     }
+
+    /// Writes row `y` of one padded plane.
+    pub(crate) fn row(&self, plane: &[f32], y: usize, target: &mut [f32]) {
+        let line = self.width * LANES;
+        let Some(y) = y.checked_sub(self.top).filter(|&y| y < self.height) else {
+            return target.fill(0.0);
+        };
+        let (left, rest) = target.split_at_mut(self.left * LANES);
+        let (middle, right) = rest.split_at_mut(line);
+        left.fill(0.0);
+        middle.copy_from_slice(&plane[y * line..(y + 1) * line]);
+        right.fill(0.0);
+    }
+}
+
+/// The first `count` floats of scratch memory, whatever they are; it only ever grows.
+pub(crate) fn at_least(scratch: &mut Vec<f32>, count: usize) -> &mut [f32] {
+    if scratch.len() < count {
+        scratch.resize(count, 0.0);
+    }
+    &mut scratch[..count]
 }
 
 /// A geometry's sizes, channels by group.

@@ -280,7 +280,6 @@ impl<'a> Band<'a> {
             return Self { phase, rows, source, plane: sweep.source.plane() };
         }
         let count = ((rows.len() - 1) * sweep.source_row / line + phase.span).min(sweep.source.padded_height.saturating_sub(from));
-        sweep.source.rows(planes, from, count, scratch);
-        Self { phase, rows, source: scratch, plane: count * line }
+        Self { phase, rows, source: sweep.source.rows(planes, from, count, scratch), plane: count * line }
     }
 }

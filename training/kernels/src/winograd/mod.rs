@@ -57,11 +57,3 @@ pub(crate) fn data_gradient(level: Level, geometry: &Convolution, weights: &[f32
 pub(crate) fn weight_gradient(level: Level, geometry: &Convolution, input: &[f32], gradient: &[f32], out: &mut [f32]) {
     weights::run(level, &Sizes::of(geometry), input, gradient, out);
 }
-
-/// The first `count` floats of scratch memory, whatever they are; it only ever grows.
-fn at_least(scratch: &mut Vec<f32>, count: usize) -> &mut [f32] {
-    if scratch.len() < count {
-        scratch.resize(count, 0.0);
-    }
-    &mut scratch[..count]
-}

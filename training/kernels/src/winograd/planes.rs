@@ -4,12 +4,11 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::at_least;
 use super::product::Product;
 use super::transform::{self, PATCH};
 use crate::LANES;
 use crate::simd::{Level, each_level};
-use crate::sizes::Sizes;
+use crate::sizes::{Sizes, at_least};
 
 /// Floats of a strip's transformed patches and products, about: they stay in the second cache.
 const STRIP: usize = 256 << 10;

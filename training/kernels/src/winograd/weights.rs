@@ -7,12 +7,11 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::at_least;
 use super::product::Product;
 use super::transform::{self, PATCH};
 use crate::LANES;
 use crate::simd::{Level, each_level, vectorised};
-use crate::sizes::Sizes;
+use crate::sizes::{Sizes, at_least};
 
 /// Tiles of a chunk: with the columns of a panel, their patches stay in the first cache.
 const CHUNK: usize = 8;
