@@ -5,10 +5,13 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::data::Parts;
 use crate::error::TrainError;
+use crate::file;
+use crate::network::Network;
 use crate::state::{tensor, values};
 
 /// Tensors by their names.
@@ -55,16 +58,36 @@ impl Draft {
         self.write_with(path, None)
     }
 
-    /// First beside `path`, then in its place.
     fn write_with(self, path: &Path, metadata: Option<HashMap<String, String>>) -> Result<(), TrainError> {
         let mut views = Vec::new();
         for (name, dtype, shape, bytes) in &self.tensors {
             views.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| TrainError::malformed(path, e))?));
         }
         let bytes = safetensors::serialize(views, metadata).map_err(|e| TrainError::malformed(path, e))?;
-        let beside = path.with_extension("new");
-        std::fs::write(&beside, bytes).map_err(|e| TrainError::write(&beside, e))?;
-        std::fs::rename(&beside, path).map_err(|e| TrainError::write(path, e))
+        file::replace(path, bytes)
+    }
+}
+
+/// What a run is of, beside its options.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    network: String,
+    data_set: String,
+    /// Digest of the weights that it starts from.
+    weights: String,
+    /// Trained on, and held back.
+    pictures: [usize; 2],
+}
+
+impl Origin {
+    /// Of a network, the digest of its first weights, and the pictures.
+    pub(crate) fn new(network: &Network, weights: &str, parts: &Parts) -> Self {
+        Self {
+            network: network.name.clone(),
+            data_set: network.data_set.name().to_owned(),
+            weights: weights.to_owned(),
+            pictures: [parts.training.len(), parts.validation.len()],
+        }
     }
 }
 
@@ -92,6 +115,26 @@ impl<'b> Saved<'b> {
     /// What is wrong with it.
     pub(crate) fn malformed(&self, reason: impl ToString) -> TrainError {
         TrainError::malformed(self.path, reason)
+    }
+
+    /// Is it of the run that is to go on?
+    ///
+    /// # Errors
+    /// It is of another network, data set, pictures, weights or options.
+    pub(crate) fn check<O: PartialEq>(&self, origins: [&Origin; 2], options: [&O; 2]) -> Result<(), TrainError> {
+        let [found, expected] = origins;
+        let same = [
+            ("another network", found.network == expected.network),
+            ("another data set", found.data_set == expected.data_set),
+            ("other pictures", found.pictures == expected.pictures),
+            // Of which the seed may be one, that other weights come from.
+            ("other options", options[0] == options[1]),
+            ("other weights", found.weights == expected.weights),
+        ];
+        match same.iter().find(|(_, same)| !same) {
+            Some((what, _)) => Err(self.malformed(format!("the checkpoint is of a run with {what}; name another --out, or remove it"))),
+            None => Ok(()),
+        }
     }
 
     /// What is no tensor.

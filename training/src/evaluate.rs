@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use halfnet_host::data::DataSet;
-use halfnet_host::float::{FloatLayer, FloatLinear, FloatNetwork, FloatStep, Mask};
+use halfnet_host::float::{ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatStep, Mask};
 use halfnet_layers::activation::{self, Activation};
 use halfnet_layers::{LANES, convolution, layout};
 
 use crate::dapa::Degree;
-use crate::data::{Augmentation, batch};
+use crate::data::{Augmentation, Batch, batch};
 use crate::error::TrainError;
 use crate::export::{self, Replaced};
 use crate::forward::{self, PassOptions};
@@ -136,13 +136,11 @@ impl Evaluator {
     /// Accuracy on some pictures of a set, and how far polynomials' arguments go in parts of each layer's limit.
     #[must_use]
     pub fn judge(&self, set: &DataSet, pictures: &[usize], limits: &BTreeMap<usize, f32>) -> Judged {
-        let classes = self.network.classes();
-        let mut correct = 0;
         // The largest argument of each picture, layer by layer.
         let mut reached: BTreeMap<usize, Vec<f32>> = limits.keys().map(|&index| (index, Vec::new())).collect();
-        for chunk in pictures.chunks(CHUNK) {
-            let found = batch(set, &self.network.normalisation, chunk, Augmentation::NONE, (0, 0));
-            let logits = self.run(found.pixels, |index, sum| {
+        let accuracy = score(set, &self.network.normalisation, self.network.classes(), pictures, |batch| {
+            let count = batch.labels.len();
+            self.run(batch.pixels, |index, sum| {
                 let (Some(Replaced { relu, .. }), Some(limit)) = (&self.mixed[index], limits.get(&index)) else { return };
                 let mut all = Vec::new();
                 for block in sum.chunks_exact(relu.len() * LANES) {
@@ -154,12 +152,9 @@ impl Evaluator {
                     }
                     all.extend(most);
                 }
-                reached.entry(index).or_default().extend(&all[..chunk.len()]);
-            });
-            let logits = layout::from_blocks(&logits, classes, chunk.len());
-            let right = |(logits, &label): (&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(label);
-            correct += logits.chunks_exact(classes).zip(&found.labels).filter(|&pair| right(pair)).count();
-        }
+                reached.entry(index).or_default().extend(&all[..count]);
+            })
+        });
         let count = pictures.len().max(1);
         let most: Vec<f32> = (0..pictures.len())
             .map(|picture| reached.values().filter_map(|layer| layer.get(picture)).fold(0.0, |m: f32, &r| m.max(r)))
@@ -171,7 +166,7 @@ impl Evaluator {
             (self.network.layers[index].name.clone(), [50, 99, 100].map(|part| at(part).min(f32::MAX)))
         });
         Judged {
-            accuracy: 100.0 * correct as f64 / count as f64,
+            accuracy,
             beyond: Some(most.iter().filter(|&&m| m > 1.0).count() as f64 / count as f64),
             far: Some(most.iter().filter(|&&m| m > 2.0).count() as f64 / count as f64),
             reach: reach.collect(),
@@ -191,15 +186,27 @@ impl Evaluator {
 pub fn accuracy(network: &Network, state: &State, set: &DataSet, pictures: &[usize], device: &Device) -> f64 {
     let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
     let leaves = forward::constants(state);
-    let classes = network.classes();
+    score(set, &network.normalisation, network.classes(), pictures, |batch| {
+        let input = forward::pictures(network, &batch, device);
+        values(&forward::run(network, state, &leaves, input, &pass).logits.inner())
+    })
+}
+
+/// Accuracy, in percent, of whatever makes logits, (block, class, lane), of a batch.
+fn score(
+    set: &DataSet,
+    normalisation: &[ChannelNormalisation],
+    classes: usize,
+    pictures: &[usize],
+    mut logits: impl FnMut(Batch) -> Vec<f32>,
+) -> f64 {
     let mut correct = 0;
     for chunk in pictures.chunks(CHUNK) {
-        let found = batch(set, &network.normalisation, chunk, Augmentation::NONE, (0, 0));
-        let input = forward::pictures(network, &found, device);
-        let logits = values(&forward::run(network, state, &leaves, input, &pass).logits.inner());
-        let logits = layout::from_blocks(&logits, classes, chunk.len());
-        let right = |(logits, label): &(&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(**label);
-        correct += logits.chunks_exact(classes).zip(&found.labels).filter(right).count();
+        let batch = batch(set, normalisation, chunk, Augmentation::NONE, (0, 0));
+        let labels = batch.labels.clone();
+        let logits = layout::from_blocks(&logits(batch), classes, chunk.len());
+        let right = |&(logits, &label): &(&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(label);
+        correct += logits.chunks_exact(classes).zip(&labels).filter(right).count();
     }
     100.0 * correct as f64 / pictures.len().max(1) as f64
 }

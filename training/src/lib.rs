@@ -16,6 +16,7 @@ pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod file;
 pub mod forward;
 pub mod loss;
 pub mod moments;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use halfnet_training::error::TrainError;
+use halfnet_training::file;
 use serde::Serialize;
 
 /// The folder.
@@ -31,18 +32,11 @@ impl<'a> RunFolder<'a> {
     /// Writes `metrics.jsonl`, an epoch a line.
     pub(super) fn write_metrics(&self, epochs: &[impl Serialize]) -> Result<(), TrainError> {
         let lines: String = epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap_or_default() + "\n").collect();
-        self.write("metrics.jsonl", lines)
+        file::replace(&self.file("metrics.jsonl"), lines)
     }
 
     /// Writes `result.json`.
     pub(super) fn write_result(&self, outcome: &impl Serialize) -> Result<(), TrainError> {
-        self.write("result.json", serde_json::to_string_pretty(outcome).unwrap_or_default())
-    }
-
-    /// First beside it, then in its place.
-    fn write(&self, name: &str, text: String) -> Result<(), TrainError> {
-        let (path, beside) = (self.file(name), self.file("written"));
-        std::fs::write(&beside, text).map_err(|e| TrainError::write(&beside, e))?;
-        std::fs::rename(&beside, &path).map_err(|e| TrainError::write(&path, e))
+        file::replace(&self.file("result.json"), serde_json::to_string_pretty(outcome).unwrap_or_default())
     }
 }

@@ -1,10 +1,10 @@
 //! The command line. Standard output carries the result alone (a table, or JSON with `--json`), standard error the rest.
 
 mod bench;
-mod eta;
 mod folder;
 mod plot;
 mod search;
+mod steps;
 mod train;
 
 use std::process::ExitCode;

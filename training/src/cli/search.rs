@@ -1,7 +1,6 @@
 //! `halfnet-train search`: from trained weights and a budget of ReLUs to a model that two parties run.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 use halfnet_host::data::{DataFolder, Split};
@@ -20,8 +19,8 @@ use halfnet_training::search::{self, Epoch, MethodOptions, Pressure, Search, Sea
 use halfnet_training::weights::Weights;
 use serde::Serialize;
 
-use super::eta::Eta;
 use super::folder::RunFolder;
+use super::steps::Checkpoints;
 
 /// Find which ReLUs stay, fine-tune, and export a model for the two parties
 #[derive(Debug, Args)]
@@ -70,12 +69,8 @@ pub(crate) struct Arguments {
     /// Only the first N training pictures
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Go on from the checkpoint in the run's folder, if there is one
-    #[arg(long)]
-    resume: bool,
-    /// Seconds between checkpoints; each epoch ends with one
-    #[arg(long, value_name = "S", default_value_t = 120)]
-    checkpoint_every: u64,
+    #[command(flatten)]
+    checkpoints: Checkpoints,
     /// Stop at the trained weights: export no model
     #[arg(long)]
     no_export: bool,
@@ -142,7 +137,6 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         grouped(asked.budget as u64)
     );
     let teacher = Teacher::new(&network, &weights, &device::current());
-    let checkpoint = out.checkpoint();
     let origin = weights.digest();
     let Prepared { network: formed, weights, options, form } = reduce::prepare(&network, &weights, &training, &asked)?;
     if formed != network {
@@ -153,24 +147,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         Evaluator::of(&formed, &weights).inspect_err(|_| eprintln!("--no-export searches this network all the same"))?;
     }
     let mut search = Search::new(&formed, &weights, &teacher, &training, options.clone())?;
-    if arguments.resume && checkpoint.is_file() {
-        search.load(&checkpoint)?;
-        eprintln!("resumed at step {} of {}", search.taken(), search.total());
-    }
-    out.write_metrics(search.epochs())?;
-    let (mut saved, mut eta) = (Instant::now(), Eta::new(search.taken(), search.total()));
-    while search.taken() < search.total() {
-        let epoch = search.advance()?;
-        eta.tell(search.taken());
-        if epoch.is_some() || saved.elapsed().as_secs() >= arguments.checkpoint_every {
-            search.save(&checkpoint)?;
-            saved = Instant::now();
-        }
-        if let Some(epoch) = epoch {
-            tell(&epoch, options.epochs, eta.left(search.taken()));
-            out.write_metrics(search.epochs())?;
-        }
-    }
+    arguments.checkpoints.take_all(&mut search, &out, |epoch, left| tell(epoch, options.epochs, left))?;
     let found = search.finish();
     let (replaced, degree) = (export::replaced(&formed, &found.state), options.polynomials.degree);
     found.state.weights(&formed).write_replaced(&formed, &replaced, degree, &out.file("weights.safetensors"))?;

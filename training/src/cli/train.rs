@@ -1,7 +1,6 @@
 //! `halfnet-train train`: from nothing to the network with all its ReLUs.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use halfnet_host::data::{DataFolder, Split};
@@ -14,8 +13,8 @@ use halfnet_training::pretrain::{Descent, Epoch, PretrainOptions, Pretraining};
 use halfnet_training::state::State;
 use serde::Serialize;
 
-use super::eta::Eta;
 use super::folder::RunFolder;
+use super::steps::Checkpoints;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Optimiser {
@@ -65,12 +64,8 @@ pub(crate) struct Arguments {
     /// Only the first N training pictures
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Go on from the checkpoint in the run's folder, if there is one
-    #[arg(long)]
-    resume: bool,
-    /// Seconds between checkpoints; each epoch ends with one
-    #[arg(long, value_name = "S", default_value_t = 120)]
-    checkpoint_every: u64,
+    #[command(flatten)]
+    checkpoints: Checkpoints,
     /// Folder for weights.safetensors, metrics.jsonl and result.json
     #[arg(long, value_name = "DIR", default_value = "trained")]
     out: PathBuf,
@@ -109,25 +104,7 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let [trained, held] = run.pictures();
     let relus = grouped(network.relus() as u64);
     eprintln!("{} on {}: {relus} ReLUs; {trained} pictures to train on, {held} to choose on", network.name, device::name());
-    let checkpoint = out.checkpoint();
-    if arguments.resume && checkpoint.is_file() {
-        run.load(&checkpoint)?;
-        eprintln!("resumed at step {} of {}", run.taken(), run.total());
-    }
-    out.write_metrics(run.epochs())?;
-    let (mut saved, mut eta) = (Instant::now(), Eta::new(run.taken(), run.total()));
-    while run.taken() < run.total() {
-        let epoch = run.advance()?;
-        eta.tell(run.taken());
-        if epoch.is_some() || saved.elapsed().as_secs() >= arguments.checkpoint_every {
-            run.save(&checkpoint)?;
-            saved = Instant::now();
-        }
-        if let Some(epoch) = epoch {
-            tell(&epoch, options.epochs, eta.left(run.taken()));
-            out.write_metrics(run.epochs())?;
-        }
-    }
+    arguments.checkpoints.take_all(&mut run, &out, |epoch, left| tell(epoch, options.epochs, left))?;
     let best = run.best();
     let weights = out.file("weights.safetensors");
     best.weights.write(&network, &weights)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Best, Epoch, PretrainOptions, Pretraining};
-use crate::checkpoint::{Draft, Saved};
+use crate::checkpoint::{Draft, Origin, Saved};
 use crate::course::Place;
 use crate::error::TrainError;
 use crate::trainer::Kept;
@@ -17,9 +17,8 @@ const ENTRY: &str = "pretraining";
 /// What is no tensor. Floats that training depends on are kept as their bits.
 #[derive(Debug, Serialize, Deserialize)]
 struct Progress {
-    network: String,
+    origin: Origin,
     options: PretrainOptions,
-    pictures: [usize; 2],
     #[serde(flatten)]
     place: Place,
     #[serde(flatten)]
@@ -41,9 +40,8 @@ impl Pretraining<'_> {
             draft.floats(format!("best/{}", parameter.name), vec![values.len()], values);
         }
         let progress = Progress {
-            network: self.network.name.clone(),
+            origin: self.origin(),
             options: self.options.clone(),
-            pictures: self.pictures(),
             place: self.course.place(),
             trainer,
             best: (self.best.epoch, self.best.validation.to_bits()),
@@ -55,15 +53,12 @@ impl Pretraining<'_> {
     /// Goes on where a checkpoint was made.
     ///
     /// # Errors
-    /// It cannot be read, or is of another network, other options or other pictures.
+    /// It cannot be read, or is of another network, data set, pictures, first weights or options.
     pub fn load(&mut self, path: &Path) -> Result<(), TrainError> {
         let bytes = std::fs::read(path).map_err(|e| TrainError::read(path, e))?;
         let saved = Saved::new(path, &bytes, ENTRY)?;
         let progress: Progress = saved.progress()?;
-        let same = (&progress.network, &progress.options, progress.pictures) == (&self.network.name, &self.options, self.pictures());
-        if !same {
-            return Err(saved.malformed("the checkpoint is of another network, other options or other pictures: name another --out"));
-        }
+        saved.check([&progress.origin, &self.origin()], [&progress.options, &self.options])?;
         let mut weights = Weights::default();
         for parameter in self.network.parameters() {
             let values = saved.floats(&format!("best/{}", parameter.name), parameter.shape.iter().product())?;
@@ -74,5 +69,9 @@ impl Pretraining<'_> {
         self.course.set_place(&progress.place);
         self.epochs = progress.epochs;
         Ok(())
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::new(self.network, &self.origin, &self.course.parts)
     }
 }

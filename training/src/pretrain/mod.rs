@@ -57,6 +57,8 @@ pub struct Pretraining<'a> {
     trainer: Trainer<'a>,
     best: Best,
     epochs: Vec<Epoch>,
+    /// Digest of the weights that it starts from.
+    origin: String,
 }
 
 impl<'a> Pretraining<'a> {
@@ -78,8 +80,9 @@ impl<'a> Pretraining<'a> {
         let weights = Weights::initial(network, options.seed);
         let device = crate::device::current();
         let trainer = Trainer::new(network, State::new(network, &weights, &device), options.method(), device);
+        let origin = weights.digest();
         let best = Best { epoch: 0, validation: 0.0, weights };
-        Ok(Self { network, options, course, trainer, best, epochs: Vec::new() })
+        Ok(Self { network, options, course, trainer, best, epochs: Vec::new(), origin })
     }
 
     /// Steps in all.

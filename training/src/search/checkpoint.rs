@@ -6,24 +6,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Epoch, Search, SearchOptions};
-use crate::checkpoint::{Draft, Saved};
+use crate::checkpoint::{Draft, Origin, Saved};
 use crate::course::Place;
 use crate::error::TrainError;
 use crate::trainer::Kept;
 
 /// Name of the metadata entry.
 const ENTRY: &str = "progress";
-
-/// What a run is of, beside its options.
-#[derive(Debug, Serialize, Deserialize)]
-struct Origin {
-    network: String,
-    data_set: String,
-    /// Digest of the weights.
-    weights: String,
-    /// Trained on, and held back.
-    pictures: [usize; 2],
-}
 
 /// What is no tensor. Floats that training depends on are kept as their bits.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,17 +69,7 @@ impl Search<'_> {
         let bytes = std::fs::read(path).map_err(|e| TrainError::read(path, e))?;
         let saved = Saved::new(path, &bytes, ENTRY)?;
         let progress: Progress = saved.progress()?;
-        let origin = self.origin();
-        let same = [
-            ("another network", progress.origin.network == origin.network),
-            ("another data set", progress.origin.data_set == origin.data_set),
-            ("other pictures", progress.origin.pictures == origin.pictures),
-            ("other weights", progress.origin.weights == origin.weights),
-            ("other options", progress.options == self.options),
-        ];
-        if let Some((what, _)) = same.iter().find(|(_, same)| !same) {
-            return Err(saved.malformed(format!("the checkpoint is of a run with {what}; name another --out, or remove it")));
-        }
+        saved.check([&progress.origin, &self.origin()], [&progress.options, &self.options])?;
         let trainer = &mut self.trainer;
         trainer.restore(&saved, &progress.trainer)?;
         saved.group("auxiliary-first/", &mut trainer.auxiliary.first, &trainer.device)?;
@@ -112,13 +91,7 @@ impl Search<'_> {
     }
 
     fn origin(&self) -> Origin {
-        let parts = &self.course.parts;
-        Origin {
-            network: self.network.name.clone(),
-            data_set: self.network.data_set.name().to_owned(),
-            weights: self.origin.clone(),
-            pictures: [parts.training.len(), parts.validation.len()],
-        }
+        Origin::new(self.network, &self.origin, &self.course.parts)
     }
 
     /// Epochs that are done.
