@@ -16,7 +16,7 @@ use crate::winograd;
 /// # Panics
 /// A length does not fit the geometry.
 pub fn forward(geometry: &Convolution, weights: &[f32], input: &[f32], output: &mut [f32]) {
-    if winograd::pays(geometry) {
+    if winograd::pays_forward(geometry) {
         return winograd::forward(Level::detect(), geometry, weights, input, output);
     }
     forward_at(Level::detect(), geometry, weights, input, output);
@@ -30,7 +30,7 @@ pub fn forward(geometry: &Convolution, weights: &[f32], input: &[f32], output: &
 /// # Panics
 /// A length does not fit the geometry.
 pub fn data_gradient(geometry: &Convolution, weights: &[f32], gradient: &[f32], out: &mut [f32]) {
-    if winograd::pays(geometry) {
+    if winograd::pays_for_data(geometry) {
         return winograd::data_gradient(Level::detect(), geometry, weights, gradient, out);
     }
     data_gradient_at(Level::detect(), geometry, weights, gradient, out);
@@ -44,6 +44,9 @@ pub fn data_gradient(geometry: &Convolution, weights: &[f32], gradient: &[f32], 
 /// # Panics
 /// A length does not fit the geometry.
 pub fn weight_gradient(geometry: &Convolution, input: &[f32], gradient: &[f32], out: &mut [f32]) {
+    if input.is_empty() {
+        return out.fill(0.0);
+    }
     if winograd::pays_for_weights(geometry) {
         return winograd::weight_gradient(Level::detect(), geometry, input, gradient, out);
     }
@@ -235,6 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn no_pictures_have_no_gradient() {
+        for channels in [1, 64] {
+            let g = Convolution {
+                input: Shape::new(channels, 4, 4),
+                out_channels: channels,
+                kernel_height: 3,
+                kernel_width: 3,
+                stride: 1,
+                padding: 1,
+                groups: 1,
+            };
+            let mut out = vec![9.0; g.weights()];
+            weight_gradient(&g, &[], &[], &mut out);
+            assert_eq!(out, vec![0.0; g.weights()]);
+        }
+    }
+
+    #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let tiled = Convolution {
             input: Shape::new(64, 7, 6),
@@ -245,7 +266,7 @@ mod tests {
             padding: 1,
             groups: 1,
         };
-        assert!(winograd::pays(&tiled) && winograd::pays_for_weights(&tiled));
+        assert!(winograd::pays_forward(&tiled) && winograd::pays_for_data(&tiled) && winograd::pays_for_weights(&tiled));
         for g in [tiled, Convolution { stride: 2, ..tiled }] {
             let noise = |count: usize, step: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * step).sin()).collect() };
             let (weights, input) = (noise(g.weights(), 0.7), noise(3 * g.input.elements() * LANES, 0.3));
@@ -261,7 +282,7 @@ mod tests {
                 found
             };
             let alone = with(1);
-            assert!(with(2) == alone && with(5) == alone);
+            assert!(with(2) == alone && with(5) == alone && with(24) == alone);
         }
     }
 
@@ -283,6 +304,13 @@ mod tests {
         let apart = Convolution { stride: 3, kernel_height: 2, kernel_width: 2, padding: 0, ..base };
         for g in [base, strided, plain, wide, apart] {
             check(&g, 1).unwrap_or_else(|e| panic!("{g:?}: {e}"));
+        }
+        // More than a panel of channels; the shortest strips; one tile, cut.
+        let panels = Convolution { input: Shape::new(130, 4, 5), out_channels: 66, padding: 2, ..base };
+        let strips = Convolution { input: Shape::new(300, 4, 4), out_channels: 300, ..base };
+        let cut = Convolution { input: Shape::new(64, 3, 3), out_channels: 64, padding: 0, ..base };
+        for (g, blocks) in [(panels, 2), (strips, 1), (cut, 3)] {
+            check(&g, blocks).unwrap_or_else(|e| panic!("{g:?}: {e}"));
         }
     }
 }

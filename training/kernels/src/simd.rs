@@ -254,7 +254,6 @@ macro_rules! each_level {
         $(#[$doc])*
         unsafe fn $name(level: $crate::simd::Level, $($argument: $type),*) {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments, reason = "the parts of an inner loop")]
             unsafe fn any<$lanes: $crate::simd::Lanes>($($argument: $type),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]

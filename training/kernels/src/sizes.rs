@@ -52,12 +52,17 @@ impl Padded {
     }
 }
 
-/// The first `count` floats of scratch memory, whatever they are; it only ever grows.
+/// `count` floats of scratch memory, whatever they are, from the start of a line of the cache: no vector then lies in two. The memory
+/// only ever grows.
 pub(crate) fn at_least(scratch: &mut Vec<f32>, count: usize) -> &mut [f32] {
-    if scratch.len() < count {
-        scratch.resize(count, 0.0);
+    const LINE: usize = 64;
+    let spare = LINE / size_of::<f32>() - 1;
+    if scratch.len() < count + spare {
+        // What it holds is of no use: grown anew, nothing is copied.
+        *scratch = vec![0.0; count + spare];
     }
-    &mut scratch[..count]
+    let start = scratch.as_ptr().align_offset(LINE).min(spare);
+    &mut scratch[start..start + count]
 }
 
 /// A geometry's sizes, channels by group.

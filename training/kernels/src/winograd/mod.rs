@@ -9,10 +9,11 @@
 //!
 //! which is linear in w and in d, so that the sum over input channels can be taken before Aᵀ·A, and both gradients follow:
 //! dw = Gᵀ [(A dy Aᵀ) ⊙ (Bᵀ d B)] G, summed over tiles and pictures, and dd is a convolution of dy with w turned by half, whose
-//! padding is 2 less w's. Between the transforms, each of the 16 positions of a patch is a product of matrices.
+//! padding is 2 minus that of w. Between the transforms, each of the 16 positions of a patch is a product of matrices.
 //!
-//! The transforms add, subtract and halve, so that a result differs from [`crate::sweep`]'s by rounding alone: forward it is nearer to
-//! the true sum than that, and a weight's gradient lies within three times its distance.
+//! The transforms add, subtract and halve, so that a result differs from [`crate::sweep`]'s by rounding alone. Forward and for the data
+//! it is nearer to the true sum; a weight's gradient is up to four times as far from it where positions are few, and nearer where they
+//! are many.
 
 mod planes;
 mod product;
@@ -33,14 +34,24 @@ pub(crate) const fn applies(geometry: &Convolution) -> bool {
     geometry.kernel_height == 3 && geometry.kernel_width == 3 && geometry.stride == 1 && geometry.groups == 1 && geometry.padding <= 2
 }
 
-/// Is it faster, forward and for the data gradient?
-pub(crate) const fn pays(geometry: &Convolution) -> bool {
-    applies(geometry) && geometry.input.channels >= WORTHWHILE && geometry.out_channels >= WORTHWHILE
+/// Is it faster, forward? (A tile that is cut saves nothing.)
+pub(crate) fn pays_forward(geometry: &Convolution) -> bool {
+    let output = geometry.output();
+    wide(geometry, WORTHWHILE) && output.height > 1 && output.width > 1
+}
+
+/// Is it faster for the data gradient?
+pub(crate) const fn pays_for_data(geometry: &Convolution) -> bool {
+    wide(geometry, WORTHWHILE) && geometry.input.height > 1 && geometry.input.width > 1
 }
 
 /// Is it faster for the weight gradient?
 pub(crate) const fn pays_for_weights(geometry: &Convolution) -> bool {
-    applies(geometry) && geometry.input.channels >= WORTHWHILE_FOR_WEIGHTS && geometry.out_channels >= WORTHWHILE_FOR_WEIGHTS
+    wide(geometry, WORTHWHILE_FOR_WEIGHTS)
+}
+
+const fn wide(geometry: &Convolution, least: u16) -> bool {
+    applies(geometry) && geometry.input.channels >= least && geometry.out_channels >= least
 }
 
 /// As [`crate::convolution::forward`].

@@ -10,8 +10,10 @@ use crate::LANES;
 use crate::simd::{Level, each_level};
 use crate::sizes::{Sizes, at_least};
 
-/// Floats of a strip's transformed patches and products, about: they stay in the second cache.
+/// Floats of a strip's transformed patches and products, about: they stay in the second cache, up to some 500 channels together.
 const STRIP: usize = 256 << 10;
+/// Target channels of a job are a multiple of this many.
+const LEAST: usize = 24;
 
 /// Source planes to target planes.
 pub(super) struct Pass {
@@ -112,17 +114,19 @@ impl Pass {
         assert_eq!(target.len(), blocks * self.targets * plane, "target of a convolution");
         assert_eq!(weights.len(), self.sources * self.targets * 9, "weights of a convolution");
         let mut kernels = KERNELS.take();
-        self.transform_kernels(level, weights, at_least(&mut kernels, self.targets * self.kernel_step()));
-        // Where blocks are few, the channels of one are divided.
+        let transformed = at_least(&mut kernels, self.targets * self.kernel_step());
+        self.transform_kernels(level, weights, transformed);
+        let transformed = &*transformed;
+        // Where blocks are few, the channels of one are divided; not too finely, for each part transforms all patches again.
         let threads = rayon::current_num_threads();
-        let parts = if blocks.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(blocks.max(1)).min(self.targets) };
-        let per_part = self.targets.div_ceil(parts);
+        let parts = if blocks.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(blocks.max(1)) };
+        let per_part = self.targets.div_ceil(parts).next_multiple_of(LEAST);
         let jobs = target.par_chunks_mut(self.targets * plane).zip(source.par_chunks(source_block)).flat_map(|(target, source)| {
             target.par_chunks_mut(per_part * plane).enumerate().map(move |(part, target)| (part * per_part, source, target))
         });
         jobs.for_each(|(first, source, target)| {
             let channels = target.len() / plane;
-            let kernels = &kernels[first * self.kernel_step()..];
+            let kernels = &transformed[first * self.kernel_step()..];
             SCRATCH.with_borrow_mut(|scratch| {
                 let view = View { pass: self, source, kernels, target, channels, scratch };
                 // SAFETY: the processor has the level's instructions.

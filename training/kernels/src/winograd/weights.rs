@@ -13,10 +13,12 @@ use crate::LANES;
 use crate::simd::{Level, each_level, vectorised};
 use crate::sizes::{Sizes, at_least};
 
-/// Tiles of a chunk: with the columns of a panel, their patches stay in the first cache.
+/// Tiles of a chunk: with the columns of a panel, their patches (32 KiB) stay in the first cache, or near it.
 const CHUNK: usize = 8;
 /// Input channels of a panel.
 const PANEL: usize = 64;
+/// Output channels of a job are a multiple of this many.
+const LEAST: usize = 24;
 
 /// Everything but the position.
 struct View<'a> {
@@ -61,10 +63,17 @@ pub(super) fn run(level: Level, sizes: &Sizes, input: &[f32], gradient: &[f32], 
     });
     let view = View { sizes, blocks, turned, turned_columns, turned_rows, width, gradient };
     let sums = at_least(sums, PATCH * sizes.outputs * width);
-    sums.par_chunks_mut(sizes.outputs * width).enumerate().for_each(|(position, sums)| {
+    // Positions are divided among threads, and where that leaves some without, output channels; each part makes all patches again.
+    let threads = rayon::current_num_threads();
+    let parts = if PATCH.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(PATCH) };
+    let per_part = sizes.outputs.div_ceil(parts).next_multiple_of(LEAST);
+    let jobs = sums.par_chunks_mut(sizes.outputs * width).enumerate().flat_map(|(position, sums)| {
+        sums.par_chunks_mut(per_part * width).enumerate().map(move |(part, sums)| (position, part * per_part, sums))
+    });
+    jobs.for_each(|(position, first, sums)| {
         SMALL.with_borrow_mut(|scratch| {
             // SAFETY: the processor has the level's instructions.
-            unsafe { products(level, &view, position, scratch, sums) };
+            unsafe { products(level, &view, position, first, scratch, sums) };
         });
     });
     out.par_chunks_mut(sizes.inputs * 9).enumerate().for_each(|(output, out)| {
@@ -121,20 +130,20 @@ each_level! {
 }
 
 each_level! {
-    /// One position's sums over all tiles and pictures: (output channel, input channel).
-    unsafe fn products<L>(view: &View<'_>, position: usize, scratch: &mut [Vec<f32>; 2], sums: &mut [f32]) {
+    /// One position's sums over all tiles and pictures, from an output channel on: (output channel, input channel).
+    unsafe fn products<L>(view: &View<'_>, position: usize, first_output: usize, scratch: &mut [Vec<f32>; 2], sums: &mut [f32]) {
         let View { sizes, blocks, turned, turned_columns, turned_rows, width, gradient } = *view;
         let tiles_across = sizes.columns.div_ceil(2);
         let tiles = tiles_across * sizes.rows.div_ceil(2);
-        let depth = CHUNK.min(tiles) * LANES;
+        let (outputs, depth) = (sums.len() / width, CHUNK.min(tiles) * LANES);
         let [gradients, patches] = scratch;
-        let (gradients, patches) = (at_least(gradients, sizes.outputs * depth), at_least(patches, depth * PANEL));
+        let (gradients, patches) = (at_least(gradients, outputs * depth), at_least(patches, depth * PANEL));
         let plane = sizes.rows * sizes.columns * LANES;
         let (row_terms, column_terms) = (transform::tile_terms(position / 4), transform::tile_terms(position % 4));
         let (rows, columns) = (transform::patch_terms(position / 4), transform::patch_terms(position % 4));
         let mut adds = false;
         for block in 0..blocks {
-            let gradient = &gradient[block * sizes.outputs * plane..(block + 1) * sizes.outputs * plane];
+            let gradient = &gradient[(block * sizes.outputs + first_output) * plane..][..outputs * plane];
             let turned = &turned[block * turned_rows * turned_columns * LANES * width..];
             for first in (0..tiles).step_by(CHUNK) {
                 let count = CHUNK.min(tiles - first);
@@ -187,7 +196,7 @@ each_level! {
                         b: patches,
                         b_row: vectors * LANES,
                         depth: count * LANES,
-                        rows: sizes.outputs,
+                        rows: outputs,
                         vectors,
                         c_row: width,
                         adds,
