@@ -1,10 +1,12 @@
-//! What a board is flashed with to be P0: the public plan, the identifiers, the seed, and pictures if it is the client. Never weights.
+//! What a board is flashed with to be P0: the public plan, the identifiers, the seed, and pictures if it is
+//! the client. Never weights.
 //!
-//! The body of a [`Kind::Board`] blob is a [`Body`] in postcard. [`Board::decode`] borrows the plan and the pictures from the blob,
-//! which may lie in flash at any address: nothing in it needs to be aligned. Only the seed is copied, into a [`Key`].
+//! The body of a [`Kind::Board`] blob is a [`Body`] in postcard. [`Board::decode`] borrows the plan and the
+//! pictures from the blob, which may lie in flash at any address: nothing in it needs to be aligned. Only the
+//! seed is copied, into a [`Key`].
 //!
-//! Pictures are pixels: [`Picture`] makes the integers of the input wire while a session asks for them, as a host does, so that they
-//! take a quarter of the flash.
+//! Pictures are pixels: [`Picture`] makes the integers of the input wire while a session asks for them, as a
+//! host does, so that they take a quarter of the flash.
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -68,7 +70,12 @@ fn bytes<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[
 
 impl core::fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Body(plan of {} bytes, {} bytes of pictures, seed ..)", self.plan.len(), self.pictures.len())
+        write!(
+            f,
+            "Body(plan of {} bytes, {} bytes of pictures, seed ..)",
+            self.plan.len(),
+            self.pictures.len()
+        )
     }
 }
 
@@ -158,7 +165,8 @@ impl<'a> Board<'a> {
         if !body.pictures.len().is_multiple_of(size) {
             return Err(BoardError::Pictures { expected: size as u32, found: body.pictures.len() as u32 });
         }
-        let agreement = Agreement { pairing: body.pairing, plan: *plan.hash(), provisioning: body.provisioning };
+        let agreement =
+            Agreement { pairing: body.pairing, plan: *plan.hash(), provisioning: body.provisioning };
         let Body { test, next, pictures, .. } = *body;
         Ok(Self { agreement, test, next, seed: Key::new(body.seed), pictures, plan })
     }
@@ -194,7 +202,9 @@ impl Input for Picture<'_> {
     fn read(&mut self, first: usize, out: &mut [i32]) {
         for (at, slot) in (first..).zip(out) {
             let normalisation = self.normalisation.get(at / self.plane);
-            *slot = normalisation.zip(self.pixels.get(at)).map_or(0, |(normalisation, pixel)| normalisation.apply(*pixel));
+            *slot = normalisation
+                .zip(self.pixels.get(at))
+                .map_or(0, |(normalisation, pixel)| normalisation.apply(*pixel));
         }
     }
 }

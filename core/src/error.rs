@@ -37,13 +37,18 @@ pub enum ModelError {
     #[error("the header's names or normalisation are malformed")]
     Header,
     /// A role or mode that the protocol forbids.
-    #[error("this mode forbids this client: with two servers (t) the client is a third, and P1 is never the client")]
+    #[error(
+        "this mode forbids this client: with two servers (t) the client is a third, and P1 is never the client"
+    )]
     Role,
     /// The release asks for more than the last layer allows.
     #[error("logits may be released with 2 to min(16, ring bits - 2) bits of the last layer, never exactly")]
     ReleaseBits,
     /// A ring is wider than this build computes in.
-    #[error("a ring of more than {} bits, which this build has no code for: build it with the feature `wide-rings`", crate::ring::WIDEST)]
+    #[error(
+        "a ring of more than {} bits, which this build has no code for: build it with the feature `wide-rings`",
+        crate::ring::WIDEST
+    )]
     TooWide,
     /// A party's memory budget is too small for this model.
     #[error("the memory budget is too small for this model: the plan's wires alone need more")]

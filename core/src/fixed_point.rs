@@ -1,4 +1,5 @@
-//! Real numbers at the edge: a pixel becomes an integer of the input wire. The only place that knows fraction bits.
+//! Real numbers at the edge: a pixel becomes an integer of the input wire. The only place that knows fraction
+//! bits.
 
 use fixed::types::{I16F16, I48F16};
 

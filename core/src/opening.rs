@@ -1,16 +1,19 @@
 //! The arithmetic of both openings: what is masked, what is sent, what the opened value means.
 //!
-//! **Opening 1**, after a linear layer, cuts f1 of b bits exactly, n = b − f1. With z⁺ = z + 2^(b−2), −2^(b−2) ≤ z ≤ 2^(b−2) − 2^f1:
+//! **Opening 1**, after a linear layer, cuts f1 of b bits exactly, n = b − f1. With z⁺ = z + 2^(b−2),
+//! −2^(b−2) ≤ z ≤ 2^(b−2) − 2^f1:
 //!
-//! * *mutual* (mode T): mask r = R·2^f1 with R uniform in Z_n, and 2^f1 − 1 added once; each party sends its share's top n bits, C is
-//!   their sum modulo 2^n.
+//! * *mutual* (mode T): mask r = R·2^f1 with R uniform in Z_n, and 2^f1 − 1 added once; each party sends its
+//!   share's top n bits, C is their sum modulo 2^n.
 //! * *by turns* (S, H): r uniform in Z_b, R = r >> f1; P1 learns c = z⁺ + r and both learn C = c >> f1.
 //!
-//! Either way C is uniform and y = C − R_m, R_m = R + 2^(n−2) − m·M, m = 1 − msb(C), M = msb(R)·2^n, is floor(z / 2^f1) or one more, as
-//! an integer: z⁺ >> f1 < 2^(n−1), so the sum wraps exactly when msb(R) = 1 and msb(C) = 0.
+//! Either way C is uniform and y = C − R_m, R_m = R + 2^(n−2) − m·M, m = 1 − msb(C), M = msb(R)·2^n, is
+//! floor(z / 2^f1) or one more, as an integer: z⁺ >> f1 < 2^(n−1), so the sum wraps exactly when msb(R) = 1
+//! and msb(C) = 0.
 //!
-//! **Opening 2**, into the next linear layer, cuts f2 of L = W + f2 bits: mutual with r2 = R2·2^f2 + 2^f2 − 1 and A = −R2; by turns with r2
-//! uniform in Z_L and A = −(r2 >> f2). E + A = floor(x / 2^f2) or one more modulo 2^W, for x of any size.
+//! **Opening 2**, into the next linear layer, cuts f2 of L = W + f2 bits: mutual with r2 = R2·2^f2 + 2^f2 − 1
+//! and A = −R2; by turns with r2 uniform in Z_L and A = −(r2 >> f2). E + A = floor(x / 2^f2) or one more
+//! modulo 2^W, for x of any size.
 
 use crate::ring::low_mask;
 

@@ -1,4 +1,5 @@
-//! n-bit elements <-> bytes: element i occupies bits i·n .. (i + 1)·n, the lowest bit of the lowest byte first.
+//! n-bit elements <-> bytes: element i occupies bits i·n .. (i + 1)·n, the lowest bit of the lowest byte
+//! first.
 
 use crate::ring::{Word, low_mask};
 
@@ -87,7 +88,8 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Reads elements of any widths one after another; beyond the end it gives zeros, lengths are checked by who frames the bytes.
+/// Reads elements of any widths one after another; beyond the end it gives zeros, lengths are checked by who
+/// frames the bytes.
 #[derive(Clone)]
 pub struct Unpacker<'a> {
     bytes: &'a [u8],

@@ -1,7 +1,8 @@
 //! Labelled, seekable pseudorandom streams: (key, kind, position) -> words.
 //!
-//! A [`Key`] is derived with BLAKE3 from everything that must tell two streams apart; a [`Stream`] is ChaCha12 under that key with
-//! the kind of value as nonce, so any tile of any share can be regenerated in any order.
+//! A [`Key`] is derived with BLAKE3 from everything that must tell two streams apart; a [`Stream`] is
+//! ChaCha12 under that key with the kind of value as nonce, so any tile of any share can be regenerated in
+//! any order.
 
 use chacha20::ChaCha12;
 use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
@@ -9,7 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::ring::Word;
 
-/// The stream has no more bytes (256 GiB a kind): unreachable with the sizes that a model may have, never ignored all the same.
+/// The stream has no more bytes (256 GiB a kind): unreachable with the sizes that a model may have, never
+/// ignored all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[error("a pseudorandom stream is exhausted")]
@@ -55,7 +57,8 @@ impl Key {
         &self.0
     }
 
-    /// A key for one purpose under this one. Every part is prefixed with its length: no two lists of parts collide.
+    /// A key for one purpose under this one. Every part is prefixed with its length: no two lists of parts
+    /// collide.
     #[must_use]
     pub fn derive(&self, purpose: &'static str, parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(purpose);
@@ -83,7 +86,8 @@ pub trait Keystream {
     /// The stream ends before.
     fn fill_bytes(&mut self, position: u64, out: &mut [u8]) -> Result<(), Exhausted>;
 
-    /// Fills `out` with words number `first` and following; a word is as many bytes as its type, little-endian.
+    /// Fills `out` with words number `first` and following; a word is as many bytes as its type,
+    /// little-endian.
     ///
     /// # Errors
     /// The stream ends before.
@@ -138,7 +142,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Fills `out` with words number `first` and following; a word is as many bytes as its type, little-endian.
+    /// Fills `out` with words number `first` and following; a word is as many bytes as its type,
+    /// little-endian.
     ///
     /// # Errors
     /// The stream ends before.

@@ -1,10 +1,11 @@
 //! Wrapping arithmetic of Z_b, the only integer operations that secrets meet.
 //!
-//! Z_b is kept in the narrowest of three words: `u16` for b ≤ 16, `u32` for b ≤ 32, else `u64`. Arithmetic is carried out
-//! modulo the word and reduced with [`Word::reduce`] only where a value is compared, shifted right or sent: reduction is a
-//! ring homomorphism, so everything between may run over. Every operation is additions, multiplications, shifts and masks of words:
-//! constant-time wherever the processor's multiplication is (Cortex-M4, M7 and M33 are; the long multiplication of Cortex-M3, which
-//! Z_64 would use, is not).
+//! Z_b is kept in the narrowest of three words: `u16` for b ≤ 16, `u32` for b ≤ 32, else `u64`. Arithmetic is
+//! carried out modulo the word and reduced with [`Word::reduce`] only where a value is compared, shifted
+//! right or sent: reduction is a ring homomorphism, so everything between may run over. Every operation is
+//! additions, multiplications, shifts and masks of words: constant-time wherever the processor's
+//! multiplication is (Cortex-M4, M7 and M33 are; the long multiplication of Cortex-M3, which Z_64 would use,
+//! is not).
 
 use core::fmt::Debug;
 use core::ops::Range;
@@ -17,7 +18,9 @@ mod sealed {
 }
 
 /// A machine word that holds elements of a ring Z_b, b ≤ [`Word::BITS`].
-pub trait Word: sealed::Sealed + Copy + Default + Eq + Debug + Send + Sync + bytemuck::Pod + zeroize::Zeroize + 'static {
+pub trait Word:
+    sealed::Sealed + Copy + Default + Eq + Debug + Send + Sync + bytemuck::Pod + zeroize::Zeroize + 'static
+{
     /// Bits of the word.
     const BITS: u8;
     /// Bytes of the word.
@@ -119,8 +122,9 @@ pub const fn signed(value: u64, bits: u8) -> i64 {
     if shift >= 64 { 0 } else { ((value << shift) as i64) >> shift }
 }
 
-/// Bits of the widest ring that this build computes in. Without the feature `wide-rings` it has no code for words of 64 bits: few plans
-/// ask for them, and flash is dear. Plans that do are refused when they are decoded.
+/// Bits of the widest ring that this build computes in. Without the feature `wide-rings` it has no code for
+/// words of 64 bits: few plans ask for them, and flash is dear. Plans that do are refused when they are
+/// decoded.
 pub const WIDEST: u8 = if cfg!(feature = "wide-rings") { 64 } else { WIDEST_NARROW };
 
 /// [`WIDEST`] without the feature `wide-rings`.

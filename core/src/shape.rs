@@ -49,12 +49,13 @@ impl Shape {
     }
 }
 
-/// Geometry of a two-dimensional convolution; a fully connected layer is one whose kernel covers its whole input.
+/// Geometry of a two-dimensional convolution; a fully connected layer is one whose kernel covers its whole
+/// input.
 ///
 /// # Shapes
-/// input [`Convolution::input`] = (C, H, W); output (O, H', W') with H' = (H + 2·padding − kernel_height) / stride + 1, rounded
-/// down; weights (O, C / groups, kernel_height, kernel_width), row-major. Group g reads channels g·C/groups .. of the input and
-/// writes channels g·O/groups .. of the output.
+/// input [`Convolution::input`] = (C, H, W); output (O, H', W') with H' = (H + 2·padding − kernel_height) /
+/// stride + 1, rounded down; weights (O, C / groups, kernel_height, kernel_width), row-major. Group g reads
+/// channels g·C/groups .. of the input and writes channels g·O/groups .. of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Convolution {
@@ -76,7 +77,8 @@ pub struct Convolution {
 
 impl Convolution {
     /// # Errors
-    /// A size is zero, a group does not divide its channels, the kernel does not fit, or a product is too large.
+    /// A size is zero, a group does not divide its channels, the kernel does not fit, or a product is too
+    /// large.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.input.validate()?;
         let Self { input, out_channels, kernel_height, kernel_width, stride, padding, groups } = *self;
@@ -90,7 +92,10 @@ impl Convolution {
         if !fits(input.height, kernel_height) || !fits(input.width, kernel_width) || padding > 1 << 10 {
             return Err(ModelError::Shape);
         }
-        let weights = u64::from(out_channels) * u64::from(input.channels / groups) * u64::from(kernel_height) * u64::from(kernel_width);
+        let weights = u64::from(out_channels)
+            * u64::from(input.channels / groups)
+            * u64::from(kernel_height)
+            * u64::from(kernel_width);
         if weights > MAX_ELEMENTS as u64 {
             return Err(ModelError::Shape);
         }
@@ -104,7 +109,11 @@ impl Convolution {
             let room = (u32::from(size) + 2 * u32::from(self.padding)).saturating_sub(u32::from(kernel));
             (room / u32::from(self.stride.max(1)) + 1).min(u32::from(u16::MAX)) as u16
         };
-        Shape::new(self.out_channels, side(self.input.height, self.kernel_height), side(self.input.width, self.kernel_width))
+        Shape::new(
+            self.out_channels,
+            side(self.input.height, self.kernel_height),
+            side(self.input.width, self.kernel_width),
+        )
     }
 
     /// Input channels that one output element reads.
@@ -134,7 +143,8 @@ impl Convolution {
 
 /// How a residual input is laid under a layer's output: He et al.'s identity shortcut ("option A").
 ///
-/// Output element (c, y, x) receives input element (c − channel_offset, y·stride, x·stride); channels outside the input get zero.
+/// Output element (c, y, x) receives input element (c − channel_offset, y·stride, x·stride); channels outside
+/// the input get zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Join {
@@ -164,7 +174,8 @@ impl Join {
         Ok(())
     }
 
-    /// True when every output element reads the input element of the same index: the sum may be written over the input.
+    /// True when every output element reads the input element of the same index: the sum may be written over
+    /// the input.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         self.input == self.output && self.stride == 1 && self.channel_offset == 0
@@ -206,13 +217,22 @@ impl Pool {
     /// A size is zero, the window does not fit, or padding reaches a whole window.
     pub fn validate(&self, input: Shape) -> Result<(), ModelError> {
         let fits = |size: u16| u32::from(size) + 2 * u32::from(self.padding) >= u32::from(self.kernel);
-        if self.kernel == 0 || self.stride == 0 || self.padding >= self.kernel || !fits(input.height) || !fits(input.width) {
+        if self.kernel == 0
+            || self.stride == 0
+            || self.padding >= self.kernel
+            || !fits(input.height)
+            || !fits(input.width)
+        {
             return Err(ModelError::Shape);
         }
         let output = self.output(input);
         output.validate()?;
         // Whether a window is all ReLU is asked row by row of its bitmap, several times an inference.
-        if output.elements().saturating_mul(usize::from(self.kernel)) > MAX_WINDOW_ROWS { Err(ModelError::TooLarge) } else { Ok(()) }
+        if output.elements().saturating_mul(usize::from(self.kernel)) > MAX_WINDOW_ROWS {
+            Err(ModelError::TooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     /// Shape of the pooled tensor.
@@ -225,14 +245,16 @@ impl Pool {
         Shape::new(input.channels, side(input.height), side(input.width))
     }
 
-    /// Calls `visit` with every window (an index of the pooled tensor) that element `index` of `input` belongs to.
+    /// Calls `visit` with every window (an index of the pooled tensor) that element `index` of `input`
+    /// belongs to.
     pub fn windows_of(&self, input: Shape, index: usize, mut visit: impl FnMut(usize)) {
         let output = self.output(input);
         let plane = input.plane().max(1);
         let width = usize::from(input.width).max(1);
         let (channel, position) = (index / plane, index % plane);
         let span = |at: usize, size: u16| {
-            let (kernel, stride, at) = (usize::from(self.kernel), usize::from(self.stride).max(1), at + usize::from(self.padding));
+            let (kernel, stride, at) =
+                (usize::from(self.kernel), usize::from(self.stride).max(1), at + usize::from(self.padding));
             let first = (at + 1).saturating_sub(kernel).div_ceil(stride);
             first..(at / stride + 1).min(usize::from(size))
         };
@@ -278,8 +300,11 @@ mod tests {
                 pool.windows_of(input, index, |w| found[w] = true);
                 let (c, y, x) = (index / 42, index % 42 / 6, index % 6);
                 for (window, &found) in found.iter().enumerate() {
-                    let (wc, wy, wx) =
-                        (window / output.plane(), window % output.plane() / usize::from(output.width), window % usize::from(output.width));
+                    let (wc, wy, wx) = (
+                        window / output.plane(),
+                        window % output.plane() / usize::from(output.width),
+                        window % usize::from(output.width),
+                    );
                     let inside = |at: usize, w: usize| {
                         let start = (w * usize::from(pool.stride)) as i64 - i64::from(pool.padding);
                         (start..start + i64::from(pool.kernel)).contains(&(at as i64))

@@ -3,7 +3,8 @@
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::{self, BlobError, DecodeError, Kind};
 use halfnet_core::model::{
-    Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, Model, Normalisation, Polynomial, Step, SumRing, Term, wire_bits_of,
+    Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, Model, Normalisation, Polynomial,
+    Step, SumRing, Term, wire_bits_of,
 };
 use halfnet_core::plan::{Client, Mode, Options, Plan, Release, compile};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
@@ -17,7 +18,15 @@ fn integers(bits: u8, count: usize) -> Integers<'static> {
 }
 
 fn convolution(input: Shape, out_channels: u16, kernel: u16, stride: u16, padding: u16) -> Linear<'static> {
-    let geometry = Convolution { input, out_channels, kernel_height: kernel, kernel_width: kernel, stride, padding, groups: 1 };
+    let geometry = Convolution {
+        input,
+        out_channels,
+        kernel_height: kernel,
+        kernel_width: kernel,
+        stride,
+        padding,
+        groups: 1,
+    };
     Linear::Convolution { geometry, weights: integers(8, geometry.weights()) }
 }
 
@@ -29,11 +38,19 @@ fn activation(ring_bits: u8, shift: u8) -> Activation<'static> {
     Activation { ring_bits, shift, relu: Bitmap::All, polynomial: None, pool: None }
 }
 
-/// Input 2×8×8; convolution to 4×8×8; strided convolution to 8×4×4 with option A, mixed and pooled; rescaling; release.
+/// Input 2×8×8; convolution to 4×8×8; strided convolution to 8×4×4 with option A, mixed and pooled;
+/// rescaling; release.
 fn model() -> Model<'static> {
-    let (input, first, second, pooled) = (Shape::new(2, 8, 8), Shape::new(4, 8, 8), Shape::new(8, 4, 4), Shape::new(8, 2, 2));
+    let (input, first, second, pooled) =
+        (Shape::new(2, 8, 8), Shape::new(4, 8, 8), Shape::new(8, 4, 4), Shape::new(8, 2, 2));
     let join = Join { input: first, output: second, stride: 2, channel_offset: 2 };
-    let coefficients = Polynomial { degree: 2, frac_bits: 14, c2: integers(16, 8), c1: integers(32, 8), c0: integers(32, 8) };
+    let coefficients = Polynomial {
+        degree: 2,
+        frac_bits: 14,
+        c2: integers(16, 8),
+        c1: integers(32, 8),
+        c0: integers(32, 8),
+    };
     let mixed = Activation {
         relu: Bitmap::Bits(&[0x0f; 16]),
         polynomial: Some(coefficients),
@@ -41,7 +58,11 @@ fn model() -> Model<'static> {
         ..activation(17, 7)
     };
     let layers = [
-        layer(&[Term { source: 0, linear: convolution(input, 4, 3, 1, 1) }], 4, Step::Activate(activation(16, 6))),
+        layer(
+            &[Term { source: 0, linear: convolution(input, 4, 3, 1, 1) }],
+            4,
+            Step::Activate(activation(16, 6)),
+        ),
         layer(
             &[
                 Term { source: 1, linear: convolution(first, 8, 3, 2, 1) },
@@ -50,8 +71,16 @@ fn model() -> Model<'static> {
             8,
             Step::Activate(mixed),
         ),
-        layer(&[Term { source: 2, linear: convolution(pooled, 8, 1, 1, 0) }], 8, Step::Rescale { shift: 5, pool: None }),
-        layer(&[Term { source: 3, linear: convolution(pooled, 3, 2, 1, 0) }], 3, Step::Release { ring_bits: 18 }),
+        layer(
+            &[Term { source: 2, linear: convolution(pooled, 8, 1, 1, 0) }],
+            8,
+            Step::Rescale { shift: 5, pool: None },
+        ),
+        layer(
+            &[Term { source: 3, linear: convolution(pooled, 3, 2, 1, 0) }],
+            3,
+            Step::Release { ring_bits: 18 },
+        ),
     ];
     let normalisation = Normalisation { gain: 1 << 16, offset: -(128 << 16) };
     Model {
@@ -114,16 +143,22 @@ fn a_body_of_any_bytes_is_an_error_and_no_panic() {
             // Whatever is decoded must have been validated; a change that leaves a valid model is fine.
             let _ = Model::decode(blob::seal(Kind::Model, &changed, &mut out).unwrap());
         }
-        assert!(Model::decode(blob::seal(Kind::Model, &body[..at], &mut out).unwrap()).is_err(), "cut at {at}");
+        assert!(
+            Model::decode(blob::seal(Kind::Model, &body[..at], &mut out).unwrap()).is_err(),
+            "cut at {at}"
+        );
     }
 }
 
 #[test]
 fn wires_are_as_wide_as_their_widest_reader_needs() {
-    // Wire 3 is read by Z_18; wire 2 by the rescaling in Z_(18 + 5); wire 1 by Z_17 directly; the input by Z_16.
+    // Wire 3 is read by Z_18; wire 2 by the rescaling in Z_(18 + 5); wire 1 by Z_17 directly; the input by
+    // Z_16.
     assert_eq!(model().wire_bits().unwrap().as_slice(), [16, 17, 23, 18]);
-    let only_join =
-        [(SumRing::Bits(16), Vec::from_slice(&[(0, 0)]).unwrap()), (SumRing::Bits(16), Vec::from_slice(&[(0, 0), (1, 3)]).unwrap())];
+    let only_join = [
+        (SumRing::Bits(16), Vec::from_slice(&[(0, 0)]).unwrap()),
+        (SumRing::Bits(16), Vec::from_slice(&[(0, 0), (1, 3)]).unwrap()),
+    ];
     assert_eq!(wire_bits_of(only_join.into_iter()).unwrap().as_slice(), [16, 13]);
 }
 
@@ -138,8 +173,14 @@ fn wiring_is_checked() {
 
 #[test]
 fn exactly_the_last_layer_releases() {
-    assert_eq!(refused(|m| m.layers[3].step = Step::Rescale { shift: 0, pool: None }), (Some(3), ModelError::Release));
-    assert_eq!(refused(|m| m.layers[2].step = Step::Release { ring_bits: 16 }), (Some(2), ModelError::Release));
+    assert_eq!(
+        refused(|m| m.layers[3].step = Step::Rescale { shift: 0, pool: None }),
+        (Some(3), ModelError::Release)
+    );
+    assert_eq!(
+        refused(|m| m.layers[2].step = Step::Release { ring_bits: 16 }),
+        (Some(2), ModelError::Release)
+    );
     assert_eq!(refused(|m| m.layers.clear()), (None, ModelError::Release));
 }
 
@@ -154,7 +195,10 @@ fn shapes_are_checked() {
     assert_eq!(changed(|g| g.stride = 1), (Some(1), ModelError::Shape));
     assert_eq!(changed(|g| g.input.height = 9), (Some(1), ModelError::Shape));
     assert_eq!(changed(|g| g.groups = 3), (Some(1), ModelError::Shape));
-    assert_eq!(refused(|m| activation_of(m, 1).pool = Some(Pool { kernel: 5, stride: 1, padding: 0 })), (Some(1), ModelError::Shape));
+    assert_eq!(
+        refused(|m| activation_of(m, 1).pool = Some(Pool { kernel: 5, stride: 1, padding: 0 })),
+        (Some(1), ModelError::Shape)
+    );
     let first_is_join = |m: &mut Model<'static>| {
         m.layers[1].terms.remove(0);
     };
@@ -167,7 +211,8 @@ fn tensor_lengths_are_checked() {
     assert_eq!(refused(|m| m.layers[0].bias.bits = 12), (Some(0), ModelError::TensorLength));
     assert_eq!(refused(|m| m.layers[0].output_scale = &[0; 8]), (Some(0), ModelError::TensorLength));
     let short = |m: &mut Model<'static>| {
-        let geometry = Join { input: Shape::new(4, 8, 8), output: Shape::new(8, 4, 4), stride: 2, channel_offset: 2 };
+        let geometry =
+            Join { input: Shape::new(4, 8, 8), output: Shape::new(8, 4, 4), stride: 2, channel_offset: 2 };
         m.layers[1].terms[1].linear = Linear::JoinScaled { geometry, factors: integers(8, 8) };
     };
     assert_eq!(refused(short), (Some(1), ModelError::TensorLength));
@@ -182,7 +227,8 @@ fn widths_are_checked() {
     assert_eq!(refused(|m| m.layers[3].step = Step::Release { ring_bits: 3 }), (Some(3), ModelError::Widths));
     let long_cut = |m: &mut Model<'static>| m.layers[2].step = Step::Rescale { shift: 47, pool: None };
     assert_eq!(refused(long_cut), (Some(2), ModelError::Widths), "18 + 47 > 64");
-    let long_coefficients = |m: &mut Model<'static>| activation_of(m, 1).polynomial.as_mut().unwrap().frac_bits = 42;
+    let long_coefficients =
+        |m: &mut Model<'static>| activation_of(m, 1).polynomial.as_mut().unwrap().frac_bits = 42;
     assert_eq!(refused(long_coefficients), (Some(1), ModelError::Widths), "23 + 42 > 64");
     let long_shift = |m: &mut Model<'static>| {
         let Linear::JoinShift { shift, .. } = &mut m.layers[1].terms[1].linear else { panic!() };
@@ -214,13 +260,18 @@ fn bitmaps_and_polynomials_are_checked() {
 fn ranges_that_no_input_fits_are_refused() {
     const LARGE: [u8; 12] = [0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     // 32767 > 2^14, with weights of zero.
-    assert_eq!(refused(|m| m.layers[0].bias = Integers { bits: 16, bytes: &LARGE[..8] }), (Some(0), ModelError::Range));
+    assert_eq!(
+        refused(|m| m.layers[0].bias = Integers { bits: 16, bytes: &LARGE[..8] }),
+        (Some(0), ModelError::Range)
+    );
     assert_eq!(
         refused(|m| m.layers[3].bias = Integers { bits: 32, bytes: &[0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0] }),
         (Some(3), ModelError::Range)
     );
     const WIDE: [u8; 64] = wide();
-    let coefficients = |m: &mut Model<'static>| activation_of(m, 1).polynomial.as_mut().unwrap().c2 = Integers { bits: 64, bytes: &WIDE };
+    let coefficients = |m: &mut Model<'static>| {
+        activation_of(m, 1).polynomial.as_mut().unwrap().c2 = Integers { bits: 64, bytes: &WIDE }
+    };
     assert_eq!(refused(coefficients), (Some(1), ModelError::Range));
 }
 
@@ -247,7 +298,8 @@ fn the_header_is_checked() {
     assert_eq!(refused(renumbered), (None, ModelError::Header));
 }
 
-/// A polynomial's sums have the wire's bits and the coefficients': a build without rings of more than 32 says so, and the other computes.
+/// A polynomial's sums have the wire's bits and the coefficients': a build without rings of more than 32 says
+/// so, and the other computes.
 #[test]
 fn a_plan_says_how_wide_its_rings_are() {
     let widest = |frac_bits: u8| {
@@ -257,7 +309,8 @@ fn a_plan_says_how_wide_its_rings_are() {
         }
         model.validate().unwrap();
         let (client, release) = (Client::SeedParty, Release::Label);
-        let options = Options { mode: Mode::Shared, client, release, chunk_bits: 4, memory: compile::ample() };
+        let options =
+            Options { mode: Mode::Shared, client, release, chunk_bits: 4, memory: compile::ample() };
         let mut bytes = [0; 2048];
         let length = compile::compile(&model, &options, &mut bytes)?;
         Ok::<_, ModelError>(Plan::decode(&bytes[..length])?.widest())

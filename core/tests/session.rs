@@ -13,7 +13,15 @@ use heapless::Vec;
 /// One fully connected layer, 4 inputs, 3 classes.
 fn model() -> Model<'static> {
     let input = Shape::new(1, 2, 2);
-    let geometry = Convolution { input, out_channels: 3, kernel_height: 2, kernel_width: 2, stride: 1, padding: 0, groups: 1 };
+    let geometry = Convolution {
+        input,
+        out_channels: 3,
+        kernel_height: 2,
+        kernel_width: 2,
+        stride: 1,
+        padding: 0,
+        groups: 1,
+    };
     let linear = Linear::Convolution { geometry, weights: Integers { bits: 8, bytes: &[1; 12] } };
     let layer = Layer {
         terms: Vec::from_iter([Term { source: 0, linear }]),
@@ -22,11 +30,13 @@ fn model() -> Model<'static> {
         output_scale: &[],
     };
     let normalisation = Vec::from_iter([Normalisation { gain: 1 << 16, offset: 0 }]);
-    let header = Header { name: "small", data_set: "synthetic", input, normalisation, classes: 3, class_names: "" };
+    let header =
+        Header { name: "small", data_set: "synthetic", input, normalisation, classes: 3, class_names: "" };
     Model { header, layers: Vec::from_iter([layer]) }
 }
 
-/// The peer may have its E first: its hash must wait in the link until this party has E too. Shares of A leave before that only.
+/// The peer may have its E first: its hash must wait in the link until this party has E too. Shares of A
+/// leave before that only.
 #[test]
 fn order_around_a_third_clients_input() {
     let model = model();
@@ -59,8 +69,18 @@ fn order_around_a_third_clients_input() {
 #[test]
 fn a_half_that_is_no_server_is_refused_mode_t() {
     let model = model();
-    for (mode, client) in [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)] {
-        let options = Options { mode, client, release: Release::Logits { bits: 8 }, chunk_bits: 4, memory: compile::ample() };
+    for (mode, client) in [
+        (Mode::TwoServers, Client::Third),
+        (Mode::Shared, Client::SeedParty),
+        (Mode::Held, Client::SeedParty),
+    ] {
+        let options = Options {
+            mode,
+            client,
+            release: Release::Logits { bits: 8 },
+            chunk_bits: 4,
+            memory: compile::ample(),
+        };
         let mut bytes = [0; 1024];
         let length = compile::compile(&model, &options, &mut bytes).unwrap();
         let plan = Plan::decode(&bytes[..length]).unwrap();

@@ -1,5 +1,5 @@
-//! Says whether the processor has the DSP extension, which stable compilers do not tell: `cfg(halfnet_dsp)`, and `cfg(halfnet_m33)` where
-//! it is one of ARMv8-M.
+//! Says whether the processor has the DSP extension, which stable compilers do not tell: `cfg(halfnet_dsp)`,
+//! and `cfg(halfnet_m33)` where it is one of ARMv8-M.
 
 use std::env;
 

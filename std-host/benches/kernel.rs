@@ -1,8 +1,8 @@
 //! Speed of the linear kernels on the layers of real networks, beside the machine's limit in the same run:
 //! `cargo bench -p halfnet-host --bench kernel [-- KERNEL ...]`.
 //!
-//! A plain program instead of a benchmark harness: what counts is one table of ratios to a limit measured beside it, and that
-//! the time of a whole network is the sum of its layers with their inputs' preparation.
+//! A plain program instead of a benchmark harness: what counts is one table of ratios to a limit measured
+//! beside it, and that the time of a whole network is the sum of its layers with their inputs' preparation.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -19,10 +19,26 @@ struct Row {
     geometry: Convolution,
 }
 
-const fn row(name: &'static str, count: u32, channels: u16, size: u16, out_channels: u16, kernel: u16, stride: u16) -> Row {
+const fn row(
+    name: &'static str,
+    count: u32,
+    channels: u16,
+    size: u16,
+    out_channels: u16,
+    kernel: u16,
+    stride: u16,
+) -> Row {
     let input = Shape::new(channels, size, size);
     let padding = kernel / 2;
-    let geometry = Convolution { input, out_channels, kernel_height: kernel, kernel_width: kernel, stride, padding, groups: 1 };
+    let geometry = Convolution {
+        input,
+        out_channels,
+        kernel_height: kernel,
+        kernel_width: kernel,
+        stride,
+        padding,
+        groups: 1,
+    };
     Row { name, count, geometry }
 }
 
@@ -111,7 +127,9 @@ impl Bench {
             prepare = prepare.min(start.elapsed().as_secs_f64());
             let start = Instant::now();
             let out = self.out.words_mut(word, elements);
-            self.kernel.convolve(packed, &self.scratch, 0..elements, out).expect("the operands are the layer's");
+            self.kernel
+                .convolve(packed, &self.scratch, 0..elements, out)
+                .expect("the operands are the layer's");
             convolve = convolve.min(start.elapsed().as_secs_f64());
         }
         (prepare, convolve)
@@ -120,7 +138,10 @@ impl Bench {
     /// Prints one row a layer, and then the whole network run layer after layer with weights of its own each.
     fn network(&mut self, name: &str, rows: &[Row], word: WordKind, limit: f64) {
         println!("\n{} {word:?} {name}", self.kernel.name());
-        println!("{:30} {:>10} {:>10} {:>9} {:>9}", "layer", "prepare us", "convolve us", "G MAC/s", "of limit");
+        println!(
+            "{:30} {:>10} {:>10} {:>9} {:>9}",
+            "layer", "prepare us", "convolve us", "G MAC/s", "of limit"
+        );
         let mut network = Vec::new();
         for row in rows {
             let weights = self.weights.words(word, row.geometry.weights());
@@ -130,13 +151,22 @@ impl Bench {
             let (prepare, convolve) = self.layer(&row.geometry, word, &first);
             network.push((row.geometry, first));
             let rate = row.geometry.multiply_adds() as f64 / (prepare + convolve);
-            println!("{:30} {:10.1} {:11.1} {:9.2} {:9.2}", row.name, prepare * 1e6, convolve * 1e6, rate / 1e9, rate / limit);
+            println!(
+                "{:30} {:10.1} {:11.1} {:9.2} {:9.2}",
+                row.name,
+                prepare * 1e6,
+                convolve * 1e6,
+                rate / 1e9,
+                rate / limit
+            );
         }
         let multiply_adds: u64 = network.iter().map(|(geometry, _)| geometry.multiply_adds()).sum();
         let mut times: Vec<f64> = (0..15).map(|_| self.pass(&network, word)).collect();
         times.sort_by(f64::total_cmp);
         let bytes: usize = network.iter().map(|(_, packed)| packed.bytes()).sum();
-        for (what, seconds) in [("whole network, fastest", times[0]), ("whole network, median", times[times.len() / 2])] {
+        for (what, seconds) in
+            [("whole network, fastest", times[0]), ("whole network, median", times[times.len() / 2])]
+        {
             let rate = multiply_adds as f64 / seconds;
             println!("{what:30} {:22.1} {:9.2} {:9.2}", seconds * 1e6, rate / 1e9, rate / limit);
         }
@@ -150,7 +180,9 @@ impl Bench {
             self.kernel.prepare(&mut self.scratch, geometry, input).expect("the geometry is valid");
             let elements = geometry.output().elements();
             let out = self.out.words_mut(word, elements);
-            self.kernel.convolve(packed, &self.scratch, 0..elements, out).expect("the operands are the layer's");
+            self.kernel
+                .convolve(packed, &self.scratch, 0..elements, out)
+                .expect("the operands are the layer's");
         }
         black_box(&self.out.u32);
         start.elapsed().as_secs_f64()
@@ -172,7 +204,8 @@ fn fastest(mut run: impl FnMut()) -> f64 {
 /// Prints elements a second of packing and unpacking `bits` bits, by core's packer and by every one here.
 fn packing<W: Word>(bits: u8) {
     const COUNT: usize = 4096;
-    let values: Vec<W> = (0..COUNT as u64).map(|i| W::from_u64(i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7)).collect();
+    let values: Vec<W> =
+        (0..COUNT as u64).map(|i| W::from_u64(i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7)).collect();
     let mut bytes = vec![0; packed_len(COUNT, bits)];
     let mut back = values.clone();
     print!("{bits:2} bits in {:2}: pack, unpack G/s:", W::BITS);
@@ -194,7 +227,11 @@ fn packing<W: Word>(bits: u8) {
 
 fn main() {
     let limit = limit();
-    println!("limit: {:.2} G multiply-adds a second, {:.2} G PRG bytes a second", limit.multiply_adds / 1e9, limit.prg_bytes / 1e9);
+    println!(
+        "limit: {:.2} G multiply-adds a second, {:.2} G PRG bytes a second",
+        limit.multiply_adds / 1e9,
+        limit.prg_bytes / 1e9
+    );
     // Cargo passes --bench; every other argument names a kernel.
     let names: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let kernels: Vec<Kernel> = if names.is_empty() {
@@ -212,7 +249,12 @@ fn main() {
         packing::<u64>(bits);
     }
     for kernel in kernels {
-        let mut bench = Bench { kernel, weights: Operands::new(1 << 22), out: Operands::new(1 << 16), scratch: PackedInput::new() };
+        let mut bench = Bench {
+            kernel,
+            weights: Operands::new(1 << 22),
+            out: Operands::new(1 << 16),
+            scratch: PackedInput::new(),
+        };
         for word in [WordKind::U32, WordKind::U16] {
             bench.network("ResNet-18, CIFAR", RESNET18, word, limit.multiply_adds);
             bench.network("ResNet-20, CIFAR", RESNET20, word, limit.multiply_adds);

@@ -13,7 +13,10 @@ pub static MODEL: &[u8] = include_bytes!("../../assets/mnist_cnn_500.postcard");
 /// # Errors
 /// The embedded file is malformed, which would be a fault of the build.
 pub fn network() -> Result<FloatNetwork, FloatError> {
-    FloatNetwork::from_bytes(include_bytes!("../../assets/mnist_cnn_500.safetensors"), Path::new("the bundled weights"))
+    FloatNetwork::from_bytes(
+        include_bytes!("../../assets/mnist_cnn_500.safetensors"),
+        Path::new("the bundled weights"),
+    )
 }
 
 /// Pictures that the program carries.

@@ -1,8 +1,8 @@
 //! The coins of a dealt inference: what stochastic rounding does in it, predicted from the dealer's secrets.
 //!
-//! By turns a coin is the low part of the dealer's mask. In mode T it is the carry of the shares' low parts, so P0's share of every
-//! opened value is computed here from P0's seed, the masked wires E = X − A and P0's weight shares; see
-//! [`halfnet_core::gate::truncation`].
+//! By turns a coin is the low part of the dealer's mask. In mode T it is the carry of the shares' low parts,
+//! so P0's share of every opened value is computed here from P0's seed, the masked wires E = X − A and P0's
+//! weight shares; see [`halfnet_core::gate::truncation`].
 
 use halfnet_core::bits::bits_from;
 use halfnet_core::dealer::Secrets;
@@ -81,7 +81,10 @@ pub fn wire_masks(plan: &Plan<'_>, secrets: &Secrets) -> Result<Vec<Vec<u64>>, M
                 if by_cut.iter().all(|(known, _)| *known != cut) {
                     by_cut.push((cut, drawn(cut)?));
                 }
-                let mask = by_cut.iter().find(|(known, _)| *known == cut).map_or(NO_MASK, |(_, drawn)| drawn[element]);
+                let mask = by_cut
+                    .iter()
+                    .find(|(known, _)| *known == cut)
+                    .map_or(NO_MASK, |(_, drawn)| drawn[element]);
                 wire.push(mask.high.wrapping_neg() & low_mask(layer.output.bits));
             }
         }
@@ -130,7 +133,14 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
     }
 
     /// P0's share of the sum of elements `first ..`, with its share of U if `masked`.
-    fn sum(&mut self, layer: &LayerPlan<'p>, work: &Work, first: usize, count: usize, masked: bool) -> Result<Vec<u64>, MaterialError> {
+    fn sum(
+        &mut self,
+        layer: &LayerPlan<'p>,
+        work: &Work,
+        first: usize,
+        count: usize,
+        masked: bool,
+    ) -> Result<Vec<u64>, MaterialError> {
         let range = first..first + count;
         with_kind!(work.word, W => {
             let mut sums = vec![W::default(); count];
@@ -165,7 +175,13 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
         })
     }
 
-    fn first(&mut self, layer: &LayerPlan<'p>, shift: u8, first: usize, out: &mut [u64]) -> Result<(), MaterialError> {
+    fn first(
+        &mut self,
+        layer: &LayerPlan<'p>,
+        shift: u8,
+        first: usize,
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         let work = layer.work(&self.plan.header.options);
         if self.exchange() == Exchange::Mutual {
             let shares = self.sum(layer, &work, first, out.len(), true)?;
@@ -182,7 +198,13 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
         Ok(())
     }
 
-    fn next(&mut self, layer: &LayerPlan<'p>, shift: u8, first: usize, out: &mut [u64]) -> Result<(), MaterialError> {
+    fn next(
+        &mut self,
+        layer: &LayerPlan<'p>,
+        shift: u8,
+        first: usize,
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         if self.exchange() == Exchange::ByTurns {
             let mut masks = vec![NO_MASK; out.len()];
             self.secrets.next_masks(layer, shift, self.exchange(), first, &mut masks)?;
@@ -229,7 +251,8 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
         self.second = if pool.is_some() { self.window_masks(layer)? } else { vec![0; layer.windows()] };
         let mut masks = vec![NO_MASK; values.len()];
         self.secrets.open_masks(layer, &work, self.exchange(), 0, &mut masks)?;
-        let opened: Vec<u16> = values.iter().zip(&masks).map(|(y, mask)| opening::reference_open(*y, mask.high, n)).collect();
+        let opened: Vec<u16> =
+            values.iter().zip(&masks).map(|(y, mask)| opening::reference_open(*y, mask.high, n)).collect();
         let plane = layer.sum.plane();
         for relus in [false, true] {
             let kinds = match (relus, pool) {
@@ -275,7 +298,8 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
                             match pool {
                                 None => self.second[index as usize] = share,
                                 Some(pool) => pool.windows_of(layer.sum, index as usize, |w| {
-                                    let shift = if relus && layer.window_is_cut(w) { work.frac_bits } else { 0 };
+                                    let shift =
+                                        if relus && layer.window_is_cut(w) { work.frac_bits } else { 0 };
                                     self.second[w] = self.second[w].wrapping_add(share << shift);
                                 }),
                             }

@@ -1,6 +1,7 @@
 //! Where entropy enters: the operating system's generator, and nothing else in the project asks for any.
 //!
-//! A test seed replaces it, for runs that must be repeatable. What is dealt with one says so and works on loopback alone.
+//! A test seed replaces it, for runs that must be repeatable. What is dealt with one says so and works on
+//! loopback alone.
 
 use halfnet_core::prg::Key;
 use rand_core::{TryCryptoRng, TryRng};
@@ -46,7 +47,10 @@ impl Entropy {
         }
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| wrong());
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect::<Result<_, _>>()?;
-        Ok(Self(Source::Test { key: Key::new([0; 32]).derive("halfnet 1 insecure test seed", &[&bytes]), drawn: 0 }))
+        Ok(Self(Source::Test {
+            key: Key::new([0; 32]).derive("halfnet 1 insecure test seed", &[&bytes]),
+            drawn: 0,
+        }))
     }
 
     /// The source that an optional `--insecure-test-seed` asks for.
@@ -63,12 +67,15 @@ impl Entropy {
         matches!(self.0, Source::Test { .. })
     }
 
-    /// Under a test seed, a source whose bytes differ from those of any other `purpose` or `number`; else the same source.
+    /// Under a test seed, a source whose bytes differ from those of any other `purpose` or `number`; else the
+    /// same source.
     #[must_use]
     pub fn part(&self, purpose: &'static str, number: u64) -> Self {
         match &self.0 {
             Source::System => Self(Source::System),
-            Source::Test { key, .. } => Self(Source::Test { key: key.derive(purpose, &[&number.to_le_bytes()]), drawn: 0 }),
+            Source::Test { key, .. } => {
+                Self(Source::Test { key: key.derive(purpose, &[&number.to_le_bytes()]), drawn: 0 })
+            }
         }
     }
 

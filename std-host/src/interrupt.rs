@@ -1,4 +1,5 @@
-//! What must not outlive this process, even when a signal ends it: working folders with secrets, and processes that write into them.
+//! What must not outlive this process, even when a signal ends it: working folders with secrets, and
+//! processes that write into them.
 
 use std::io;
 use std::ops::DerefMut;
@@ -23,8 +24,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills the processes that this one started and removes its working folders. What begins or ends either of them waits from here on, so
-/// the caller must end the process.
+/// Kills the processes that this one started and removes its working folders. What begins or ends either of
+/// them waits from here on, so the caller must end the process.
 pub fn clean_up() {
     let held = lock(&HELD);
     for child in held.children.iter().filter_map(Weak::upgrade) {

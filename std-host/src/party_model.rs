@@ -1,7 +1,9 @@
-//! A party's half of the model on a host: weights packed once for the fastest kernel, one copy of them in memory.
+//! A party's half of the model on a host: weights packed once for the fastest kernel, one copy of them in
+//! memory.
 //!
-//! [`HostWeights`] are made from P0's seed, from P1's material, or (for the dealer) from the model; [`HostModel`] multiplies by them.
-//! Weights may be shared by several [`HostModel`]s, one a thread: the dealer makes bundles in parallel.
+//! [`HostWeights`] are made from P0's seed, from P1's material, or (for the dealer) from the model;
+//! [`HostModel`] multiplies by them. Weights may be shared by several [`HostModel`]s, one a thread: the
+//! dealer makes bundles in parallel.
 
 use core::ops::Range;
 use std::collections::HashMap;
@@ -97,7 +99,9 @@ impl Source for FileSource<'_> {
 
     fn holds(&self, id: TermId, count: usize) -> Result<bool, WeightError> {
         match self.file.entry(id) {
-            Some(entry) if entry.count as usize != count => Err(WeightError::Shape { layer: id.layer, term: id.term }),
+            Some(entry) if entry.count as usize != count => {
+                Err(WeightError::Shape { layer: id.layer, term: id.term })
+            }
             entry => Ok(entry.is_some()),
         }
     }
@@ -108,7 +112,8 @@ struct ModelSource<'m>(HashMap<(u16, u8), Integers<'m>>);
 
 impl Source for ModelSource<'_> {
     fn read<W: Word>(&mut self, id: TermId, first: usize, out: &mut [W]) -> Result<(), WeightError> {
-        let tensor = self.0.get(&(id.layer, id.term)).ok_or(WeightError::Shape { layer: id.layer, term: id.term })?;
+        let tensor =
+            self.0.get(&(id.layer, id.term)).ok_or(WeightError::Shape { layer: id.layer, term: id.term })?;
         for (index, slot) in out.iter_mut().enumerate() {
             *slot = W::from_i64(tensor.get(first + index));
         }
@@ -117,7 +122,9 @@ impl Source for ModelSource<'_> {
 
     fn holds(&self, id: TermId, count: usize) -> Result<bool, WeightError> {
         match self.0.get(&(id.layer, id.term)) {
-            Some(tensor) if tensor.len() != count => Err(WeightError::Shape { layer: id.layer, term: id.term }),
+            Some(tensor) if tensor.len() != count => {
+                Err(WeightError::Shape { layer: id.layer, term: id.term })
+            }
             tensor => Ok(tensor.is_some()),
         }
     }
@@ -169,7 +176,10 @@ impl HostWeights {
     /// # Errors
     /// The model is not the plan's.
     pub fn of_dealer(plan: &Plan<'_>, model: &Model<'_>) -> Result<Self, WeightError> {
-        Self::load(plan, &mut ModelSource(tensors(model).map(|(id, tensor)| ((id.layer, id.term), tensor)).collect()))
+        Self::load(
+            plan,
+            &mut ModelSource(tensors(model).map(|(id, tensor)| ((id.layer, id.term), tensor)).collect()),
+        )
     }
 
     fn load(plan: &Plan<'_>, source: &mut impl Source) -> Result<Self, WeightError> {
@@ -192,7 +202,8 @@ impl HostWeights {
             }
             let id = TermId { layer: layer.index, term: QUADRATIC };
             let channels = usize::from(layer.sum.channels);
-            let polynomial = matches!(layer.step, StepPlan::Activate { .. }) && layer.relu().count(0..layer.elements()) < layer.elements();
+            let polynomial = matches!(layer.step, StepPlan::Activate { .. })
+                && layer.relu().count(0..layer.elements()) < layer.elements();
             if polynomial && source.holds(id, channels)? {
                 weights.quadratic.resize(channels, 0);
                 source.read(id, 0, &mut weights.quadratic)?;
@@ -305,7 +316,8 @@ impl ModelHalf for HostModel {
     fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
         let Self { weights, inputs, widened } = self;
         let (word, _) = weights.term(id).ok_or(MaterialError::Weights)?;
-        let input = if input.kind() == *word { input } else { with_kind!(*word, W => widen::<W>(widened, input)) };
+        let input =
+            if input.kind() == *word { input } else { with_kind!(*word, W => widen::<W>(widened, input)) };
         let scratch = inputs.get_mut(usize::from(id.term)).ok_or(MaterialError::Weights)?;
         weights.kernel.prepare(scratch, geometry, input).map_err(|_| MaterialError::Weights)
     }
@@ -324,7 +336,8 @@ impl ModelHalf for HostModel {
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
-        let share = self.weights.layers.get(usize::from(layer)).and_then(|l| l.quadratic.get(usize::from(channel)));
+        let share =
+            self.weights.layers.get(usize::from(layer)).and_then(|l| l.quadratic.get(usize::from(channel)));
         // None in H for P0, and for a polynomial of first order.
         Ok(share.copied().unwrap_or(0))
     }

@@ -109,7 +109,8 @@ impl Predictor {
         self.state.secrets(plan, counter).ok_or_else(absent)
     }
 
-    /// A of every wire of inference `counter`, modulo 2^W: that of the input, then those that the layers write.
+    /// A of every wire of inference `counter`, modulo 2^W: that of the input, then those that the layers
+    /// write.
     ///
     /// # Errors
     /// The counter was never dealt, or its streams failed.
@@ -126,7 +127,12 @@ impl Predictor {
     ///
     /// # Errors
     /// The counter was never dealt, or its streams failed.
-    pub fn answer(&self, counter: u64, pixels: &[u8], observer: Option<&mut dyn Observer>) -> Result<Prediction, PredictError> {
+    pub fn answer(
+        &self,
+        counter: u64,
+        pixels: &[u8],
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<Prediction, PredictError> {
         let plan: Plan<'_> = self.state.public.plan(Path::new(&self.path))?;
         let secrets = self.secrets(&plan, counter)?;
         let release = plan.header.options.release;

@@ -8,7 +8,11 @@ fn accuracy(file: &str, limit: Option<usize>) -> Option<f64> {
     let network = FloatNetwork::read(&folder.root().join("weights").join(file)).unwrap();
     let data = folder.load(network.data_set, Split::Test, limit).unwrap();
     let logits = network.logits(&data, || ());
-    let right = logits.iter().zip(&data.labels).filter(|(l, label)| forward::label(l) == usize::from(**label)).count();
+    let right = logits
+        .iter()
+        .zip(&data.labels)
+        .filter(|(l, label)| forward::label(l) == usize::from(**label))
+        .count();
     Some(100.0 * right as f64 / data.len() as f64)
 }
 

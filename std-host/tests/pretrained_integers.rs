@@ -1,4 +1,5 @@
-//! The pretrained networks in integers, on pictures of a data folder; skipped where `HALFNET_DATA` names none.
+//! The pretrained networks in integers, on pictures of a data folder; skipped where `HALFNET_DATA` names
+//! none.
 
 use halfnet_core::model::Model;
 use halfnet_host::data::{DataFolder, DataSetKind, Split};
@@ -19,14 +20,20 @@ fn mnist_cnn_keeps_its_accuracy_on_all_pictures() {
     assert!(imported.bytes.len() <= 64 << 10, "{} bytes", imported.bytes.len());
     let reference = Reference::new(&Model::decode(&imported.bytes).unwrap());
     let data = folder.load(DataSetKind::Mnist, Split::Test, None).unwrap();
-    let run = test_set::run(&reference, &data, |i| Box::new(SeededCoins::new(7, i as u64)), &Progress::Hidden);
+    let run =
+        test_set::run(&reference, &data, |i| Box::new(SeededCoins::new(7, i as u64)), &Progress::Hidden);
     assert_eq!(run.range_violations, 0);
     assert!((run.accuracy - 99.09).abs() <= 0.1, "{}", run.accuracy);
 }
 
 #[test]
 fn resnet20_follows_its_float_original() {
-    let options = ImportOptions { range_pictures: 500, rounding_pictures: 200, judging_pictures: 500, ..ImportOptions::default() };
+    let options = ImportOptions {
+        range_pictures: 500,
+        rounding_pictures: 200,
+        judging_pictures: 500,
+        ..ImportOptions::default()
+    };
     let Some((_, imported)) = import("cifar10_resnet20.safetensors", options) else { return };
     let report = imported.report;
     assert_eq!(report.range_violations, 0);

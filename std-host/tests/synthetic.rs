@@ -1,10 +1,13 @@
-//! Small networks with every kind of layer: the reference against the definition, and the importer against the float network.
+//! Small networks with every kind of layer: the reference against the definition, and the importer against
+//! the float network.
 
 use halfnet_core::gate::truncation::{self, Coins, Opening};
 use halfnet_core::model::{Bitmap, Linear, Model, Step};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 use halfnet_host::data::{DataSet, DataSetKind};
-use halfnet_host::float::{ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask};
+use halfnet_host::float::{
+    ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask,
+};
 use halfnet_host::import::{ImportOptions, Imported, Report, import_network};
 use halfnet_host::progress::Progress;
 use halfnet_host::simulate::{LayerTrace, Nearest, Observer, Reference, SeededCoins};
@@ -30,9 +33,25 @@ struct Builder {
 }
 
 impl Builder {
-    fn convolution(&mut self, source: usize, out_channels: u16, kernel: u16, stride: u16, padding: u16, groups: u16) -> FloatTerm {
+    fn convolution(
+        &mut self,
+        source: usize,
+        out_channels: u16,
+        kernel: u16,
+        stride: u16,
+        padding: u16,
+        groups: u16,
+    ) -> FloatTerm {
         let input = self.shapes[source];
-        let geometry = Convolution { input, out_channels, kernel_height: kernel, kernel_width: kernel, stride, padding, groups };
+        let geometry = Convolution {
+            input,
+            out_channels,
+            kernel_height: kernel,
+            kernel_width: kernel,
+            stride,
+            padding,
+            groups,
+        };
         let size = (3.0 / geometry.fan_in() as f64).sqrt();
         let weights = (0..geometry.weights()).map(|_| self.numbers.signed(size)).collect();
         FloatTerm { source, linear: FloatLinear::Convolution { geometry, weights } }
@@ -47,8 +66,14 @@ impl Builder {
     }
 
     fn polynomial(&mut self, channels: usize, degree: u8) -> FloatPolynomial {
-        let mut list = |centre: f64, count: usize| (0..count).map(|_| centre as f32 + self.numbers.signed(0.05)).collect();
-        FloatPolynomial { c2: list(0.15, if degree == 2 { channels } else { 0 }), c1: list(0.5, channels), c0: list(0.2, channels) }
+        let mut list = |centre: f64, count: usize| {
+            (0..count).map(|_| centre as f32 + self.numbers.signed(0.05)).collect()
+        };
+        FloatPolynomial {
+            c2: list(0.15, if degree == 2 { channels } else { 0 }),
+            c1: list(0.5, channels),
+            c0: list(0.2, channels),
+        }
     }
 
     fn mixed(&mut self, elements: usize) -> Mask {
@@ -60,8 +85,8 @@ fn relu(pool: Option<Pool>) -> FloatStep {
     FloatStep::Activate { relu: Mask::All, polynomial: None, pool }
 }
 
-/// Stem, depthwise, grouped and strided with a mixed mask, option A, projection with a mixed and pooled mask, polynomial alone of
-/// either degree, a linear layer directly after a linear layer, and a release.
+/// Stem, depthwise, grouped and strided with a mixed mask, option A, projection with a mixed and pooled mask,
+/// polynomial alone of either degree, a linear layer directly after a linear layer, and a release.
 fn network() -> FloatNetwork {
     let input = Shape::new(3, 12, 12);
     let mut b = Builder { numbers: Numbers(7), layers: Vec::new(), shapes: vec![input] };
@@ -73,7 +98,10 @@ fn network() -> FloatNetwork {
     b.push(vec![depthwise], FloatStep::Activate { relu: mask, polynomial, pool: None });
     let grouped = b.convolution(2, 12, 3, 2, 1, 4);
     let join = Join { input: b.shapes[1], output: Shape::new(12, 6, 6), stride: 2, channel_offset: 2 };
-    b.push(vec![grouped, FloatTerm { source: 1, linear: FloatLinear::Join(join) }], relu(Some(Pool { kernel: 3, stride: 1, padding: 1 })));
+    b.push(
+        vec![grouped, FloatTerm { source: 1, linear: FloatLinear::Join(join) }],
+        relu(Some(Pool { kernel: 3, stride: 1, padding: 1 })),
+    );
     let identity = Join { input: b.shapes[3], output: b.shapes[3], stride: 1, channel_offset: 0 };
     let body = b.convolution(3, 12, 3, 1, 1, 1);
     let polynomial = Some(b.polynomial(12, 1));
@@ -90,7 +118,13 @@ fn network() -> FloatNetwork {
     let last = b.convolution(6, 10, 1, 1, 0, 1);
     b.push(vec![last], FloatStep::Release);
     let normalisation = vec![ChannelNormalisation { mean: 0.5, deviation: 0.29 }; 3];
-    FloatNetwork { name: "synthetic".to_owned(), data_set: DataSetKind::Cifar10, input, normalisation, layers: b.layers }
+    FloatNetwork {
+        name: "synthetic".to_owned(),
+        data_set: DataSetKind::Cifar10,
+        input,
+        normalisation,
+        layers: b.layers,
+    }
 }
 
 fn pictures(count: usize) -> DataSet {
@@ -99,8 +133,9 @@ fn pictures(count: usize) -> DataSet {
     let mut pixels = Vec::new();
     for _ in 0..count * 3 {
         let (a, b, c) = (numbers.next() * 6.0, numbers.next() * 6.0, numbers.next() * 200.0);
-        let pixel =
-            |i: usize, noise: f64| (c + 27.0 * ((i / 12) as f64 / a).sin() + 27.0 * ((i % 12) as f64 / b).cos() + 20.0 * noise) as u8;
+        let pixel = |i: usize, noise: f64| {
+            (c + 27.0 * ((i / 12) as f64 / a).sin() + 27.0 * ((i % 12) as f64 / b).cos() + 20.0 * noise) as u8
+        };
         pixels.extend((0..144).map(|i| pixel(i, numbers.next())));
     }
     DataSet { shape, pixels, labels: vec![0; count] }
@@ -168,10 +203,12 @@ fn by_definition(model: &Model<'_>, input: &[i64], coins: &mut dyn Coins) -> Vec
                             let weights: Vec<f64> = weights.iter().map(|w| w as f64).collect();
                             direct(geometry, &weights, source, element)
                         }
-                        Linear::JoinShift { geometry, shift } => geometry.source(element).map_or(0, |i| source[i] << shift),
-                        Linear::JoinScaled { geometry, factors } => {
-                            geometry.source(element).map_or(0, |i| source[i] * factors.get(i / geometry.input.plane()))
+                        Linear::JoinShift { geometry, shift } => {
+                            geometry.source(element).map_or(0, |i| source[i] << shift)
                         }
+                        Linear::JoinScaled { geometry, factors } => geometry
+                            .source(element)
+                            .map_or(0, |i| source[i] * factors.get(i / geometry.input.plane())),
                     }
                 });
                 terms.sum::<i64>() + layer.bias.get(channel)
@@ -192,7 +229,8 @@ fn by_definition(model: &Model<'_>, input: &[i64], coins: &mut dyn Coins) -> Vec
             Step::Rescale { shift, pool } => {
                 (0..sum.len()).for_each(|i| windows(*pool, i).into_iter().for_each(|w| output[w] += sum[i]));
                 for (w, value) in output.iter_mut().enumerate() {
-                    *value = truncation::reference(*value, *shift, coin(coins, index, Opening::Second, *shift, w));
+                    *value =
+                        truncation::reference(*value, *shift, coin(coins, index, Opening::Second, *shift, w));
                 }
             }
             Step::Activate(a) => {
@@ -201,7 +239,8 @@ fn by_definition(model: &Model<'_>, input: &[i64], coins: &mut dyn Coins) -> Vec
                 };
                 truncated = (0..sum.len()).map(|i| cut(i, coins)).collect();
                 for (w, value) in output.iter_mut().enumerate() {
-                    let members: Vec<usize> = (0..sum.len()).filter(|&i| windows(a.pool, i).contains(&w)).collect();
+                    let members: Vec<usize> =
+                        (0..sum.len()).filter(|&i| windows(a.pool, i).contains(&w)).collect();
                     let polynomial = members.iter().any(|&i| !a.relu.get(i));
                     let frac_bits = a.polynomial.map_or(0, |p| p.frac_bits);
                     *value = members
@@ -211,13 +250,19 @@ fn by_definition(model: &Model<'_>, input: &[i64], coins: &mut dyn Coins) -> Vec
                             match (a.relu.get(i), &a.polynomial) {
                                 (true, _) if polynomial => y.max(0) << frac_bits,
                                 (true, _) => y.max(0),
-                                (false, Some(p)) => p.c2.get(channel) * y * y + p.c1.get(channel) * y + p.c0.get(channel),
+                                (false, Some(p)) => {
+                                    p.c2.get(channel) * y * y + p.c1.get(channel) * y + p.c0.get(channel)
+                                }
                                 (false, None) => unreachable!(),
                             }
                         })
                         .sum();
                     if polynomial {
-                        *value = truncation::reference(*value, frac_bits, coin(coins, index, Opening::Second, frac_bits, w));
+                        *value = truncation::reference(
+                            *value,
+                            frac_bits,
+                            coin(coins, index, Opening::Second, frac_bits, w),
+                        );
                     }
                 }
             }
@@ -230,7 +275,11 @@ fn by_definition(model: &Model<'_>, input: &[i64], coins: &mut dyn Coins) -> Vec
 
 fn direct(geometry: &Convolution, weights: &[f64], input: &[i64], element: usize) -> i64 {
     let (output, shape) = (geometry.output(), geometry.input);
-    let (o, y, x) = (element / output.plane(), element % output.plane() / usize::from(output.width), element % usize::from(output.width));
+    let (o, y, x) = (
+        element / output.plane(),
+        element % output.plane() / usize::from(output.width),
+        element % usize::from(output.width),
+    );
     let group = o / usize::from(geometry.out_channels / geometry.groups);
     let kernel = usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width);
     let mut sum = 0;
@@ -240,10 +289,12 @@ fn direct(geometry: &Convolution, weights: &[f64], input: &[i64], element: usize
             k % kernel / usize::from(geometry.kernel_width),
             k % usize::from(geometry.kernel_width),
         );
-        let at = |o: usize, k: usize| (o * usize::from(geometry.stride) + k) as i64 - i64::from(geometry.padding);
+        let at =
+            |o: usize, k: usize| (o * usize::from(geometry.stride) + k) as i64 - i64::from(geometry.padding);
         let (row, column) = (at(y, ky), at(x, kx));
         if (0..i64::from(shape.height)).contains(&row) && (0..i64::from(shape.width)).contains(&column) {
-            let at = (c * usize::from(shape.height) + row as usize) * usize::from(shape.width) + column as usize;
+            let at =
+                (c * usize::from(shape.height) + row as usize) * usize::from(shape.width) + column as usize;
             sum += weights[o * geometry.fan_in() + k] as i64 * input[at];
         }
     }
@@ -254,7 +305,9 @@ fn direct(geometry: &Convolution, weights: &[f64], input: &[i64], element: usize
 fn the_reference_is_the_definition() {
     let (_, imported) = imported();
     let model = Model::decode(&imported.bytes).unwrap();
-    assert!(model.layers.iter().any(|l| matches!(&l.step, Step::Activate(a) if matches!(a.relu, Bitmap::Bits(_)) && a.pool.is_some())));
+    assert!(model.layers.iter().any(
+        |l| matches!(&l.step, Step::Activate(a) if matches!(a.relu, Bitmap::Bits(_)) && a.pool.is_some())
+    ));
     assert!(model.layers.iter().any(|l| matches!(l.step, Step::Rescale { .. })));
     let reference = Reference::new(&model);
     let data = pictures(3);
@@ -284,7 +337,8 @@ fn sums_out_of_range_are_counted() {
     reference.run(&input, &mut Nearest, Some(&mut kept));
     let Step::Activate(activation) = &mut model.layers[0].step else { panic!() };
     activation.ring_bits -= 3;
-    let (low, high) = (-(1_i64 << (activation.ring_bits - 2)), (1 << (activation.ring_bits - 2)) - (1 << activation.shift));
+    let (low, high) =
+        (-(1_i64 << (activation.ring_bits - 2)), (1 << (activation.ring_bits - 2)) - (1 << activation.shift));
     let outside = kept.0[0][0].iter().filter(|&&z| z < low || z > high).count() as u64;
     let outcome = Reference::new(&model).run(&input, &mut Nearest, None);
     assert!(outside > 0);
@@ -301,7 +355,12 @@ fn released_logits_are_cut_without_bias() {
         .map(|seed| reference.release(&logits, 8, &mut SeededCoins::new(seed, 0)))
         .fold(vec![0; 10], |sum, released| sum.iter().zip(released).map(|(a, b)| a + b).collect());
     // A released unit is 2^(b − 8), and the range ends before 2^(b − 3).
-    let shift = reference.layers().last().and_then(|l| l.range()).map(|(_, high)| ((high + 1) << 3).trailing_zeros() - 8).unwrap();
+    let shift = reference
+        .layers()
+        .last()
+        .and_then(|l| l.range())
+        .map(|(_, high)| ((high + 1) << 3).trailing_zeros() - 8)
+        .unwrap();
     for (logit, total) in [1000, -1000, 12_345, 0, 1, -1, 7, 8, 9, 10].into_iter().zip(total) {
         let mean = total as f64 / 400.0 * f64::from(1 << shift);
         assert!((mean - f64::from(logit)).abs() < 0.15 * f64::from(1 << shift), "{logit} {mean}");
@@ -314,7 +373,12 @@ fn bits_too_few_are_refused_with_a_reason() {
     let network = network();
     let error = import_network(&network, &[], &pictures(20), &narrow).unwrap_err().to_string();
     assert!(error.contains("--bits") || error.contains("bits"), "{error}");
-    let error = import_network(&network, &[], &DataSet { shape: network.input, pixels: Vec::new(), labels: Vec::new() }, &options());
+    let error = import_network(
+        &network,
+        &[],
+        &DataSet { shape: network.input, pixels: Vec::new(), labels: Vec::new() },
+        &options(),
+    );
     assert!(error.unwrap_err().to_string().contains("training pictures"));
 }
 
@@ -322,17 +386,28 @@ fn bits_too_few_are_refused_with_a_reason() {
 fn widths_start_wider_where_the_usual_ones_lose_too_much() {
     let network = network();
     let import = |logit_error: f64| {
-        let options = ImportOptions { ring_bits: None, opened_bits: None, logit_error, accuracy_loss: 1.0, ..options() };
+        let options = ImportOptions {
+            ring_bits: None,
+            opened_bits: None,
+            logit_error,
+            accuracy_loss: 1.0,
+            ..options()
+        };
         import_network(&network, &[], &pictures(150), &options).unwrap().report
     };
     let (usual, finer) = (import(0.06), import(0.004));
     for (report, most) in [(&usual, 0.06), (&finer, 0.004)] {
-        assert!(report.logit_error <= most && report.range_violations == 0, "{} of {most}", report.logit_error);
+        assert!(
+            report.logit_error <= most && report.range_violations == 0,
+            "{} of {most}",
+            report.logit_error
+        );
     }
     let bits = |report: &Report| report.layers.iter().map(|l| u32::from(l.ring_bits)).sum::<u32>();
     assert!(bits(&finer) > bits(&usual) && finer.bytes_each_way > usual.bytes_each_way);
     // More than can be had: what errs least, from wider ones than the usual 16 and 10.
-    let (most, by_rule) = (import(0.0), ImportOptions { ring_bits: Some(16), opened_bits: Some(10), ..options() });
+    let (most, by_rule) =
+        (import(0.0), ImportOptions { ring_bits: Some(16), opened_bits: Some(10), ..options() });
     let by_rule = import_network(&network, &[], &pictures(150), &by_rule).unwrap().report;
     assert!(usual.good && finer.good && !most.good);
     assert!(most.logit_error < by_rule.logit_error / 2.0, "{} {}", most.logit_error, by_rule.logit_error);

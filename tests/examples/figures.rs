@@ -1,8 +1,9 @@
-//! Measures what the documents state and writes it there: the tables between `figures:begin` and `figures:end` in `README.md`, and
-//! between `numerics:begin` and `numerics:end` in `docs/NUMERICS.md`.
+//! Measures what the documents state and writes it there: the tables between `figures:begin` and
+//! `figures:end` in `README.md`, and between `numerics:begin` and `numerics:end` in `docs/NUMERICS.md`.
 //!
-//! `cargo run --release -p halfnet-tests --example figures -- DIR`, with the data folder `DIR` (its `weights/`, `cifar10/` and `mnist/`).
-//! It takes about ten minutes on two cores; run it on a machine that does nothing else. A figure that cannot be measured ends it.
+//! `cargo run --release -p halfnet-tests --example figures -- DIR`, with the data folder `DIR` (its
+//! `weights/`, `cifar10/` and `mnist/`). It takes about ten minutes on two cores; run it on a machine that
+//! does nothing else. A figure that cannot be measured ends it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -70,11 +71,19 @@ impl Halfnet<'_> {
     fn machine(&self) -> Result<Vec<String>, String> {
         let limit = self.run(&["bench", "limit"])?;
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let name = cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("", |l| l.trim_start_matches([' ', '\t', ':']));
+        let name = cpu
+            .lines()
+            .find_map(|l| l.strip_prefix("model name"))
+            .map_or("", |l| l.trim_start_matches([' ', '\t', ':']));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (rate, prg) = (number(&limit, "multiply_adds_per_s") / 1e9, number(&limit, "prg_bytes_per_s") / 1e9);
+        let (rate, prg) =
+            (number(&limit, "multiply_adds_per_s") / 1e9, number(&limit, "prg_bytes_per_s") / 1e9);
         let what = format!("this machine: {name}, {cores} cores, kernels {}", text(&limit, "kernel"));
-        Ok(vec![row(&[&what, &format!("{rate:.1} G u32 multiply-adds, {prg:.1} GB of PRG a second"), "`bench limit`"])])
+        Ok(vec![row(&[
+            &what,
+            &format!("{rate:.1} G u32 multiply-adds, {prg:.1} GB of PRG a second"),
+            "`bench limit`",
+        ])])
     }
 
     /// Rows of NUMERICS.md and of README.md: the networks in the clear, and between processes.
@@ -90,11 +99,24 @@ impl Halfnet<'_> {
             let path = model.display().to_string();
             let imported = self.run(&["import", &weights.display().to_string(), "--out", &path])?;
             let run = self.run(&["simulate", "--model", &path, "--seeds", "3"])?;
-            let seeds: Vec<f64> = run["accuracies"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+            let seeds: Vec<f64> =
+                run["accuracies"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
             let seeds_text = seeds.iter().map(|a| format!("{a:.2}")).collect::<Vec<_>>().join(", ");
             let accuracy = format!("{:.2} ({float}); seeds {seeds_text}", number(&run, "accuracy"));
             let demo = |mode: &str, client: &str, release: &str| {
-                self.run(&["demo", "--model", &path, "--images", IMAGES, "--mode", mode, "--client", client, "--release", release])
+                self.run(&[
+                    "demo",
+                    "--model",
+                    &path,
+                    "--images",
+                    IMAGES,
+                    "--mode",
+                    mode,
+                    "--client",
+                    client,
+                    "--release",
+                    release,
+                ])
             };
             let t = demo("t", "third", "logits")?;
             numerics.push(row(&[
@@ -240,7 +262,8 @@ fn replace(path: &Path, name: &str, head: &str, rows: &[String]) -> Result<(), S
     let failed = |e: std::io::Error| format!("{}: {e}", path.display());
     let document = std::fs::read_to_string(path).map_err(failed)?;
     let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-    let (before, rest) = document.split_once(&begin).ok_or_else(|| format!("{} has no {begin}", path.display()))?;
+    let (before, rest) =
+        document.split_once(&begin).ok_or_else(|| format!("{} has no {begin}", path.display()))?;
     let (_, after) = rest.split_once(&end).ok_or_else(|| format!("{} has no {end}", path.display()))?;
     std::fs::write(path, [before, &begin, head, &rows.concat(), &end, after].concat()).map_err(failed)
 }

@@ -1,14 +1,17 @@
-//! Where a party's time goes outside the convolutions: a ResNet-18-shaped network whose linear half is left out.
+//! Where a party's time goes outside the convolutions: a ResNet-18-shaped network whose linear half is left
+//! out.
 //!
-//! `cargo run --release -p halfnet-tests --example profile -- [t|s|h] [all|none|N] [runs]` prints the processor time of each party's
-//! calls by kind. The arithmetic is that of a real run; the values are not.
+//! `cargo run --release -p halfnet-tests --example profile -- [t|s|h] [all|none|N] [runs]` prints the
+//! processor time of each party's calls by kind. The arithmetic is that of a real run; the values are not.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use halfnet_core::dealer::{self, Secrets, Sink};
-use halfnet_core::model::{Activation, Bitmap, Header, Integers, Layer, Linear, Model, Polynomial, Step, Term};
+use halfnet_core::model::{
+    Activation, Bitmap, Header, Integers, Layer, Linear, Model, Polynomial, Step, Term,
+};
 use halfnet_core::party::bundle::BundleHalf;
 use halfnet_core::party::half::{Half, MaterialError, ModelHalf, TermId};
 use halfnet_core::party::seed::{self, SeedHalf};
@@ -27,7 +30,14 @@ impl ModelHalf for Nothing {
     fn prepare(&mut self, _: TermId, _: &Convolution, _: Words<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
-    fn convolve(&mut self, _: TermId, _: &Convolution, _: Words<'_>, _: Range<usize>, _: WordsMut<'_>) -> Result<(), MaterialError> {
+    fn convolve(
+        &mut self,
+        _: TermId,
+        _: &Convolution,
+        _: Words<'_>,
+        _: Range<usize>,
+        _: WordsMut<'_>,
+    ) -> Result<(), MaterialError> {
         Ok(())
     }
     fn quadratic(&mut self, _: u16, _: u16) -> Result<u64, MaterialError> {
@@ -65,8 +75,20 @@ fn activation(shape: Shape, relus: usize, seed: u64, pool: Option<Pool>) -> Step
     };
     let channels = usize::from(shape.channels);
     let all = |v: i64| integers(&vec![v; channels], 32);
-    let polynomial = (relus < elements).then(|| Polynomial { degree: 2, frac_bits: 16, c2: all(100), c1: all(1 << 15), c0: all(1000) });
-    Step::Activate(Activation { ring_bits: RING_BITS, shift: RING_BITS - OPENED_BITS, relu, polynomial, pool })
+    let polynomial = (relus < elements).then(|| Polynomial {
+        degree: 2,
+        frac_bits: 16,
+        c2: all(100),
+        c1: all(1 << 15),
+        c0: all(1000),
+    });
+    Step::Activate(Activation {
+        ring_bits: RING_BITS,
+        shift: RING_BITS - OPENED_BITS,
+        relu,
+        polynomial,
+        pool,
+    })
 }
 
 fn resnet18(relus: usize) -> Model<'static> {
@@ -74,15 +96,24 @@ fn resnet18(relus: usize) -> Model<'static> {
     let mut layers = heapless::Vec::new();
     let empty = Integers { bits: 8, bytes: &[] };
     let conv = |source: u16, input: Shape, out: u16, kernel: u16, stride: u16| {
-        let geometry =
-            Convolution { input, out_channels: out, kernel_height: kernel, kernel_width: kernel, stride, padding: kernel / 2, groups: 1 };
+        let geometry = Convolution {
+            input,
+            out_channels: out,
+            kernel_height: kernel,
+            kernel_width: kernel,
+            stride,
+            padding: kernel / 2,
+            groups: 1,
+        };
         let weights = Integers { bits: 8, bytes: Box::leak(vec![1; geometry.weights()].into_boxed_slice()) };
         Term { source, linear: Linear::Convolution { geometry, weights } }
     };
     let mut push = |terms: &[Term<'static>], step: Step<'static>| {
         let channels = usize::from(terms[0].linear.output().channels);
         let bias = integers(&vec![0; channels], 32);
-        layers.push(Layer { terms: heapless::Vec::from_slice(terms).unwrap(), bias, step, output_scale: &[] }).unwrap();
+        layers
+            .push(Layer { terms: heapless::Vec::from_slice(terms).unwrap(), bias, step, output_scale: &[] })
+            .unwrap();
     };
     let _ = empty;
     let input = Shape::new(3, 32, 32);
@@ -93,17 +124,26 @@ fn resnet18(relus: usize) -> Model<'static> {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let out = Shape::new(64 << stage, 32 >> stage, 32 >> stage);
             let share = |s: Shape| if relus >= total { s.elements() } else { relus * s.elements() / total };
-            push(&[conv(wire, shape, out.channels, 3, stride)], activation(out, share(out), u64::from(wire), None));
+            push(
+                &[conv(wire, shape, out.channels, 3, stride)],
+                activation(out, share(out), u64::from(wire), None),
+            );
             let join = if stride == 2 {
                 conv(wire, shape, out.channels, 1, 2)
             } else {
                 Term {
                     source: wire,
-                    linear: Linear::JoinShift { geometry: Join { input: shape, output: out, stride: 1, channel_offset: 0 }, shift: 3 },
+                    linear: Linear::JoinShift {
+                        geometry: Join { input: shape, output: out, stride: 1, channel_offset: 0 },
+                        shift: 3,
+                    },
                 }
             };
             let pool = (stage == 3 && block == 1).then_some(Pool { kernel: 4, stride: 1, padding: 0 });
-            push(&[conv(wire + 1, out, out.channels, 3, 1), join], activation(out, share(out), u64::from(wire) + 9, pool));
+            push(
+                &[conv(wire + 1, out, out.channels, 3, 1), join],
+                activation(out, share(out), u64::from(wire) + 9, pool),
+            );
             (wire, shape) = (wire + 2, out);
         }
     }
@@ -112,7 +152,10 @@ fn resnet18(relus: usize) -> Model<'static> {
         name: "resnet18",
         data_set: "none",
         input,
-        normalisation: heapless::Vec::from_slice(&[halfnet_core::model::Normalisation { gain: 1 << 16, offset: 0 }; 3]).unwrap(),
+        normalisation: heapless::Vec::from_slice(
+            &[halfnet_core::model::Normalisation { gain: 1 << 16, offset: 0 }; 3],
+        )
+        .unwrap(),
         classes: 10,
         class_names: "",
     };
@@ -165,7 +208,12 @@ fn main() {
         let mut arenas = [Role::Seed, Role::Bundle].map(|role| vec![0_u64; plan().arena_words(role)]);
         let [arena_0, arena_1] = &mut arenas;
         let inference = seed::inference_key(&seed, &agreement(&plan()), &DEAL, 0);
-        let p0 = Session::new(Parts { plan: plan(), half: SeedHalf::new(inference), model: Nothing, arena: arena_0 });
+        let p0 = Session::new(Parts {
+            plan: plan(),
+            half: SeedHalf::new(inference),
+            model: Nothing,
+            arena: arena_0,
+        });
         let half = BundleHalf::new(&bundle.0[..], cost::input_section_bytes(&plan().header));
         let p1 = Session::new(Parts { plan: plan(), half, model: Nothing, arena: arena_1 });
         drive(p0.expect("an arena"), p1.expect("an arena"), &pixels, &mut times);
@@ -210,7 +258,9 @@ fn drive<H: Half, K: Half>(
                         progress = true;
                         continue;
                     }
-                    let Some(frame) = $session.can_receive().then(|| $inbox.pop_front()).flatten() else { break };
+                    let Some(frame) = $session.can_receive().then(|| $inbox.pop_front()).flatten() else {
+                        break;
+                    };
                     let start = Instant::now();
                     $session.handle_frame(&frame).expect("a frame");
                     times[$index].handle += start.elapsed();

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The binary, brought up to date: tests of another package do not build it, and a stale one would be tested unseen.
+/// The binary, brought up to date: tests of another package do not build it, and a stale one would be tested
+/// unseen.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! A model dealt into a folder as `halfnet deal` does it, and what the reference says that its inferences must release.
+//! A model dealt into a folder as `halfnet deal` does it, and what the reference says that its inferences
+//! must release.
 
 use std::path::PathBuf;
 
@@ -57,7 +58,13 @@ impl Dealt {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("model.postcard");
         std::fs::write(&path, sealed(&model)).expect("a model file");
-        let request = DealRequest { model: path, out: folder.path().join("dealt"), options, count, test_seed: Some(seed.into()) };
+        let request = DealRequest {
+            model: path,
+            out: folder.path().join("dealt"),
+            options,
+            count,
+            test_seed: Some(seed.into()),
+        };
         let report = deal(&request, &|_| {}).expect("dealing");
         Self { model, report, folder }
     }
@@ -75,8 +82,11 @@ impl Dealt {
     /// Continues the counters.
     pub fn more(&self, count: u64) -> DealReport {
         let state = self.file(names::DEALER);
-        deal_more(&MoreRequest { state, model: None, bundles: None, count, test_seed: Some(TEST_SEED.into()) }, &|_| {})
-            .expect("dealing more")
+        deal_more(
+            &MoreRequest { state, model: None, bundles: None, count, test_seed: Some(TEST_SEED.into()) },
+            &|_| {},
+        )
+        .expect("dealing more")
     }
 
     /// What inference `counter` must release for a picture; `None` where the picture breaks a range.
@@ -97,7 +107,12 @@ impl Dealt {
                 let shift = ring_bits - bits;
                 let mut drawn = vec![0; trace.logits.len()];
                 coins.fill(last, Opening::First, shift, 0, &mut drawn);
-                trace.logits.iter().zip(drawn).map(|(&z, coin)| truncation::reference(z, shift, coin)).collect()
+                trace
+                    .logits
+                    .iter()
+                    .zip(drawn)
+                    .map(|(&z, coin)| truncation::reference(z, shift, coin))
+                    .collect()
             }
             _ => unreachable!("the last layer releases"),
         };

@@ -72,7 +72,9 @@ impl Damage {
             Self::FlipHeader(bit) => vec![flipped(frame, bit % (8 * HEADER))],
             Self::FlipPayload(bit) => vec![flipped(frame, 8 * HEADER + bit % (8 * (frame.len() - HEADER)))],
             Self::Repeat => vec![whole.clone(), whole],
-            Self::Replay(back) => earlier.iter().rev().nth(back - 1).cloned().into_iter().chain([whole]).collect(),
+            Self::Replay(back) => {
+                earlier.iter().rev().nth(back - 1).cloned().into_iter().chain([whole]).collect()
+            }
             Self::Swap => return (Vec::new(), Some(whole)),
             Self::Drop => Vec::new(),
             Self::Invent(seed) => vec![invented(seed), whole],
@@ -132,7 +134,8 @@ pub fn name(frame: &[u8]) -> (u16, u8, u16) {
     (header.layer, header.step, header.tile)
 }
 
-/// Runs one inference in which frame number `index`, counted over both parties in the order of sending, meets with `damage`.
+/// Runs one inference in which frame number `index`, counted over both parties in the order of sending, meets
+/// with `damage`.
 ///
 /// # Panics
 /// A party panics, or fails at something that no frame caused.
@@ -140,7 +143,8 @@ pub fn run(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32], index: usiz
     let plan = deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(deal, bundle, counter, [arena_0, arena_1], None).expect("arenas as the plan states");
+    let mut pair =
+        pair::sessions(deal, bundle, counter, [arena_0, arena_1], None).expect("arenas as the plan states");
     let third = plan.header.options.client == Client::Third;
     if third {
         let masked = pair::mask_input(&mut pair, &plan, pixels).expect("shares of A");
@@ -153,7 +157,9 @@ pub fn run(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32], index: usiz
         let mut progress = false;
         let mut refused = None;
         for role in [Role::Seed, Role::Bundle] {
-            while let Some(length) = transmit(&mut pair, role, &mut input, &mut buffer, third).expect("honest material") {
+            while let Some(length) =
+                transmit(&mut pair, role, &mut input, &mut buffer, third).expect("honest material")
+            {
                 line.send(role, &buffer[..length]);
                 progress = true;
             }
@@ -181,7 +187,8 @@ pub fn run(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32], index: usiz
         None if !(pair.0.is_finished() && pair.1.is_finished()) => Outcome::Waiting,
         None if third => {
             let mut shares = [vec![0; 4096], vec![0; 4096]];
-            let lengths = [pair.0.output_share(&mut shares[0]), pair.1.output_share(&mut shares[1])].map(|l| l.expect("a finished run"));
+            let lengths = [pair.0.output_share(&mut shares[0]), pair.1.output_share(&mut shares[1])]
+                .map(|l| l.expect("a finished run"));
             let words = [&shares[0][..lengths[0]], &shares[1][..lengths[1]]];
             Outcome::Finished(halfnet_core::party::session::combine_outputs(&plan, words).collect())
         }

@@ -1,5 +1,5 @@
-//! What the cross-validation tests share: random small networks, dealt folders, a slow reference that owes the host nothing, and a pair of
-//! parties in one process.
+//! What the cross-validation tests share: random small networks, dealt folders, a slow reference that owes
+//! the host nothing, and a pair of parties in one process.
 
 pub mod command;
 pub mod dealt;

@@ -1,7 +1,10 @@
-//! Random small networks with every feature, made so that their ranges hold on the inputs they were made with.
+//! Random small networks with every feature, made so that their ranges hold on the inputs they were made
+//! with.
 
 use halfnet_core::gate::truncation::Nearest;
-use halfnet_core::model::{Activation, Bitmap, Header, Integers, Layer, Linear, Model, Normalisation, Polynomial, Step, Term};
+use halfnet_core::model::{
+    Activation, Bitmap, Header, Integers, Layer, Linear, Model, Normalisation, Polynomial, Step, Term,
+};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 
 use crate::reference;
@@ -38,7 +41,8 @@ impl Random {
 
 /// Integers that live as long as the test.
 pub fn integers(values: &[i64], bits: u8) -> Integers<'static> {
-    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..usize::from(bits / 8)].to_vec()).collect();
+    let bytes: Vec<u8> =
+        values.iter().flat_map(|v| v.to_le_bytes()[..usize::from(bits / 8)].to_vec()).collect();
     Integers { bits, bytes: Box::leak(bytes.into_boxed_slice()) }
 }
 
@@ -66,8 +70,11 @@ impl Builder {
             name: "random",
             data_set: "none",
             input,
-            normalisation: heapless::Vec::from_slice(&vec![Normalisation { gain: 1 << 16, offset: 0 }; usize::from(input.channels)])
-                .expect("few channels"),
+            normalisation: heapless::Vec::from_slice(&vec![
+                Normalisation { gain: 1 << 16, offset: 0 };
+                usize::from(input.channels)
+            ])
+            .expect("few channels"),
             classes: 0,
             class_names: "",
         };
@@ -90,7 +97,15 @@ impl Builder {
         (stride, padding): (u16, u16),
         groups: u16,
     ) -> Term<'static> {
-        let geometry = Convolution { input, out_channels, kernel_height: kernel.0, kernel_width: kernel.1, stride, padding, groups };
+        let geometry = Convolution {
+            input,
+            out_channels,
+            kernel_height: kernel.0,
+            kernel_width: kernel.1,
+            stride,
+            padding,
+            groups,
+        };
         geometry.validate().expect("a geometry that fits");
         let weights: Vec<i64> = (0..geometry.weights()).map(|_| self.random.about(15)).collect();
         let bits = if self.random.one_in(3) { 16 } else { 8 };
@@ -98,7 +113,15 @@ impl Builder {
     }
 
     /// A residual join.
-    pub fn join(&mut self, source: u16, input: Shape, output: Shape, stride: u16, channel_offset: u16, secret: bool) -> Term<'static> {
+    pub fn join(
+        &mut self,
+        source: u16,
+        input: Shape,
+        output: Shape,
+        stride: u16,
+        channel_offset: u16,
+        secret: bool,
+    ) -> Term<'static> {
         let geometry = Join { input, output, stride, channel_offset };
         geometry.validate().expect("a join that fits");
         let linear = if secret {
@@ -111,7 +134,11 @@ impl Builder {
     }
 
     /// Adds a layer of these terms; the step's widths follow from the sums.
-    pub fn layer(&mut self, terms: &[Term<'static>], step: impl FnOnce(&mut Random, u8, Shape) -> Step<'static>) {
+    pub fn layer(
+        &mut self,
+        terms: &[Term<'static>],
+        step: impl FnOnce(&mut Random, u8, Shape) -> Step<'static>,
+    ) {
         let shape = terms[0].linear.output();
         let bias: Vec<i64> = (0..shape.channels).map(|_| self.random.about(500)).collect();
         let mut layer = Layer {
@@ -123,7 +150,8 @@ impl Builder {
         let mut largest = 0_i64;
         for seed in 0..4 {
             let trace = reference::run(&self.model, &picture(self.model.header.input, seed), &mut Nearest);
-            largest = largest.max(reference::sum(&layer, &trace.wires).iter().map(|z| z.abs()).max().unwrap_or(0));
+            largest =
+                largest.max(reference::sum(&layer, &trace.wires).iter().map(|z| z.abs()).max().unwrap_or(0));
         }
         // Bits of the magnitude, and a margin of a factor 2 for coins.
         let magnitude = (64 - largest.leading_zeros()) as u8 + 1;
@@ -160,7 +188,8 @@ impl Builder {
             let frac_bits = 3 + random.below(10) as u8;
             let unit = 1_i64 << frac_bits;
             let degree = if random.one_in(4) { 1 } else { 2 };
-            let mut coefficients = |bound: i64| integers(&(0..channels).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
+            let mut coefficients =
+                |bound: i64| integers(&(0..channels).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
             let polynomial = (relu != Bitmap::All).then(|| {
                 // c2·y² stays below about a quarter of y's range.
                 let c2 = coefficients((unit >> (n - 2)).max(1));
@@ -175,7 +204,10 @@ impl Builder {
 
     /// A bare rescaling.
     pub fn rescale(&mut self, terms: &[Term<'static>], pool: Option<Pool>) {
-        self.layer(terms, |_, magnitude, _| Step::Rescale { shift: magnitude.saturating_sub(8).max(1), pool });
+        self.layer(terms, |_, magnitude, _| Step::Rescale {
+            shift: magnitude.saturating_sub(8).max(1),
+            pool,
+        });
     }
 
     /// The last layer: fully connected onto `classes`.
@@ -190,7 +222,8 @@ impl Builder {
 /// A random network of a few layers with residual blocks, mixed bitmaps, pools, groups and rescalings.
 pub fn random_network(seed: u64) -> Model<'static> {
     let mut random = Random(seed);
-    let input = Shape::new(1 + random.below(3) as u16, 5 + random.below(4) as u16, 5 + random.below(4) as u16);
+    let input =
+        Shape::new(1 + random.below(3) as u16, 5 + random.below(4) as u16, 5 + random.below(4) as u16);
     let mut b = Builder::new(input, seed);
     let channels = 2 * (1 + random.below(2) as u16);
     let (wire, shape) = b.last();
@@ -236,8 +269,14 @@ pub fn random_network(seed: u64) -> Model<'static> {
                 b.activate(&[depthwise], None);
             }
             _ => {
-                let grouped =
-                    b.convolution(skip, shape, shape.channels, (2, 2), (1, 0), if shape.channels.is_multiple_of(2) { 2 } else { 1 });
+                let grouped = b.convolution(
+                    skip,
+                    shape,
+                    shape.channels,
+                    (2, 2),
+                    (1, 0),
+                    if shape.channels.is_multiple_of(2) { 2 } else { 1 },
+                );
                 if random.one_in(2) {
                     b.rescale(&[grouped], None);
                 } else {
@@ -248,7 +287,8 @@ pub fn random_network(seed: u64) -> Model<'static> {
     }
     let (wire, shape) = b.last();
     let last = b.convolution(wire, shape, 3, (1, 1), (1, 0), 1);
-    let global = (shape.height == shape.width).then_some(Pool { kernel: shape.height, stride: 1, padding: 0 });
+    let global =
+        (shape.height == shape.width).then_some(Pool { kernel: shape.height, stride: 1, padding: 0 });
     b.activate(&[last], global);
     let classes = 2 + random.below(11) as u16;
     b.release(classes)
@@ -263,7 +303,8 @@ pub fn bitmap(elements: usize, is_relu: impl Fn(usize) -> bool) -> Bitmap<'stati
     Bitmap::Bits(Box::leak(bytes.into_boxed_slice()))
 }
 
-/// Two activations of four channels of `side` × `side`, one element in three a ReLU: large enough for several tiles and groups.
+/// Two activations of four channels of `side` × `side`, one element in three a ReLU: large enough for several
+/// tiles and groups.
 pub fn several_groups(side: u16) -> Model<'static> {
     let mut b = Builder::new(Shape::new(1, side, side), 3);
     for opened in [10, 8] {
@@ -271,27 +312,44 @@ pub fn several_groups(side: u16) -> Model<'static> {
         let convolution = b.convolution(wire, shape, 4, (3, 3), (1, 1), 1);
         b.layer(&[convolution], |random, magnitude, shape| {
             let ring_bits = (magnitude + 3).clamp(opened, 32);
-            let mut draw = |bound: i64| integers(&(0..i64::from(shape.channels)).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
-            let polynomial = Polynomial { degree: 2, frac_bits: 8, c2: draw(1), c1: draw(256), c0: draw(768) };
+            let mut draw = |bound: i64| {
+                integers(&(0..i64::from(shape.channels)).map(|_| random.about(bound)).collect::<Vec<_>>(), 32)
+            };
+            let polynomial =
+                Polynomial { degree: 2, frac_bits: 8, c2: draw(1), c1: draw(256), c0: draw(768) };
             let relu = bitmap(shape.elements(), |i| i % 3 == 0);
-            Step::Activate(Activation { ring_bits, shift: ring_bits - opened, relu, polynomial: Some(polynomial), pool: None })
+            Step::Activate(Activation {
+                ring_bits,
+                shift: ring_bits - opened,
+                relu,
+                polynomial: Some(polynomial),
+                pool: None,
+            })
         });
     }
     b.release(4)
 }
 
-/// A small network in which every step of the protocol occurs, with eight classes; every count of elements, of ReLUs and of windows is
-/// a multiple of eight, so that whole bytes travel in every frame but those of an odd ring.
+/// A small network in which every step of the protocol occurs, with eight classes; every count of elements,
+/// of ReLUs and of windows is a multiple of eight, so that whole bytes travel in every frame but those of an
+/// odd ring.
 pub fn every_step() -> Model<'static> {
     let mut b = Builder::new(Shape::new(1, 4, 4), 1);
     let mixed = |opened: u8, pool: Option<Pool>, is_relu: fn(usize) -> bool| {
         move |random: &mut Random, magnitude: u8, shape: Shape| {
             let ring_bits = (magnitude + 3).clamp(opened, 32);
             let frac_bits = 8;
-            let mut draw = |bound: i64| integers(&(0..i64::from(shape.channels)).map(|_| random.about(bound)).collect::<Vec<_>>(), 32);
+            let mut draw = |bound: i64| {
+                integers(&(0..i64::from(shape.channels)).map(|_| random.about(bound)).collect::<Vec<_>>(), 32)
+            };
             let unit = 1_i64 << frac_bits;
-            let polynomial =
-                Polynomial { degree: 2, frac_bits, c2: draw((unit >> (opened - 2)).max(1)), c1: draw(unit), c0: draw(unit * 3) };
+            let polynomial = Polynomial {
+                degree: 2,
+                frac_bits,
+                c2: draw((unit >> (opened - 2)).max(1)),
+                c1: draw(unit),
+                c0: draw(unit * 3),
+            };
             let count = shape.elements();
             let relu = match (0..count).filter(|&i| is_relu(i)).count() {
                 0 => Bitmap::None,
@@ -318,12 +376,17 @@ pub fn every_step() -> Model<'static> {
     let (wire, shape) = b.last();
     let pooled = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
     // Three channels of ReLUs, three of polynomials, two of both.
-    b.layer(&[pooled], mixed(9, Some(Pool { kernel: 2, stride: 2, padding: 0 }), |i| i < 12 || (i >= 24 && i % 2 == 0)));
+    b.layer(
+        &[pooled],
+        mixed(9, Some(Pool { kernel: 2, stride: 2, padding: 0 }), |i| i < 12 || (i >= 24 && i % 2 == 0)),
+    );
     let (wire, shape) = b.last();
     let last = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
     b.layer(&[last], mixed(8, None, |_| false));
     let (wire, shape) = b.last();
     let logits = b.convolution(wire, shape, 8, (1, 1), (1, 0), 1);
-    b.layer(&[logits], |_, magnitude, _| Step::Release { ring_bits: (magnitude + 3).clamp(12, 32).next_multiple_of(8) });
+    b.layer(&[logits], |_, magnitude, _| Step::Release {
+        ring_bits: (magnitude + 3).clamp(12, 32).next_multiple_of(8),
+    });
     b.model
 }

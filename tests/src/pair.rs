@@ -1,5 +1,5 @@
-//! Both parties in one process, in lock step: every phase drains what either can send, then delivers it, so that the number of phases
-//! is the longest chain of dependent messages.
+//! Both parties in one process, in lock step: every phase drains what either can send, then delivers it, so
+//! that the number of phases is the longest chain of dependent messages.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -74,7 +74,8 @@ impl Deal {
             let word = if id.term == seed::QUADRATIC { WordKind::U64 } else { words[usize::from(id.layer)] };
             let mut out = Vec::new();
             let kind = seed::tensor_kind(id.layer, id.term);
-            dealer::split_tensor(options.mode, word, &key, kind, &tensor, &mut Bytes(&mut out)).expect("no sink fails");
+            dealer::split_tensor(options.mode, word, &key, kind, &tensor, &mut Bytes(&mut out))
+                .expect("no sink fails");
             let bits = if options.mode == Mode::Held { tensor.bits } else { 8 * word.bytes() as u8 };
             tensors.insert((id.layer, id.term), (bits, out));
         }
@@ -97,7 +98,8 @@ impl Deal {
         let mut out = Vec::new();
         let mut arena = vec![0; dealer::arena_words(&plan)];
         let mut weights = PortableModel(FullWeights(model));
-        dealer::deal(&plan, model, &self.secrets(counter), &mut weights, &mut arena, &mut Bytes(&mut out)).expect("dealing");
+        dealer::deal(&plan, model, &self.secrets(counter), &mut weights, &mut arena, &mut Bytes(&mut out))
+            .expect("dealing");
         assert_eq!(out.len() as u64, dealer::bundle_bytes(&plan), "the plan predicts the bundle's bytes");
         out
     }
@@ -105,7 +107,11 @@ impl Deal {
     /// P0's model half.
     pub fn seed_model(&self) -> OwnedSeedModel {
         let plan = self.plan();
-        let longest = plan.layers().flat_map(|l| l.terms.iter().map(|t| fan_in(&t.linear)).collect::<Vec<_>>()).max().unwrap_or(1);
+        let longest = plan
+            .layers()
+            .flat_map(|l| l.terms.iter().map(|t| fan_in(&t.linear)).collect::<Vec<_>>())
+            .max()
+            .unwrap_or(1);
         let key = seed::model_key(&self.seed, &agreement(&plan));
         OwnedSeedModel { held: plan.header.options.mode == Mode::Held, key, channel: vec![0; longest] }
     }
@@ -182,7 +188,8 @@ pub struct Run {
 pub struct Linear {
     /// E of the wire that a term reads.
     pub inputs: Vec<(TermId, Vec<u64>)>,
-    /// The party's share of a tile's sum, U and this term included: the first element, the share modulo the word.
+    /// The party's share of a tile's sum, U and this term included: the first element, the share modulo the
+    /// word.
     pub sums: Vec<(TermId, usize, Vec<u64>)>,
 }
 
@@ -228,7 +235,8 @@ impl ModelHalf for Watched<'_> {
 }
 
 /// P0's session and P1's.
-pub type Pair<'p, 'm> = (Session<'p, 'm, SeedHalf, OwnedSeedModel>, Session<'p, 'm, BundleHalf<&'m [u8]>, Watched<'m>>);
+pub type Pair<'p, 'm> =
+    (Session<'p, 'm, SeedHalf, OwnedSeedModel>, Session<'p, 'm, BundleHalf<&'m [u8]>, Watched<'m>>);
 
 /// Both sessions of inference `counter`, each in its arena.
 ///
@@ -246,8 +254,18 @@ pub fn sessions<'m>(
     let [arena_0, arena_1] = arenas;
     let half = BundleHalf::new(bundle, cost::input_section_bytes(&plan.header));
     Ok((
-        Session::new(Parts { plan: deal.plan(), half: SeedHalf::new(inference), model: deal.seed_model(), arena: arena_0 })?,
-        Session::new(Parts { plan, half, model: Watched { model: PortableModel(&deal.tensors), log }, arena: arena_1 })?,
+        Session::new(Parts {
+            plan: deal.plan(),
+            half: SeedHalf::new(inference),
+            model: deal.seed_model(),
+            arena: arena_0,
+        })?,
+        Session::new(Parts {
+            plan,
+            half,
+            model: Watched { model: PortableModel(&deal.tensors), log },
+            arena: arena_1,
+        })?,
     ))
 }
 
@@ -283,7 +301,13 @@ pub fn try_run(
 ///
 /// # Errors
 /// An arena is shorter than the plan states.
-pub fn run_in(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32], arenas: [&mut [u64]; 2]) -> Result<Run, SessionError> {
+pub fn run_in(
+    deal: &Deal,
+    bundle: &[u8],
+    counter: u64,
+    pixels: &[i32],
+    arenas: [&mut [u64]; 2],
+) -> Result<Run, SessionError> {
     run_with(deal, bundle, counter, pixels, arenas, |_, _| {})
 }
 
@@ -333,7 +357,10 @@ fn run_with(
                     Role::Bundle => pair.1.poll_transmit(&mut buffer)?,
                 };
                 if let Some(length) = sent {
-                    assert!(length <= plan.header.longest_frame[role.index()] as usize, "the plan bounds every frame");
+                    assert!(
+                        length <= plan.header.longest_frame[role.index()] as usize,
+                        "the plan bounds every frame"
+                    );
                     push(role, &buffer[..length], &mut run, &mut next);
                     progress = true;
                     continue;

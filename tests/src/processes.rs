@@ -48,7 +48,12 @@ impl Running {
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.args(arguments).args(["--report-json", "--end-with-input"]).env_remove("HALFNET_DATA");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary");
         let (send, events) = channel();
         let out = child.stdout.take().expect("piped");
         std::thread::spawn(move || {
@@ -127,7 +132,8 @@ pub enum Fault {
     Cut(Way, usize),
     /// Nothing passes either way any more once so many bytes have gone one way, but that an end leaves.
     Silence(Way, usize),
-    /// Frame number so and so and the one behind it, in one direction, become what the function makes of them.
+    /// Frame number so and so and the one behind it, in one direction, become what the function makes of
+    /// them.
     Frames(Way, usize, Meddle),
 }
 
@@ -196,7 +202,8 @@ impl Ends {
         }
     }
 
-    /// Passes the last bytes on; nothing follows, either way. Both ends see an orderly end, or nothing at all.
+    /// Passes the last bytes on; nothing follows, either way. Both ends see an orderly end, or nothing at
+    /// all.
     fn pass_last(&self, way: Way, bytes: &[u8], moved: &AtomicUsize, close: bool) {
         let _passing = self.passing.lock().expect("no panic while passing");
         if !self.broken.swap(true, Ordering::SeqCst) {
@@ -240,7 +247,8 @@ fn carry(ends: &Ends, way: Way, fault: Fault, moved: &AtomicUsize) {
             _ => ends.pass(way, bytes, moved),
         }
     }
-    // Who leaves is seen to leave, over a silent line too: only a party that has nothing to do waits for ever.
+    // Who leaves is seen to leave, over a silent line too: only a party that has nothing to do waits for
+    // ever.
     let _ = ends.of(way).1.shutdown(Shutdown::Write);
 }
 
@@ -253,7 +261,9 @@ fn take_frame(waiting: &mut Vec<u8>, number: usize, index: usize) -> Option<Vec<
     let first = length(waiting)?;
     let second = if number == index { length(&waiting[first..]) } else { None };
     let frame: Vec<u8> = waiting.drain(..first).collect();
-    Some([Some(frame), second.map(|second| waiting.drain(..second).collect())].into_iter().flatten().collect())
+    Some(
+        [Some(frame), second.map(|second| waiting.drain(..second).collect())].into_iter().flatten().collect(),
+    )
 }
 
 /// What a dealt folder still holds: P0's next counter and P1's unspent ones.
@@ -273,7 +283,9 @@ impl Stock {
         let next = Counter::read(&Counter::path_beside(&material), pairing).expect("a counter");
         let folder = std::fs::read_dir(dealt.file(names::BUNDLES)).expect("bundles");
         let bundles = folder
-            .filter_map(|entry| entry.expect("an entry").path().file_name()?.to_str()?.strip_suffix(".bundle")?.parse().ok())
+            .filter_map(|entry| {
+                entry.expect("an entry").path().file_name()?.to_str()?.strip_suffix(".bundle")?.parse().ok()
+            })
             .collect();
         Self { next, bundles }
     }

@@ -46,7 +46,8 @@ pub fn sum(layer: &Layer<'_>, wires: &[Vec<i64>]) -> Vec<i64> {
             }
             Linear::JoinScaled { geometry, factors } => {
                 for (i, slot) in sum.iter_mut().enumerate() {
-                    *slot += geometry.source(i).map_or(0, |s| input[s] * factors.get(s / geometry.input.plane()));
+                    *slot +=
+                        geometry.source(i).map_or(0, |s| input[s] * factors.get(s / geometry.input.plane()));
                 }
             }
         }
@@ -58,7 +59,11 @@ fn convolve(g: &Convolution, input: &[i64], weights: &[i64], out: &mut [i64]) {
     let shape = g.output();
     let (h, w) = (i64::from(g.input.height), i64::from(g.input.width));
     for (index, slot) in out.iter_mut().enumerate() {
-        let (o, y, x) = (index / shape.plane(), index % shape.plane() / usize::from(shape.width), index % usize::from(shape.width));
+        let (o, y, x) = (
+            index / shape.plane(),
+            index % shape.plane() / usize::from(shape.width),
+            index % usize::from(shape.width),
+        );
         let group = o / usize::from(g.out_channels / g.groups);
         for c in 0..g.group_channels() {
             for ky in 0..usize::from(g.kernel_height) {
@@ -67,7 +72,9 @@ fn convolve(g: &Convolution, input: &[i64], weights: &[i64], out: &mut [i64]) {
                     let column = (x * usize::from(g.stride) + kx) as i64 - i64::from(g.padding);
                     if (0..h).contains(&row) && (0..w).contains(&column) {
                         let channel = (group * g.group_channels() + c) as i64;
-                        let weight = ((o * g.group_channels() + c) * usize::from(g.kernel_height) + ky) * usize::from(g.kernel_width) + kx;
+                        let weight = ((o * g.group_channels() + c) * usize::from(g.kernel_height) + ky)
+                            * usize::from(g.kernel_width)
+                            + kx;
                         *slot += input[((channel * h + row) * w + column) as usize] * weights[weight];
                     }
                 }
@@ -94,16 +101,20 @@ fn step(index: usize, layer: &Layer<'_>, trace: &mut Trace, coins: &mut impl Coi
     };
     let wire = match &layer.step {
         Step::Activate(a) => {
-            let (low, high) = (-(1_i64 << (a.ring_bits - 2)), (1_i64 << (a.ring_bits - 2)) - (1_i64 << a.shift));
+            let (low, high) =
+                (-(1_i64 << (a.ring_bits - 2)), (1_i64 << (a.ring_bits - 2)) - (1_i64 << a.shift));
             trace.violations += z.iter().filter(|z| !(low..=high).contains(*z)).count();
             let first = draw(coins, Opening::First, a.shift, 0, z.len());
-            let y: Vec<i64> = z.iter().zip(first).map(|(&z, coin)| truncation::reference(z, a.shift, coin)).collect();
+            let y: Vec<i64> =
+                z.iter().zip(first).map(|(&z, coin)| truncation::reference(z, a.shift, coin)).collect();
             coins.truncated(index, &y);
             let f = a.polynomial.map_or(0, |p| p.frac_bits);
             let raw = |i: usize| {
                 let c = i / shape.plane();
                 match &a.polynomial {
-                    Some(p) if !a.relu.get(i) => (polynomial::reference(y[i], p.c2.get(c), p.c1.get(c), p.c0.get(c)), true),
+                    Some(p) if !a.relu.get(i) => {
+                        (polynomial::reference(y[i], p.c2.get(c), p.c1.get(c), p.c0.get(c)), true)
+                    }
                     _ => (relu::reference(y[i]), false),
                 }
             };

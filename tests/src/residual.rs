@@ -1,7 +1,9 @@
-//! The shapes of real residual networks with weights that are all zero: what a plan says of memory, bytes and rounds follows from shapes
-//! and widths alone.
+//! The shapes of real residual networks with weights that are all zero: what a plan says of memory, bytes and
+//! rounds follows from shapes and widths alone.
 
-use halfnet_core::model::{Activation, Bitmap, Header, Integers, Layer, Linear, Model, Normalisation, Polynomial, Step, Term};
+use halfnet_core::model::{
+    Activation, Bitmap, Header, Integers, Layer, Linear, Model, Normalisation, Polynomial, Step, Term,
+};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 
 use crate::network::{bitmap, integers};
@@ -24,7 +26,8 @@ fn zeros(count: usize) -> Integers<'static> {
 
 fn convolution(source: u16, input: Shape, out_channels: u16, kernel: u16, stride: u16) -> Term<'static> {
     let (kernel_height, kernel_width, padding) = (kernel, kernel, kernel / 2);
-    let geometry = Convolution { input, out_channels, kernel_height, kernel_width, stride, padding, groups: 1 };
+    let geometry =
+        Convolution { input, out_channels, kernel_height, kernel_width, stride, padding, groups: 1 };
     Term { source, linear: Linear::Convolution { geometry, weights: zeros(geometry.weights()) } }
 }
 
@@ -39,8 +42,20 @@ impl Residual {
             some => bitmap(elements, |i| i * some / elements != (i + 1) * some / elements),
         };
         let one = || integers(&vec![1; channels], 8);
-        let polynomial = (relu != Bitmap::All).then(|| Polynomial { degree: 2, frac_bits: 8, c2: one(), c1: one(), c0: one() });
-        Step::Activate(Activation { ring_bits: self.ring_bits, shift: self.ring_bits - OPENED_BITS, relu, polynomial, pool })
+        let polynomial = (relu != Bitmap::All).then(|| Polynomial {
+            degree: 2,
+            frac_bits: 8,
+            c2: one(),
+            c1: one(),
+            c0: one(),
+        });
+        Step::Activate(Activation {
+            ring_bits: self.ring_bits,
+            shift: self.ring_bits - OPENED_BITS,
+            relu,
+            polynomial,
+            pool,
+        })
     }
 
     fn layer(terms: &[Term<'static>], step: Step<'static>) -> Layer<'static> {
@@ -49,21 +64,23 @@ impl Residual {
         Layer { terms, bias: zeros(channels), step, output_scale: &[] }
     }
 
-    /// `stages`: (channels, side) of each, with `blocks` blocks of two convolutions. `option_a`: strided shortcuts with zero channels,
-    /// and a ReLU behind the stem; otherwise 1×1 projections, and none.
+    /// `stages`: (channels, side) of each, with `blocks` blocks of two convolutions. `option_a`: strided
+    /// shortcuts with zero channels, and a ReLU behind the stem; otherwise 1×1 projections, and none.
     fn network(&self, stages: &[(u16, u16)], blocks: usize, option_a: bool) -> Model<'static> {
         let header = Header {
             name: "residual",
             data_set: "cifar10",
             input: Shape::new(3, 32, 32),
-            normalisation: heapless::Vec::from_slice(&[Normalisation { gain: 1 << 16, offset: 0 }; 3]).expect("three channels"),
+            normalisation: heapless::Vec::from_slice(&[Normalisation { gain: 1 << 16, offset: 0 }; 3])
+                .expect("three channels"),
             classes: 10,
             class_names: "",
         };
         let mut layers = heapless::Vec::new();
         let mut shape = Shape::new(stages[0].0, stages[0].1, stages[0].1);
         let stem = convolution(0, header.input, shape.channels, 3, 1);
-        let step = if option_a { self.activation(shape, None) } else { Step::Rescale { shift: 8, pool: None } };
+        let step =
+            if option_a { self.activation(shape, None) } else { Step::Rescale { shift: 8, pool: None } };
         layers.push(Self::layer(&[stem], step)).expect("few layers");
         for (stage, &(channels, side)) in stages.iter().enumerate() {
             for block in 0..blocks {

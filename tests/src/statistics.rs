@@ -1,15 +1,16 @@
 //! What the statistical tests share: chi-square quantiles, least squares.
 
-/// Upper quantile of the chi-square distribution with `freedom` degrees of freedom, `z` the normal quantile of the same tail
-/// (Wilson and Hilferty, PNAS 17, 1931). For freedom ≥ 8 and z of about 6 it lies above the exact one: the test errs towards passing by
-/// less than a factor of ten in the tail's probability.
+/// Upper quantile of the chi-square distribution with `freedom` degrees of freedom, `z` the normal quantile
+/// of the same tail (Wilson and Hilferty, PNAS 17, 1931). For freedom ≥ 8 and z of about 6 it lies above the
+/// exact one: the test errs towards passing by less than a factor of ten in the tail's probability.
 pub fn chi_square_quantile(freedom: usize, z: f64) -> f64 {
     let k = freedom as f64;
     let spread = 2.0 / (9.0 * k);
     k * (1.0 - spread + z * spread.sqrt()).powi(3)
 }
 
-/// Upper tail of the standard normal distribution, by the continued fraction of Mills' ratio; for z of 3 and more.
+/// Upper tail of the standard normal distribution, by the continued fraction of Mills' ratio; for z of 3 and
+/// more.
 pub fn normal_tail(z: f64) -> f64 {
     let mut fraction = z;
     for k in (1..200).rev() {
@@ -58,7 +59,8 @@ impl Histogram {
         (value, self.ones.len())
     }
 
-    /// Chi-square of the byte values of all runs and positions against equal shares: (value, degrees of freedom).
+    /// Chi-square of the byte values of all runs and positions against equal shares: (value, degrees of
+    /// freedom).
     pub fn values(&self) -> (f64, usize) {
         let total: u64 = self.bytes.iter().sum();
         let expected = total as f64 / 256.0;
@@ -66,7 +68,8 @@ impl Histogram {
     }
 }
 
-/// Solves the symmetric positive definite system in place by Cholesky's decomposition; a direction without variance gets 0.
+/// Solves the symmetric positive definite system in place by Cholesky's decomposition; a direction without
+/// variance gets 0.
 ///
 /// # Shapes
 /// `matrix`: n × n, row-major; `right`: n.

@@ -1,5 +1,6 @@
-//! What a fuzzer feeds: each function takes any bytes and panics only where something is wrong. `tests/tests/targets.rs` runs them on
-//! bounded random input, `fuzz/` under cargo-fuzz for as long as one likes.
+//! What a fuzzer feeds: each function takes any bytes and panics only where something is wrong.
+//! `tests/tests/targets.rs` runs them on bounded random input, `fuzz/` under cargo-fuzz for as long as one
+//! likes.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
@@ -21,8 +22,14 @@ use crate::pair::{self, Deal};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 6] =
-    [("plan", plan), ("model", model), ("frame", frame), ("messages", messages), ("operations", operations), ("party_files", party_files)];
+pub const ALL: [Target; 6] = [
+    ("plan", plan),
+    ("model", model),
+    ("frame", frame),
+    ("messages", messages),
+    ("operations", operations),
+    ("party_files", party_files),
+];
 
 /// Well-formed inputs to begin from.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -30,9 +37,17 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "plan" => CASES.iter().map(|case| case.deal.plan.clone()).collect(),
         "model" => vec![bodies()],
-        "frame" => CASES.iter().enumerate().map(|(i, case)| [&[i as u8], case.first_frame.as_slice()].concat()).collect(),
-        "messages" => [HEADER, 24, 56, 107, 122].map(|length| vec![1, 0].into_iter().chain(vec![0; length - 2]).collect()).into(),
-        "operations" => (0..CASES.len()).map(|i| [&[i as u8][..], &[0, 1, 2, 3].repeat(150)].concat()).collect(),
+        "frame" => CASES
+            .iter()
+            .enumerate()
+            .map(|(i, case)| [&[i as u8], case.first_frame.as_slice()].concat())
+            .collect(),
+        "messages" => [HEADER, 24, 56, 107, 122]
+            .map(|length| vec![1, 0].into_iter().chain(vec![0; length - 2]).collect())
+            .into(),
+        "operations" => {
+            (0..CASES.len()).map(|i| [&[i as u8][..], &[0, 1, 2, 3].repeat(150)].concat()).collect()
+        }
         _ => FILES.clone(),
     }
 }
@@ -48,9 +63,14 @@ struct Case {
 /// A deal in each mode, with little memory.
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let model = every_step();
-    let settings = [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)];
+    let settings = [
+        (Mode::TwoServers, Client::Third),
+        (Mode::Shared, Client::SeedParty),
+        (Mode::Held, Client::SeedParty),
+    ];
     let case = |(mode, client)| {
-        let options = Options { mode, client, release: Release::Label, chunk_bits: 3, memory: [3 << 10, 3 << 10] };
+        let options =
+            Options { mode, client, release: Release::Label, chunk_bits: 3, memory: [3 << 10, 3 << 10] };
         let deal = Deal::new(&model, &options);
         let bundle = deal.bundle(&model, 0);
         let pixels: Vec<i32> = picture(model.header.input, 0).iter().map(|&p| p as i32).collect();
@@ -63,8 +83,13 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
 
 /// Bodies of party files as dealing writes them.
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let options =
-        Options { mode: Mode::Shared, client: Client::SeedParty, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+    let options = Options {
+        mode: Mode::Shared,
+        client: Client::SeedParty,
+        release: Release::Label,
+        chunk_bits: 4,
+        memory: compile::ample(),
+    };
     let dealt = crate::dealt::Dealt::new(every_step(), options, 1);
     use halfnet_host::material::names;
     [names::PARTY_ZERO, names::PARTY_ONE, names::DEALER, names::PLAN]
@@ -93,8 +118,13 @@ pub fn model(data: &[u8]) {
     let sealed = blob::seal(Kind::Model, data, &mut sealed).expect("room for the envelope");
     let Ok(model) = Model::decode(sealed) else { return };
     let mut out = vec![0; 1 << 16];
-    for (mode, client) in [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)] {
-        let options = Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+    for (mode, client) in [
+        (Mode::TwoServers, Client::Third),
+        (Mode::Shared, Client::SeedParty),
+        (Mode::Held, Client::SeedParty),
+    ] {
+        let options =
+            Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
         if let Ok(length) = compile::compile(&model, &options, &mut out) {
             Plan::decode(&out[..length]).expect("what compile makes is a plan");
         }
@@ -108,7 +138,8 @@ pub fn frame(data: &[u8]) {
     let plan = case.deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None).expect("arenas as the plan states");
+    let mut pair = pair::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None)
+        .expect("arenas as the plan states");
     if pair.1.handle_frame(frame).is_ok() {
         let header = Header::decode(frame.first_chunk().expect("a frame that was taken has a header"));
         assert_eq!(frame.len(), HEADER + header.length as usize);
@@ -142,7 +173,8 @@ pub fn operations(data: &[u8]) {
     let plan = case.deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None).expect("arenas as the plan states");
+    let mut pair = pair::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None)
+        .expect("arenas as the plan states");
     let third = plan.header.options.client == Client::Third;
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
     let mut sent: [HashSet<_>; 2] = Default::default();
@@ -158,8 +190,13 @@ pub fn operations(data: &[u8]) {
                 }
             }
             0 => {
-                if let Ok(Some(length)) = hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third) {
-                    assert!(sent[role.index()].insert(hostile::name(&buffer[..length])), "{role:?} sent a position twice");
+                if let Ok(Some(length)) =
+                    hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third)
+                {
+                    assert!(
+                        sent[role.index()].insert(hostile::name(&buffer[..length])),
+                        "{role:?} sent a position twice"
+                    );
                     queues[role.peer().index()].push_back(buffer[..length].to_vec());
                 }
             }
@@ -191,7 +228,11 @@ pub fn operations(data: &[u8]) {
             }
             6 => {
                 let packed: Vec<u8> = bytes.by_ref().take(16).collect();
-                let _ = if role == Role::Seed { pair.0.provide_masked(&packed) } else { pair.1.provide_masked(&packed) };
+                let _ = if role == Role::Seed {
+                    pair.0.provide_masked(&packed)
+                } else {
+                    pair.1.provide_masked(&packed)
+                };
             }
             _ => {
                 let _ = (pair.0.begin_without_input(), pair.1.begin_without_input(), pair.0.answer().count());

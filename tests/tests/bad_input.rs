@@ -1,5 +1,5 @@
-//! Files that are damaged, foreign, spent or missing, ports in use and pictures of the wrong size: each has its own error that says what
-//! to do, its own exit code, and spends nothing.
+//! Files that are damaged, foreign, spent or missing, ports in use and pictures of the wrong size: each has
+//! its own error that says what to do, its own exit code, and spends nothing.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,13 @@ const MATERIAL: i32 = 5;
 const ADDRESS: i32 = 6;
 
 fn dealt(bundles: u64) -> Dealt {
-    let options =
-        Options { mode: Mode::Shared, client: Client::SeedParty, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+    let options = Options {
+        mode: Mode::Shared,
+        client: Client::SeedParty,
+        release: Release::Label,
+        chunk_bits: 4,
+        memory: compile::ample(),
+    };
     let dealt = Dealt::new(every_step(), options, bundles);
     std::fs::write(dealt.file("picture"), pixels(&dealt.model, 1)).unwrap();
     dealt
@@ -49,10 +54,13 @@ fn pair(dealt: &Dealt, files: &Files) -> [Ended; 2] {
     let common = ["--insecure-test-seed", TEST_SEED, "--timeout", "20"];
     let (one, bundles) = (file(&files.one, "party1.postcard"), file(&files.bundles, "bundles"));
     let arguments = ["party", "--role", "1", "--inferences", "1", "--peer-listen", ANY_PORT];
-    let mut one = Running::start(&[&arguments[..], &["--material", text(&one), "--bundles", text(&bundles)], &common].concat());
+    let mut one = Running::start(
+        &[&arguments[..], &["--material", text(&one), "--bundles", text(&bundles)], &common].concat(),
+    );
     let peer = one.listening()[0].unwrap().to_string();
     let (zero, picture) = (file(&files.zero, "party0.postcard"), file(&files.picture, "picture"));
-    let arguments = ["infer", "--raw-pictures", text(&picture), "--material", text(&zero), "--peer-connect", &peer];
+    let arguments =
+        ["infer", "--raw-pictures", text(&picture), "--material", text(&zero), "--peer-connect", &peer];
     let zero = Running::start(&[&arguments[..], &common].concat());
     [zero.end(), one.end()]
 }
@@ -112,7 +120,11 @@ fn damaged_blobs_of_every_kind() {
     }
     for (name, bytes, what) in damaged(&read("party0.postcard"), Kind::PartyZero) {
         let path = folder.file(&format!("zero-{name}"), &bytes);
-        refused(&["infer", "--raw-pictures", picture, "--material", &path, "--peer-connect", "127.0.0.1:9"], MATERIAL, &what);
+        refused(
+            &["infer", "--raw-pictures", picture, "--material", &path, "--peer-connect", "127.0.0.1:9"],
+            MATERIAL,
+            &what,
+        );
     }
     for (name, bytes, what) in damaged(&read("party1.postcard"), Kind::PartyOne) {
         let path = folder.file(&format!("one-{name}"), &bytes);
@@ -120,12 +132,26 @@ fn damaged_blobs_of_every_kind() {
     }
     for (name, bytes, what) in damaged(&read("plan.postcard"), Kind::Plan) {
         let path = folder.file(&format!("plan-{name}"), &bytes);
-        let arguments = ["infer", "--raw-pictures", picture, "--plan", &path, "--p0", "127.0.0.1:9", "--p1", "127.0.0.1:9"];
+        let arguments = [
+            "infer",
+            "--raw-pictures",
+            picture,
+            "--plan",
+            &path,
+            "--p0",
+            "127.0.0.1:9",
+            "--p1",
+            "127.0.0.1:9",
+        ];
         refused(&arguments, MATERIAL, &what);
     }
     for (name, bytes, what) in damaged(&read("dealer.postcard"), Kind::State) {
         let path = folder.file(&format!("dealer-{name}"), &bytes);
-        refused(&["deal", "--more", "1", "--state", &path, "--insecure-test-seed", TEST_SEED], MATERIAL, &what);
+        refused(
+            &["deal", "--more", "1", "--state", &path, "--insecure-test-seed", TEST_SEED],
+            MATERIAL,
+            &what,
+        );
     }
     assert_eq!(Stock::of(&dealt), before);
 }
@@ -137,7 +163,15 @@ fn damaged_counters_stop_the_seed_party() {
     let counter = dealt.file("party0.counter");
     let good = std::fs::read(&counter).unwrap();
     let (zero, picture) = (dealt.file("party0.postcard"), dealt.file("picture"));
-    let arguments = ["infer", "--raw-pictures", text(&picture), "--material", text(&zero), "--peer-connect", "127.0.0.1:9"];
+    let arguments = [
+        "infer",
+        "--raw-pictures",
+        text(&picture),
+        "--material",
+        text(&zero),
+        "--peer-connect",
+        "127.0.0.1:9",
+    ];
     for (_, bytes, what) in damaged(&good, Kind::State) {
         std::fs::write(&counter, bytes).unwrap();
         refused(&arguments, MATERIAL, &what);
@@ -145,7 +179,13 @@ fn damaged_counters_stop_the_seed_party() {
     std::fs::remove_file(&counter).unwrap();
     refused(&arguments, MATERIAL, "the counter beside the seed is missing");
     refused(&arguments, MATERIAL, "deal a new pairing");
-    let options = DealerState::read(&dealt.file("dealer.postcard")).unwrap().public.plan(&counter).unwrap().header.options;
+    let options = DealerState::read(&dealt.file("dealer.postcard"))
+        .unwrap()
+        .public
+        .plan(&counter)
+        .unwrap()
+        .header
+        .options;
     let other = Dealt::with_seed(every_step(), options, 1, "0badc0de");
     std::fs::copy(other.file("party0.counter"), &counter).unwrap();
     refused(&arguments, MATERIAL, "belongs to another pairing");
@@ -226,13 +266,26 @@ fn a_used_bundle_is_never_used_again() {
 fn material_in_use_is_refused() {
     let dealt = dealt(1);
     let before = Stock::of(&dealt);
-    let [zero, one, picture, state] = ["party0.postcard", "party1.postcard", "picture", "dealer.postcard"].map(|name| dealt.file(name));
+    let [zero, one, picture, state] =
+        ["party0.postcard", "party1.postcard", "picture", "dealer.postcard"].map(|name| dealt.file(name));
     let says = "another process uses this material";
     let material = PartyOne::open(&one).unwrap();
     let plan = material.public.plan(&one).unwrap();
 
     let counter = Counter::open(&dealt.file("party0.counter"), material.public.pairing).unwrap();
-    refused(&["infer", "--raw-pictures", text(&picture), "--material", text(&zero), "--peer-connect", "127.0.0.1:9"], MATERIAL, says);
+    refused(
+        &[
+            "infer",
+            "--raw-pictures",
+            text(&picture),
+            "--material",
+            text(&zero),
+            "--peer-connect",
+            "127.0.0.1:9",
+        ],
+        MATERIAL,
+        says,
+    );
     drop(counter);
     let store = BundleStore::open(&dealt.file("bundles"), material.public.agreement(&plan), &plan).unwrap();
     refused(&["party", "--role", "1", "--material", text(&one), "--peer-listen", ANY_PORT], MATERIAL, says);
@@ -244,7 +297,13 @@ fn material_in_use_is_refused() {
     assert_eq!(Stock::of(&dealt), before);
 
     // Many at once: each deals counters of its own, or is refused.
-    let request = MoreRequest { state: state.clone(), model: None, bundles: None, count: 2, test_seed: Some(TEST_SEED.into()) };
+    let request = MoreRequest {
+        state: state.clone(),
+        model: None,
+        bundles: None,
+        count: 2,
+        test_seed: Some(TEST_SEED.into()),
+    };
     let deal = || deal_more(&request, &|_| {});
     let firsts: Vec<u64> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..8).map(|_| scope.spawn(deal)).collect();
@@ -275,7 +334,12 @@ fn dealing_over_a_pairing_is_refused() {
         refused(&["deal", "--model", &model, "--out", text(&out)], MATERIAL, "exists already");
     }
     for folder in [dealt.folder(), dealt.file("bundles")] {
-        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        assert_eq!(
+            std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            folder.display()
+        );
     }
 }
 
@@ -283,8 +347,13 @@ fn dealing_over_a_pairing_is_refused() {
 #[test]
 fn files_of_two_pairings_do_not_mix() {
     let first = dealt(1);
-    let options =
-        Options { mode: Mode::Shared, client: Client::SeedParty, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+    let options = Options {
+        mode: Mode::Shared,
+        client: Client::SeedParty,
+        release: Release::Label,
+        chunk_bits: 4,
+        memory: compile::ample(),
+    };
     // The same model and options under other identifiers; and the same identifiers with other options.
     let other = Dealt::with_seed(every_step(), options, 1, "0badc0de");
     let replanned = Dealt::new(every_step(), Options { chunk_bits: 3, ..options }, 1);
@@ -295,7 +364,11 @@ fn files_of_two_pairings_do_not_mix() {
         says(&zero, MATERIAL, &parts);
         says(&one, MATERIAL, &parts);
     };
-    let one = |dealt: &Dealt| Files { one: Some(dealt.file("party1.postcard")), bundles: Some(dealt.file("bundles")), ..Files::default() };
+    let one = |dealt: &Dealt| Files {
+        one: Some(dealt.file("party1.postcard")),
+        bundles: Some(dealt.file("bundles")),
+        ..Files::default()
+    };
     disagree(&first, &one(&other), "their pairing differs");
     disagree(&first, &one(&replanned), "their plan differs");
     let zero = Files { zero: Some(other.file("party0.postcard")), ..Files::default() };
@@ -303,7 +376,11 @@ fn files_of_two_pairings_do_not_mix() {
     // Bundles of another dealing never leave P1.
     for (foreign, what) in [(&other, "its pairing differs"), (&replanned, "its plan differs")] {
         let [zero, one] = pair(&first, &Files { bundles: Some(foreign.file("bundles")), ..Files::default() });
-        says(&one, MATERIAL, &["does not fit this party's material", what, "Use the bundles that were dealt with it"]);
+        says(
+            &one,
+            MATERIAL,
+            &["does not fit this party's material", what, "Use the bundles that were dealt with it"],
+        );
         says(&zero, PEER, &["P1 closed the connection"]);
     }
     assert_eq!([&first, &other, &replanned].map(Stock::of), before);
@@ -319,14 +396,35 @@ fn roles_and_addresses_are_checked_first() {
     let [zero, one, picture] = [text(&zero), text(&one), text(&picture)];
     let before = Stock::of(&dealt);
     // The other party's file.
-    refused(&["party", "--role", "1", "--material", zero, "--peer-listen", ANY_PORT], MATERIAL, "blob of kind");
-    refused(&["infer", "--raw-pictures", picture, "--material", one, "--peer-connect", "127.0.0.1:9"], MATERIAL, "blob of kind");
-    refused(&["party", "--role", "1", "--material", "absent.postcard", "--peer-listen", ANY_PORT], MATERIAL, "absent.postcard");
+    refused(
+        &["party", "--role", "1", "--material", zero, "--peer-listen", ANY_PORT],
+        MATERIAL,
+        "blob of kind",
+    );
+    refused(
+        &["infer", "--raw-pictures", picture, "--material", one, "--peer-connect", "127.0.0.1:9"],
+        MATERIAL,
+        "blob of kind",
+    );
+    refused(
+        &["party", "--role", "1", "--material", "absent.postcard", "--peer-listen", ANY_PORT],
+        MATERIAL,
+        "absent.postcard",
+    );
     // The wrong kind of client.
-    refused(&["party", "--role", "0", "--material", zero, "--peer-listen", ANY_PORT], USAGE, "infer --material party0.postcard");
-    let arguments = ["party", "--role", "1", "--material", one, "--peer-listen", ANY_PORT, "--clients", ANY_PORT];
+    refused(
+        &["party", "--role", "0", "--material", zero, "--peer-listen", ANY_PORT],
+        USAGE,
+        "infer --material party0.postcard",
+    );
+    let arguments =
+        ["party", "--role", "1", "--material", one, "--peer-listen", ANY_PORT, "--clients", ANY_PORT];
     refused(&arguments, USAGE, "there is nobody to come to --clients");
-    refused(&["party", "--role", "1", "--material", one], USAGE, "--peer-listen ADDR, --peer-connect ADDR or --serial DEVICE");
+    refused(
+        &["party", "--role", "1", "--material", one],
+        USAGE,
+        "--peer-listen ADDR, --peer-connect ADDR or --serial DEVICE",
+    );
     refused(&["party", "--role", "2", "--material", one, "--peer-listen", ANY_PORT], USAGE, "--role");
     // A port in use, nobody there, and addresses beyond this machine.
     let taken = TcpListener::bind(ANY_PORT).unwrap();
@@ -334,16 +432,38 @@ fn roles_and_addresses_are_checked_first() {
     let arguments = ["party", "--role", "1", "--material", one, "--peer-listen", &address];
     refused(&arguments, ADDRESS, "another process uses this port: stop it or name another");
     drop(taken);
-    let infer = ["infer", "--raw-pictures", picture, "--material", zero, "--timeout", "0.3", "--peer-connect"];
+    let infer =
+        ["infer", "--raw-pictures", picture, "--material", zero, "--timeout", "0.3", "--peer-connect"];
     refused(&[&infer[..], &[&address]].concat(), ADDRESS, "cannot connect to P1");
     let far = [&infer[..], &["10.0.0.1:4000"]].concat();
     refused(&far, ADDRESS, "--insecure-test-seed was given");
     refused(&[&far[..], &["--insecure-plaintext"]].concat(), ADDRESS, "--insecure-test-seed was given");
-    refused(&["party", "--role", "1", "--material", one, "--peer-listen", "0.0.0.0:0"], ADDRESS, "not loopback");
+    refused(
+        &["party", "--role", "1", "--material", one, "--peer-listen", "0.0.0.0:0"],
+        ADDRESS,
+        "not loopback",
+    );
     // No time at all, and more than any clock counts.
     for timeout in ["0", "1e19", "86401", "inf", "NaN"] {
-        let says = format!("--timeout {}: must be above 0 and at most 86400 seconds", timeout.parse::<f64>().unwrap());
-        refused(&["infer", "--raw-pictures", picture, "--material", zero, "--timeout", timeout, "--peer-connect", &address], USAGE, &says);
+        let says = format!(
+            "--timeout {}: must be above 0 and at most 86400 seconds",
+            timeout.parse::<f64>().unwrap()
+        );
+        refused(
+            &[
+                "infer",
+                "--raw-pictures",
+                picture,
+                "--material",
+                zero,
+                "--timeout",
+                timeout,
+                "--peer-connect",
+                &address,
+            ],
+            USAGE,
+            &says,
+        );
     }
     refused(&["demo", "--timeout", "86401"], USAGE, "--timeout");
     assert_eq!(Stock::of(&dealt), before);
@@ -360,7 +480,8 @@ fn pictures_of_the_wrong_size_are_never_sent() {
     let png = folder.file("small.png", &small_png());
     for (name, bytes) in [("short", &good[1..]), ("empty", &[][..]), ("long", &[&good[..], &[1]].concat())] {
         let path = folder.file(name, bytes);
-        let arguments = ["infer", "--raw-pictures", &path, "--material", text(&zero), "--peer-connect", "127.0.0.1:9"];
+        let arguments =
+            ["infer", "--raw-pictures", &path, "--material", text(&zero), "--peer-connect", "127.0.0.1:9"];
         refused(&arguments, INPUT, "16");
     }
     let infer = |picture: &str, code: i32, what: &str| {
@@ -377,7 +498,10 @@ fn pictures_of_the_wrong_size_are_never_sent() {
 fn small_png() -> Vec<u8> {
     fn crc(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |crc, &byte| {
-            (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+            (0..8).fold(
+                crc ^ u32::from(byte),
+                |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+            )
         })
     }
     let chunk = |name: &[u8; 4], data: &[u8]| {
@@ -400,14 +524,20 @@ fn a_model_beyond_its_ring_is_refused() {
     let with_ring = |ring_bits: u8| -> Model<'static> {
         let mut model = every_step();
         let Step::Activate(activation) = model.layers[0].step else { panic!("the first layer activates") };
-        model.layers[0].step = Step::Activate(Activation { ring_bits, shift: ring_bits.saturating_sub(10), ..activation });
+        model.layers[0].step =
+            Step::Activate(Activation { ring_bits, shift: ring_bits.saturating_sub(10), ..activation });
         model
     };
-    // One bit of n, a shift longer than the ring, a ring that no word holds, a wire narrower than the sum that reads it.
+    // One bit of n, a shift longer than the ring, a ring that no word holds, a wire narrower than the sum
+    // that reads it.
     let mut wide = every_step();
     let last = wide.layers.len() - 1;
     wide.layers[last].step = Step::Release { ring_bits: 33 };
-    for (name, model, what) in [("nothing", with_ring(1), "layer 0"), ("forty", with_ring(40), "layer 0"), ("release", wide, "layer")] {
+    for (name, model, what) in [
+        ("nothing", with_ring(1), "layer 0"),
+        ("forty", with_ring(40), "layer 0"),
+        ("release", wide, "layer"),
+    ] {
         let path = folder.file(name, &sealed(&model));
         refused(&["inspect", &path], INPUT, what);
         refused(&["deal", "--model", &path, "--out", text(&out)], INPUT, what);

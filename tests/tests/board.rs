@@ -1,4 +1,5 @@
-//! What a board is flashed with: it says what P0's material says, whatever its address, and nothing else is accepted.
+//! What a board is flashed with: it says what P0's material says, whatever its address, and nothing else is
+//! accepted.
 
 use halfnet_core::board::{Board, BoardError, Body};
 use halfnet_core::model::blob::{BlobError, ENVELOPE_BYTES, Kind, encode_body, seal};
@@ -20,7 +21,11 @@ fn dealt(mode: Mode, client: Client) -> Dealt {
 fn blob(dealt: &Dealt, count: u64) -> (Vec<u8>, Vec<Vec<u8>>, ProvisionReport) {
     let pictures: Vec<_> = (0..count).map(|seed| pixels(&dealt.model, seed)).collect();
     let out = dealt.file("board.postcard");
-    let request = ProvisionRequest { material: dealt.file("party0.postcard"), out: out.clone(), pictures: pictures.clone() };
+    let request = ProvisionRequest {
+        material: dealt.file("party0.postcard"),
+        out: out.clone(),
+        pictures: pictures.clone(),
+    };
     let report = provision(&request).unwrap();
     (std::fs::read(out).unwrap(), pictures, report)
 }
@@ -35,7 +40,10 @@ fn a_board_reads_what_the_material_says() {
     ] {
         let dealt = dealt(mode, client);
         let path = dealt.file("party0.postcard");
-        Counter::open(&Counter::path_beside(&path), PartyZero::read(&path).unwrap().public.pairing).unwrap().burn(4).unwrap();
+        Counter::open(&Counter::path_beside(&path), PartyZero::read(&path).unwrap().public.pairing)
+            .unwrap()
+            .burn(4)
+            .unwrap();
         let (bytes, pictures, report) = blob(&dealt, count);
         let material = PartyZero::read(&path).unwrap();
         let plan = material.public.plan(&path).unwrap();
@@ -44,7 +52,10 @@ fn a_board_reads_what_the_material_says() {
             let moved = [&vec![0; offset][..], &bytes].concat();
             let board = Board::decode(&moved[offset..]).unwrap();
             assert_eq!(board.agreement, material.public.agreement(&plan));
-            assert_eq!((board.plan.hash(), board.plan.layers().count()), (plan.hash(), plan.layers().count()));
+            assert_eq!(
+                (board.plan.hash(), board.plan.layers().count()),
+                (plan.hash(), plan.layers().count())
+            );
             assert_eq!(board.seed.expose(), material.seed.expose());
             assert_eq!((board.test, board.next), (true, 5));
             assert_eq!(board.pictures().len(), pictures.len());
@@ -59,9 +70,15 @@ fn a_board_reads_what_the_material_says() {
         }
         // Nothing but plan, pictures, and 57 + 8 + 32 bytes or so.
         let rest = report.bytes - report.plan_bytes - report.picture_bytes;
-        assert_eq!((report.bytes, report.plan_bytes), (bytes.len() as u64, material.public.plan.len() as u64));
+        assert_eq!(
+            (report.bytes, report.plan_bytes),
+            (bytes.len() as u64, material.public.plan.len() as u64)
+        );
         assert_eq!(report.picture_bytes, pictures.concat().len() as u64);
-        assert!(rest <= (ENVELOPE_BYTES + 16 + 16 + 1 + 32 + 10 + 2 * 5) as u64, "{rest} bytes beside plan and pictures");
+        assert!(
+            rest <= (ENVELOPE_BYTES + 16 + 16 + 1 + 32 + 10 + 2 * 5) as u64,
+            "{rest} bytes beside plan and pictures"
+        );
     }
 }
 
@@ -105,12 +122,21 @@ fn a_body_under_a_right_hash_is_checked_too() {
     let size = every_step().header.input.elements() as u32;
     assert_eq!(refused(Mode::Shared, Client::SeedParty, |_| {}), Ok(0));
     assert_eq!(refused(Mode::TwoServers, Client::Third, |_| {}), Err(BoardError::Mode));
-    assert_eq!(refused(Mode::Shared, Client::Third, |body| body.pictures = &[0; 1 << 12]), Err(BoardError::Client));
+    assert_eq!(
+        refused(Mode::Shared, Client::Third, |body| body.pictures = &[0; 1 << 12]),
+        Err(BoardError::Client)
+    );
     let found = BoardError::Pictures { expected: size, found: 1 };
     assert_eq!(refused(Mode::Held, Client::SeedParty, |body| body.pictures = &[0]), Err(found));
-    assert!(matches!(refused(Mode::Held, Client::SeedParty, |body| body.plan = &body.plan[1..]), Err(BoardError::Plan(_))));
+    assert!(matches!(
+        refused(Mode::Held, Client::SeedParty, |body| body.plan = &body.plan[1..]),
+        Err(BoardError::Plan(_))
+    ));
     let mut sealed = [0; 100];
-    assert_eq!(Board::decode(seal(Kind::Board, &[3; 20], &mut sealed).unwrap()).unwrap_err(), BoardError::Encoding);
+    assert_eq!(
+        Board::decode(seal(Kind::Board, &[3; 20], &mut sealed).unwrap()).unwrap_err(),
+        BoardError::Encoding
+    );
 }
 
 #[test]
@@ -118,10 +144,23 @@ fn the_command_writes_and_refuses() {
     let dealt = dealt(Mode::Shared, Client::SeedParty);
     let text = |name: &str| dealt.file(name).to_str().unwrap().to_owned();
     let (zero, one, out) = (text("party0.postcard"), text("party1.postcard"), text("board.postcard"));
-    std::fs::write(dealt.file("pictures"), [pixels(&dealt.model, 1), pixels(&dealt.model, 2)].concat()).unwrap();
-    let found = json(&["provision", "--material", &zero, "--out", &out, "--raw-pictures", &text("pictures"), "--json"]);
+    std::fs::write(dealt.file("pictures"), [pixels(&dealt.model, 1), pixels(&dealt.model, 2)].concat())
+        .unwrap();
+    let found = json(&[
+        "provision",
+        "--material",
+        &zero,
+        "--out",
+        &out,
+        "--raw-pictures",
+        &text("pictures"),
+        "--json",
+    ]);
     assert_eq!(found["bytes"], std::fs::metadata(&out).unwrap().len());
-    assert_eq!((&found["pictures"], &found["mode"], &found["is_client"]), (&2.into(), &"s".into(), &true.into()));
+    assert_eq!(
+        (&found["pictures"], &found["mode"], &found["is_client"]),
+        (&2.into(), &"s".into(), &true.into())
+    );
     assert_eq!(Board::decode(&std::fs::read(&out).unwrap()).unwrap().pictures().len(), 2);
     refused(&["provision", "--material", &one, "--out", &out], 5, "kind 4");
     refused(&["provision", "--material", &zero, "--out", &out, "--pictures", "idx:3..3"], 2, "idx:A..B");
@@ -131,12 +170,20 @@ fn the_command_writes_and_refuses() {
 
     let servers = self::dealt(Mode::TwoServers, Client::Third);
     let (zero, out) = (servers.file("party0.postcard"), servers.file("board.postcard"));
-    refused(&["provision", "--material", zero.to_str().unwrap(), "--out", out.to_str().unwrap()], 2, "no server of mode t");
+    refused(
+        &["provision", "--material", zero.to_str().unwrap(), "--out", out.to_str().unwrap()],
+        2,
+        "no server of mode t",
+    );
     assert!(!out.exists());
     let third = self::dealt(Mode::Held, Client::Third);
     let (zero, out) = (third.file("party0.postcard"), third.file("board.postcard"));
     std::fs::write(third.file("picture"), pixels(&third.model, 1)).unwrap();
     let picture = third.file("picture");
     let arguments = ["--out", out.to_str().unwrap(), "--raw-pictures", picture.to_str().unwrap()];
-    refused(&[&["provision", "--material", zero.to_str().unwrap()][..], &arguments].concat(), 2, "third client");
+    refused(
+        &[&["provision", "--material", zero.to_str().unwrap()][..], &arguments].concat(),
+        2,
+        "third client",
+    );
 }

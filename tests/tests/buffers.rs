@@ -1,4 +1,5 @@
-//! Both parties send at once, far more than their sockets hold, on one thread each: a blocking write would never end.
+//! Both parties send at once, far more than their sockets hold, on one thread each: a blocking write would
+//! never end.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -12,12 +13,15 @@ use halfnet_host::link::{Limits, Link, Reactor, Trace, drive};
 use halfnet_tests::network::picture;
 use halfnet_tests::pair::{self, DEAL, Deal};
 use halfnet_tests::residual::Residual;
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size, socket_recv_buffer_size};
+use rustix::net::sockopt::{
+    set_socket_recv_buffer_size, set_socket_send_buffer_size, socket_recv_buffer_size,
+};
 
 /// Bytes of a socket's buffer.
 const BUFFER: usize = 4096;
 
-/// A connection whose ends have small buffers from before it is made, so that no large window is ever offered.
+/// A connection whose ends have small buffers from before it is made, so that no large window is ever
+/// offered.
 fn connection() -> [TcpStream; 2] {
     use rustix::net::{AddressFamily, SocketType, connect, socket};
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -37,7 +41,12 @@ fn connection() -> [TcpStream; 2] {
     ends
 }
 
-fn party<H: Half, M: ModelHalf>(parts: Parts<'_, '_, H, M>, stream: TcpStream, masked: &[u8], output: &mut Vec<u8>) {
+fn party<H: Half, M: ModelHalf>(
+    parts: Parts<'_, '_, H, M>,
+    stream: TcpStream,
+    masked: &[u8],
+    output: &mut Vec<u8>,
+) {
     let layers = parts.plan.header.layers;
     let mut session = Session::new(parts).unwrap();
     session.provide_masked(masked).unwrap();
@@ -73,7 +82,12 @@ fn openings_far_larger_than_the_buffers_pass() {
     let half = BundleHalf::new(&bundle[..], cost::input_section_bytes(&plan.header));
     let [mut arena_0, mut arena_1] = pair::arenas(&plan);
     let [mut output_0, mut output_1] = [Vec::new(), Vec::new()];
-    let zero = Parts { plan: plan.clone(), half: SeedHalf::new(inference), model: deal.seed_model(), arena: &mut arena_0 };
+    let zero = Parts {
+        plan: plan.clone(),
+        half: SeedHalf::new(inference),
+        model: deal.seed_model(),
+        arena: &mut arena_0,
+    };
     let one = Parts { plan: plan.clone(), half, model: PortableModel(&deal.tensors), arena: &mut arena_1 };
     let [near, far] = connection();
     std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! Dealing, two parties and a client started one by one, as a user does it, and what `simulate --coins` said before.
+//! Dealing, two parties and a client started one by one, as a user does it, and what `simulate --coins` said
+//! before.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,10 +14,12 @@ struct Party(Child);
 impl Party {
     /// Starts one, and gives what it says that it waits on: for the other party, for clients.
     fn start(arguments: &[&str], addresses: usize) -> (Self, Vec<SocketAddr>) {
-        let mut child = Command::new(binary()).arg("party").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(binary()).arg("party").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = |line: String| line.rsplit(' ').next().and_then(|word| word.parse().ok());
-        let found = lines.by_ref().map_while(Result::ok).filter_map(address).take(addresses).collect::<Vec<_>>();
+        let found =
+            lines.by_ref().map_while(Result::ok).filter_map(address).take(addresses).collect::<Vec<_>>();
         // A full pipe would stop the party.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let party = Self(child);
@@ -40,11 +43,16 @@ fn infer(dealt: &str, third: bool, pictures: &[&str]) -> Value {
     let (zero, one, plan) = (file("party0.postcard"), file("party1.postcard"), file("plan.postcard"));
     if !third {
         let (_one, at) = Party::start(&["--role", "1", "--material", &one, "--peer-listen", ANY], 1);
-        return json(&[&["infer", "--material", &zero, "--peer-connect", &at[0].to_string(), "--json"], pictures].concat());
+        return json(
+            &[&["infer", "--material", &zero, "--peer-connect", &at[0].to_string(), "--json"], pictures]
+                .concat(),
+        );
     }
-    let (_one, at) = Party::start(&["--role", "1", "--material", &one, "--peer-listen", ANY, "--clients", ANY], 2);
+    let (_one, at) =
+        Party::start(&["--role", "1", "--material", &one, "--peer-listen", ANY, "--clients", ANY], 2);
     let peer = at[0].to_string();
-    let (_zero, clients) = Party::start(&["--role", "0", "--material", &zero, "--peer-connect", &peer, "--clients", ANY], 1);
+    let (_zero, clients) =
+        Party::start(&["--role", "0", "--material", &zero, "--peer-connect", &peer, "--clients", ANY], 1);
     let (p0, p1) = (clients[0].to_string(), at[1].to_string());
     json(&[&["infer", "--plan", &plan, "--p0", &p0, "--p1", &p1, "--json"], pictures].concat())
 }
@@ -69,7 +77,9 @@ fn what_two_processes_answer_is_predicted_bit_for_bit() {
         let state = format!("{dealt}/dealer.postcard");
         let more = json(&["deal", "--more", "1", "--state", &state, "--json"]);
         assert_eq!((&more["first"], &more["count"], &more["dealt"]), (&2.into(), &1.into(), &3.into()));
-        assert!(more["note"].as_str().unwrap().contains("if all 3 bundles of this pairing went to one input"));
+        assert!(
+            more["note"].as_str().unwrap().contains("if all 3 bundles of this pairing went to one input")
+        );
 
         let pictures = ["idx:3", "idx:7", "idx:3"];
         let predicted = json(&[
@@ -86,13 +96,20 @@ fn what_two_processes_answer_is_predicted_bit_for_bit() {
             "--picture",
             "idx:3",
         ]);
-        assert_eq!((&predicted["images"], &predicted["range_violations"]), (&3.into(), &0.into()), "{mode} {client} {release}");
+        assert_eq!(
+            (&predicted["images"], &predicted["range_violations"]),
+            (&3.into(), &0.into()),
+            "{mode} {client} {release}"
+        );
         let answers = infer(dealt, client == "third", &pictures);
         for (index, picture) in pictures.iter().enumerate() {
             let (found, expected) = (&answers["answers"][index], &predicted["answers"][index]);
             assert_eq!((&found["picture"], &found["counter"]), (&(*picture).into(), &index.into()));
             for field in ["picture", "counter", "values", "truth"] {
-                assert_eq!(found[field], expected[field], "{mode} {client} {release}: {field} of answer {index}");
+                assert_eq!(
+                    found[field], expected[field],
+                    "{mode} {client} {release}: {field} of answer {index}"
+                );
             }
         }
         // Another counter has other coins: logits with all their bits show it.
@@ -123,7 +140,8 @@ fn a_party_says_what_it_did_and_leaves_when_it_is_done() {
     let folder = Folder::new("party");
     let model = folder.file("model.postcard", halfnet_host::bundled::MODEL);
     let dealt = folder.path().join("dealt");
-    let warned = halfnet(&["deal", "--model", &model, "--out", dealt.to_str().unwrap(), "--insecure-test-seed", "0a"]);
+    let warned =
+        halfnet(&["deal", "--model", &model, "--out", dealt.to_str().unwrap(), "--insecure-test-seed", "0a"]);
     assert!(String::from_utf8_lossy(&warned.stderr).contains("warning: --insecure-test-seed"));
     assert!(String::from_utf8_lossy(&warned.stdout).contains("dealt under a test seed: insecure"));
     let file = |name: &str| dealt.join(name).to_str().unwrap().to_owned();
@@ -131,14 +149,30 @@ fn a_party_says_what_it_did_and_leaves_when_it_is_done() {
     // A port that is taken, and addresses that others could see.
     let taken = std::net::TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    refused(&["party", "--role", "1", "--material", &one, "--peer-listen", &address], 6, "another process uses this port");
+    refused(
+        &["party", "--role", "1", "--material", &one, "--peer-listen", &address],
+        6,
+        "another process uses this port",
+    );
     for plaintext in [&[][..], &["--insecure-plaintext"]] {
-        let far = [&["party", "--role", "1", "--material", &one, "--peer-listen", "0.0.0.0:0"], plaintext].concat();
+        let far =
+            [&["party", "--role", "1", "--material", &one, "--peer-listen", "0.0.0.0:0"], plaintext].concat();
         refused(&far, 6, "not loopback, and --insecure-test-seed was given");
     }
 
     let mut child = Command::new(binary())
-        .args(["party", "--role", "1", "--material", &one, "--peer-listen", ANY, "--inferences", "1", "--json"])
+        .args([
+            "party",
+            "--role",
+            "1",
+            "--material",
+            &one,
+            "--peer-listen",
+            ANY,
+            "--inferences",
+            "1",
+            "--json",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -151,6 +185,9 @@ fn a_party_says_what_it_did_and_leaves_when_it_is_done() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let served: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&served["role"], &served["inferences"], &served["failed"]), (&1.into(), &1.into(), &0.into()));
+    assert_eq!(
+        (&served["role"], &served["inferences"], &served["failed"]),
+        (&1.into(), &1.into(), &0.into())
+    );
     assert!(served["arena_bytes"].as_u64().unwrap() > 1000);
 }

@@ -17,7 +17,8 @@ fn inspect_tells_what_the_bundled_model_is() {
     }
     // Both servers do the same: what they send differs in nothing.
     assert_eq!(found["bytes_sent"][0], found["bytes_sent"][1]);
-    let sum: u64 = found["layers"].as_array().unwrap().iter().map(|l| l["bytes_sent"][0].as_u64().unwrap()).sum();
+    let sum: u64 =
+        found["layers"].as_array().unwrap().iter().map(|l| l["bytes_sent"][0].as_u64().unwrap()).sum();
     assert!(sum < found["bytes_sent"][0].as_u64().unwrap());
     assert!(found["latency_s"].is_null());
 }
@@ -28,8 +29,10 @@ fn inspect_estimates_latency() {
     let expected = found["flights"].as_f64().unwrap() * 0.05 + found["bytes_sent"][0].as_f64().unwrap() / 1e6;
     assert!((found["latency_s"].as_f64().unwrap() - expected).abs() < 1e-9);
     // By turns, both directions count.
-    let found = json(&["inspect", "--mode", "s", "--client", "p0", "--bandwidth", "8", "--rtt", "0", "--json"]);
-    let expected = (found["bytes_sent"][0].as_f64().unwrap() + found["bytes_sent"][1].as_f64().unwrap()) / 1e6;
+    let found =
+        json(&["inspect", "--mode", "s", "--client", "p0", "--bandwidth", "8", "--rtt", "0", "--json"]);
+    let expected =
+        (found["bytes_sent"][0].as_f64().unwrap() + found["bytes_sent"][1].as_f64().unwrap()) / 1e6;
     assert!((found["latency_s"].as_f64().unwrap() - expected).abs() < 1e-9);
 }
 
@@ -43,7 +46,8 @@ fn choices_change_the_plan() {
     let held = ["inspect", "--mode", "h", "--client", "p0", "--release", "label", "--json"];
     let shared = ["inspect", "--mode", "s", "--client", "p0", "--release", "label", "--json"];
     assert!(bytes(&held, 0) < bytes(&shared, 0) && bytes(&held, 1) < bytes(&shared, 1));
-    // A small memory makes tiles, and each tile's messages end in whole bytes. With so few ReLUs they all share the rounds.
+    // A small memory makes tiles, and each tile's messages end in whole bytes. With so few ReLUs they all
+    // share the rounds.
     let ample = ["inspect", "--mode", "h", "--client", "p0", "--json"];
     let small = ["inspect", "--mode", "h", "--client", "p0", "--p0-memory", "8192", "--json"];
     let arena = |arguments: &[&str]| json(arguments)["arena_bytes"][0].as_u64().unwrap();
@@ -70,14 +74,20 @@ fn simulate_runs_the_bundled_digits() {
     assert_eq!(found["correct"], 32);
     assert_eq!(found["accuracy"], 100.0);
     assert_eq!(json(&["simulate", "--limit", "3", "--seeds", "2", "--json"])["images"], 6);
-    assert_eq!(json(&["simulate", "--deterministic", "--json"]), json(&["simulate", "--deterministic", "--json"]));
+    assert_eq!(
+        json(&["simulate", "--deterministic", "--json"]),
+        json(&["simulate", "--deterministic", "--json"])
+    );
 }
 
 #[test]
 fn tables_are_for_people() {
     let output = halfnet(&["inspect"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("500 of 10,976 activations are ReLU") && text.contains("conv 3×3 8→16 /2"), "{text}");
+    assert!(
+        text.contains("500 of 10,976 activations are ReLU") && text.contains("conv 3×3 8→16 /2"),
+        "{text}"
+    );
     let text = String::from_utf8(halfnet(&["simulate"]).stdout).unwrap();
     assert!(text.contains("32 of 32 pictures right"), "{text}");
 }
@@ -89,8 +99,14 @@ fn help_lists_the_exit_codes() {
     let text = String::from_utf8(output.stdout).unwrap();
     let readme = include_str!("../../README.md");
     for code in 0..=7 {
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("  {code}  "))).unwrap_or_else(|| panic!("{code} in {text}"));
-        assert!(readme.contains(&format!("| {code} | {line} |")), "README.md says otherwise of exit code {code}");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("  {code}  ")))
+            .unwrap_or_else(|| panic!("{code} in {text}"));
+        assert!(
+            readme.contains(&format!("| {code} | {line} |")),
+            "README.md says otherwise of exit code {code}"
+        );
     }
 }
 
@@ -150,20 +166,40 @@ fn missing_data_says_what_to_do() {
 fn demo_prints_what_an_inference_took() {
     // Default: mode s, P0 as the client, the label alone.
     let found = json(&["demo", "--images", "2", "--json"]);
-    assert_eq!((&found["mode"], &found["client"], &found["release"]), (&"s".into(), &"p0".into(), &"label".into()));
+    assert_eq!(
+        (&found["mode"], &found["client"], &found["release"]),
+        (&"s".into(), &"p0".into(), &"label".into())
+    );
     assert_eq!(found["insecure_test_seed"], false);
-    let seeded = ["demo", "--images", "2", "--json", "--mode", "t", "--release", "logits:16", "--insecure-test-seed", "c0de"];
+    let seeded = [
+        "demo",
+        "--images",
+        "2",
+        "--json",
+        "--mode",
+        "t",
+        "--release",
+        "logits:16",
+        "--insecure-test-seed",
+        "c0de",
+    ];
     let (first, second) = (json(&seeded), json(&seeded));
     assert_eq!((&first["client"], &first["insecure_test_seed"]), (&"third".into(), &true.into()));
     // The same coins, the same errors.
     assert_eq!(first["max_abs_error"], second["max_abs_error"]);
     for (found, logits) in [(&found, false), (&first, true)] {
-        assert_eq!((&found["images"], &found["correct"], &found["agree_with_reference"]), (&2.into(), &2.into(), &2.into()));
+        assert_eq!(
+            (&found["images"], &found["correct"], &found["agree_with_reference"]),
+            (&2.into(), &2.into(), &2.into())
+        );
         for pair in ["bytes_sent", "peak_rss_bytes", "arena_bytes"] {
             let pair = found[pair].as_array().unwrap();
             assert!(pair.len() == 2 && pair.iter().all(|n| n.as_u64().unwrap() > 1000), "{pair:?}");
         }
-        assert!(found["cpu_s"].as_array().unwrap().iter().all(|s| s.as_f64().unwrap() > 0.0) && found["wall_s"].as_f64().unwrap() > 0.0);
+        assert!(
+            found["cpu_s"].as_array().unwrap().iter().all(|s| s.as_f64().unwrap() > 0.0)
+                && found["wall_s"].as_f64().unwrap() > 0.0
+        );
         assert!(found["rounds"].as_u64().unwrap() < found["flights"].as_u64().unwrap());
         assert!(found["bundle_bytes"].as_u64().unwrap() > 100_000);
         for error in ["max_abs_error", "relative_rms_error"] {
@@ -182,7 +218,16 @@ fn demo_prints_what_an_inference_took() {
 fn bench_prints_the_same_fields() {
     for arguments in [&["relu", "--n", "1024"][..], &["conv", "--bits", "16"], &["conv"]] {
         let found = json(&[&["bench"], arguments, &["--inferences", "1", "--json"]].concat());
-        let fields = ["images", "agree_with_reference", "bytes_sent", "rounds", "flights", "wall_s", "cpu_s", "peak_rss_bytes"];
+        let fields = [
+            "images",
+            "agree_with_reference",
+            "bytes_sent",
+            "rounds",
+            "flights",
+            "wall_s",
+            "cpu_s",
+            "peak_rss_bytes",
+        ];
         for field in fields.into_iter().chain(["arena_bytes", "bundle_bytes", "max_abs_error"]) {
             assert!(!found[field].is_null(), "{arguments:?}: {field} in {found}");
         }

@@ -1,5 +1,6 @@
-//! Links that fail under real processes: the peer gone at any byte, silent, sending too much, too little, something else. Every process
-//! ends with an exit code and says why; what is spent is exactly what was burned, and the next inference goes well.
+//! Links that fail under real processes: the peer gone at any byte, silent, sending too much, too little,
+//! something else. Every process ends with an exit code and says why; what is spent is exactly what was
+//! burned, and the next inference goes well.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,7 +38,8 @@ struct Run {
 
 impl Setting {
     fn new(mode: Mode, client: Client, bundles: u64) -> Self {
-        let options = Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+        let options =
+            Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
         let dealt = Dealt::new(every_step(), options, bundles);
         let pixels = pixels(&dealt.model, 1);
         let path = dealt.file("picture");
@@ -52,9 +54,11 @@ impl Setting {
     /// One inference whose link between the parties is at fault.
     fn run(&self, fault: Fault, timeout: &str) -> Run {
         let common = ["--insecure-test-seed", TEST_SEED, "--timeout", timeout];
-        let (zero_file, one_file, plan) = (self.path("party0.postcard"), self.path("party1.postcard"), self.path("plan.postcard"));
+        let (zero_file, one_file, plan) =
+            (self.path("party0.postcard"), self.path("party1.postcard"), self.path("plan.postcard"));
         let clients: &[&str] = if self.third { &["--clients", ANY_PORT] } else { &[] };
-        let arguments = ["party", "--role", "1", "--inferences", "1", "--material", &one_file, "--peer-listen", ANY_PORT];
+        let arguments =
+            ["party", "--role", "1", "--inferences", "1", "--material", &one_file, "--peer-listen", ANY_PORT];
         let mut one = Running::start(&[&arguments[..], &common, clients].concat());
         let [peer, one_clients] = one.listening();
         let line = Line::to(peer.unwrap(), fault);
@@ -65,12 +69,32 @@ impl Setting {
             let mut zero = Running::start(&[&arguments[..], &zero_common, &common, clients].concat());
             let [_, zero_clients] = zero.listening();
             let addresses = [zero_clients, one_clients].map(|address| address.unwrap().to_string());
-            let arguments = ["infer", "--plan", &plan, "--p0", &addresses[0], "--p1", &addresses[1], "--raw-pictures", &self.picture];
+            let arguments = [
+                "infer",
+                "--plan",
+                &plan,
+                "--p0",
+                &addresses[0],
+                "--p1",
+                &addresses[1],
+                "--raw-pictures",
+                &self.picture,
+            ];
             // It tries to reach a party for as long as it waits for one.
-            let patience = ["--insecure-test-seed", TEST_SEED, "--timeout", if matches!(fault, Fault::None) { timeout } else { "2" }];
+            let patience = [
+                "--insecure-test-seed",
+                TEST_SEED,
+                "--timeout",
+                if matches!(fault, Fault::None) { timeout } else { "2" },
+            ];
             (zero, Some(Running::start(&[&arguments[..], &patience].concat())))
         } else {
-            (Running::start(&[&["infer", "--raw-pictures", &self.picture][..], &zero_common, &common].concat()), None)
+            (
+                Running::start(
+                    &[&["infer", "--raw-pictures", &self.picture][..], &zero_common, &common].concat(),
+                ),
+                None,
+            )
         };
         let client = client.map(Running::end);
         Run { zero: zero.end(), one: one.end(), client, moved: line.moved() }
@@ -79,8 +103,13 @@ impl Setting {
     /// An inference that goes well, whatever happened before; drops what P0 would refuse.
     fn recover(&self) -> [usize; 2] {
         let before = Stock::of(&self.dealt);
-        let stale: Vec<u64> = before.bundles.iter().copied().filter(|&counter| counter < before.next).collect();
-        let counter = *before.bundles.iter().find(|&&counter| counter >= before.next).expect("enough bundles were dealt");
+        let stale: Vec<u64> =
+            before.bundles.iter().copied().filter(|&counter| counter < before.next).collect();
+        let counter = *before
+            .bundles
+            .iter()
+            .find(|&&counter| counter >= before.next)
+            .expect("enough bundles were dealt");
         let run = self.run(Fault::None, "20");
         assert_eq!((run.zero.code, run.one.code), (0, 0), "{} {}", run.zero.said, run.one.said);
         assert!(run.client.is_none_or(|client| client.code == 0));
@@ -99,7 +128,8 @@ impl Setting {
 
     /// An inference with a fault. Returns who burned, and the run.
     fn fail(&self, fault: Fault, timeout: &str) -> ([bool; 2], Run) {
-        if Stock::of(&self.dealt).bundles.first().is_some_and(|&lowest| lowest < Stock::of(&self.dealt).next) {
+        if Stock::of(&self.dealt).bundles.first().is_some_and(|&lowest| lowest < Stock::of(&self.dealt).next)
+        {
             self.recover();
         }
         let before = Stock::of(&self.dealt);
@@ -109,12 +139,16 @@ impl Setting {
         let burned = [after.next > before.next, !after.bundles.contains(&counter)];
         assert_eq!(after, before.after(counter, burned), "{fault:?}: one counter and its bundle, or nothing");
         for (ended, burned) in [&run.zero, &run.one].into_iter().zip(burned) {
-            let says_so = ended.said.contains(&format!("inference {counter} ended early and its counter and bundle are spent"));
+            let says_so = ended
+                .said
+                .contains(&format!("inference {counter} ended early and its counter and bundle are spent"));
             match ended.code {
                 0 => assert!(burned, "{fault:?}: success without an inference"),
                 PEER => {
                     assert_eq!(says_so, burned, "{fault:?}: burned {burned}, but it says: {}", ended.said);
-                    let place = ["in layer ", "before the first layer", "behind the last layer"].iter().any(|at| ended.said.contains(at));
+                    let place = ["in layer ", "before the first layer", "behind the last layer"]
+                        .iter()
+                        .any(|at| ended.said.contains(at));
                     assert!(!burned || place, "{fault:?}: no layer and step in: {}", ended.said);
                 }
                 code => panic!("{fault:?}: exit code {code}: {}", ended.said),
@@ -143,7 +177,8 @@ fn gone_at_any_byte(mode: Mode, client: Client) {
     let [there, back] = setting.recover();
     let (hello, reply, acknowledge) = (HEADER + HELLO, HEADER + REPLY, HEADER + ACKNOWLEDGE);
     for (way, total, first) in [(Way::There, there, reply), (Way::Back, back, hello)] {
-        let edges = [0, 1, first - 1, first, first + 1, first + acknowledge - 1, first + acknowledge, total - 1];
+        let edges =
+            [0, 1, first - 1, first, first + 1, first + acknowledge - 1, first + acknowledge, total - 1];
         // Strides that are no multiple of anything.
         let between = (1..11).map(|i| first + i * (total - first) / 11 + i % 3);
         for after in edges.into_iter().chain(between).filter(|&after| after < total) {
@@ -158,7 +193,11 @@ fn gone_at_any_byte(mode: Mode, client: Client) {
             // Who is short of bytes fails; who sent them may have all it needs.
             let short = if way == Way::There { &run.one } else { &run.zero };
             assert_eq!(short.code, PEER, "{mode:?} {fault:?} of {total}: {}", short.said);
-            assert!(short.said.contains("closed the connection") || short.said.contains("the peer left"), "{}", short.said);
+            assert!(
+                short.said.contains("closed the connection") || short.said.contains("the peer left"),
+                "{}",
+                short.said
+            );
         }
     }
     setting.recover();
@@ -184,15 +223,30 @@ fn gone_at_any_byte_with_held_weights() {
 /// A peer that says nothing any more is given up after the timeout, and neither sooner nor much later.
 #[test]
 fn silence_ends_at_the_timeout() {
-    for (mode, client) in [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)] {
+    for (mode, client) in [
+        (Mode::TwoServers, Client::Third),
+        (Mode::Shared, Client::SeedParty),
+        (Mode::Held, Client::SeedParty),
+    ] {
         let setting = Setting::new(mode, client, 12);
         let [there, back] = setting.recover();
-        for fault in [Fault::Silence(Way::Back, 0), Fault::Silence(Way::There, there / 2), Fault::Silence(Way::Back, back * 2 / 3)] {
+        for fault in [
+            Fault::Silence(Way::Back, 0),
+            Fault::Silence(Way::There, there / 2),
+            Fault::Silence(Way::Back, back * 2 / 3),
+        ] {
             let began = Instant::now();
             let (_, run) = setting.fail(fault, "0.6");
             assert!((0.6..6.0).contains(&began.elapsed().as_secs_f64()), "{fault:?}: {:?}", began.elapsed());
-            let silent = |ended: &Ended| ended.said.contains("has been silent for") && ended.said.contains("is it still running?");
-            assert!(silent(&run.zero) || silent(&run.one), "{mode:?} {fault:?}: {} {}", run.zero.said, run.one.said);
+            let silent = |ended: &Ended| {
+                ended.said.contains("has been silent for") && ended.said.contains("is it still running?")
+            };
+            assert!(
+                silent(&run.zero) || silent(&run.one),
+                "{mode:?} {fault:?}: {} {}",
+                run.zero.said,
+                run.one.said
+            );
         }
         setting.recover();
     }
@@ -217,7 +271,9 @@ fn repeated(frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 /// A byte less, honestly stated.
 fn shorter(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let found = header(&frames[0]);
-    frames[0] = with_header(&frames[0], Header { length: found.length - 1, ..found }, |bytes| bytes.truncate(bytes.len() - 1));
+    frames[0] = with_header(&frames[0], Header { length: found.length - 1, ..found }, |bytes| {
+        bytes.truncate(bytes.len() - 1)
+    });
     frames
 }
 
@@ -251,12 +307,24 @@ fn invented(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 /// Too much, too little, out of order: refused by who gets it, with what was wrong.
 #[test]
 fn wrong_frames_are_refused() {
-    for (mode, client) in [(Mode::TwoServers, Client::Third), (Mode::Shared, Client::SeedParty), (Mode::Held, Client::SeedParty)] {
+    for (mode, client) in [
+        (Mode::TwoServers, Client::Third),
+        (Mode::Shared, Client::SeedParty),
+        (Mode::Held, Client::SeedParty),
+    ] {
         let setting = Setting::new(mode, client, 60);
-        let all: [(Meddle, bool); 6] =
-            [(repeated, true), (shorter, false), (longer, false), (endless, false), (misnamed, false), (invented, false)];
+        let all: [(Meddle, bool); 6] = [
+            (repeated, true),
+            (shorter, false),
+            (longer, false),
+            (endless, false),
+            (misnamed, false),
+            (invented, false),
+        ];
         for (meddle, readable) in all {
-            for (way, index) in [(Way::There, 0), (Way::There, 3), (Way::Back, 0), (Way::Back, 1), (Way::Back, 4)] {
+            for (way, index) in
+                [(Way::There, 0), (Way::There, 3), (Way::Back, 0), (Way::Back, 1), (Way::Back, 4)]
+            {
                 let fault = Fault::Frames(way, index, meddle);
                 let (burned, run) = setting.fail(fault, "5");
                 let reader = if way == Way::There { &run.one } else { &run.zero };
@@ -269,7 +337,11 @@ fn wrong_frames_are_refused() {
                     "bytes where the plan states",
                     "protocol version",
                 ];
-                assert!(faults.iter().any(|what| reader.said.contains(what)), "{mode:?} {way:?} {index}: {}", reader.said);
+                assert!(
+                    faults.iter().any(|what| reader.said.contains(what)),
+                    "{mode:?} {way:?} {index}: {}",
+                    reader.said
+                );
                 // What cannot be read of the handshake burns nothing more.
                 match (way, index) {
                     (Way::Back, 0) => assert_eq!(burned, [readable; 2]),
@@ -286,17 +358,34 @@ fn wrong_frames_are_refused() {
 #[test]
 fn a_client_that_leaves_costs_one_inference() {
     let setting = Setting::new(Mode::TwoServers, Client::Third, 4);
-    let common = ["--insecure-test-seed", TEST_SEED, "--timeout", "10", "--clients", ANY_PORT, "--inferences", "1", "--keep-going"];
+    let common = [
+        "--insecure-test-seed",
+        TEST_SEED,
+        "--timeout",
+        "10",
+        "--clients",
+        ANY_PORT,
+        "--inferences",
+        "1",
+        "--keep-going",
+    ];
     let files = [setting.path("party0.postcard"), setting.path("party1.postcard")];
-    let mut one = Running::start(&[&["party", "--role", "1", "--material", &files[1], "--peer-listen", ANY_PORT][..], &common].concat());
+    let mut one = Running::start(
+        &[&["party", "--role", "1", "--material", &files[1], "--peer-listen", ANY_PORT][..], &common]
+            .concat(),
+    );
     let [peer, one_clients] = one.listening();
     let peer = peer.unwrap().to_string();
-    let mut zero = Running::start(&[&["party", "--role", "0", "--material", &files[0], "--peer-connect", &peer][..], &common].concat());
+    let mut zero = Running::start(
+        &[&["party", "--role", "0", "--material", &files[0], "--peer-connect", &peer][..], &common].concat(),
+    );
     let zero_clients = zero.listening()[1].unwrap();
     let ask = |zero: &str, one: &str| {
         let plan = setting.path("plan.postcard");
-        let arguments = ["infer", "--plan", &plan, "--p0", zero, "--p1", one, "--raw-pictures", &setting.picture];
-        Running::start(&[&arguments[..], &["--insecure-test-seed", TEST_SEED, "--timeout", "10"]].concat()).end()
+        let arguments =
+            ["infer", "--plan", &plan, "--p0", zero, "--p1", one, "--raw-pictures", &setting.picture];
+        Running::start(&[&arguments[..], &["--insecure-test-seed", TEST_SEED, "--timeout", "10"]].concat())
+            .end()
     };
     // It gets a part of P0's share of A and no more.
     let line = Line::to(zero_clients, Fault::Cut(Way::Back, HEADER + 20));
@@ -309,8 +398,15 @@ fn a_client_that_leaves_costs_one_inference() {
     let ended = [zero.end(), one.end()];
     for party in &ended {
         assert_eq!(party.code, 0, "{}", party.said);
-        let failed = party.events.iter().find_map(|event| if let Event::Failed { reason } = event { Some(reason) } else { None });
-        assert!(failed.is_some_and(|reason| reason.contains("inference 0 ended early")), "{:?}", party.events);
+        let failed = party
+            .events
+            .iter()
+            .find_map(|event| if let Event::Failed { reason } = event { Some(reason) } else { None });
+        assert!(
+            failed.is_some_and(|reason| reason.contains("inference 0 ended early")),
+            "{:?}",
+            party.events
+        );
     }
     assert_eq!(Stock::of(&setting.dealt).next, 2);
 }
@@ -330,7 +426,17 @@ fn a_stranger_s_refusal_drops_nothing() {
     let listener = TcpListener::bind(ANY_PORT).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let one_file = setting.path("party1.postcard");
-    let one = Running::start(&["party", "--role", "1", "--material", &one_file, "--peer-connect", &address, "--timeout", "5"]);
+    let one = Running::start(&[
+        "party",
+        "--role",
+        "1",
+        "--material",
+        &one_file,
+        "--peer-connect",
+        &address,
+        "--timeout",
+        "5",
+    ]);
     let mut stream = listener.accept().unwrap().0;
     let mut frame = [0; HEADER + HELLO];
     stream.read_exact(&mut frame).unwrap();
@@ -355,7 +461,17 @@ fn the_last_counter_is_never_accepted() {
     let one = PartyOne::open(one_file.as_ref()).unwrap();
     let agreement = one.public.agreement(&one.public.plan(one_file.as_ref()).unwrap());
     let zero_file = setting.path("party0.postcard");
-    let arguments = ["infer", "--raw-pictures", &setting.picture, "--material", &zero_file, "--peer-listen", ANY_PORT, "--timeout", "5"];
+    let arguments = [
+        "infer",
+        "--raw-pictures",
+        &setting.picture,
+        "--material",
+        &zero_file,
+        "--peer-listen",
+        ANY_PORT,
+        "--timeout",
+        "5",
+    ];
     let mut zero = Running::start(&arguments);
     let mut stream = TcpStream::connect(zero.listening()[0].unwrap()).unwrap();
     let hello = Hello { agreement, deal: [1; 16], nonce: [2; 16], request: [0; 16], counter: u64::MAX };
@@ -377,7 +493,16 @@ fn a_party_that_connects_again_pauses() {
     let listener = TcpListener::bind(ANY_PORT).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let one_file = setting.path("party1.postcard");
-    let _one = Running::start(&["party", "--role", "1", "--material", &one_file, "--peer-connect", &address, "--keep-going"]);
+    let _one = Running::start(&[
+        "party",
+        "--role",
+        "1",
+        "--material",
+        &one_file,
+        "--peer-connect",
+        &address,
+        "--keep-going",
+    ]);
     listener.set_nonblocking(true).unwrap();
     let (mut came, mut first) = (0, None);
     // From when it came first.

@@ -1,4 +1,5 @@
-//! A peer, or a line, that misbehaves: every frame of a run damaged in every way, in every mode; calls in any order; bytes of any kind.
+//! A peer, or a line, that misbehaves: every frame of a run damaged in every way, in every mode; calls in any
+//! order; bytes of any kind.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::LazyLock;
@@ -39,7 +40,8 @@ const SETTINGS: [(Mode, Client); 5] = [
 ];
 const RELEASES: [Release; 2] = [Release::Label, Release::Logits { bits: 8 }];
 
-/// Every setting on the network with every step; memory is short, so that layers have several tiles and groups.
+/// Every setting on the network with every step; memory is short, so that layers have several tiles and
+/// groups.
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let model = every_step();
     let mut cases = Vec::new();
@@ -62,13 +64,16 @@ fn check(case: &Case, counter: u64, index: usize, damage: Damage) -> Result<(), 
         let sent = &report.sent[role.index()];
         let distinct: HashSet<_> = sent.iter().collect();
         prop_assert_eq!(distinct.len(), sent.len(), "{:?} sent a position twice", role);
-        let honest: Vec<_> = case.honest.frames.iter().filter(|(r, _)| *r == role).map(|(_, f)| hostile::name(f)).collect();
+        let honest: Vec<_> =
+            case.honest.frames.iter().filter(|(r, _)| *r == role).map(|(_, f)| hostile::name(f)).collect();
         prop_assert!(honest.starts_with(sent), "{:?} left the order of the plan", role);
     }
     match (&report.outcome, damage) {
         (Outcome::Finished(answer), _) if !report.damaged => prop_assert_eq!(answer, &case.honest.answer),
         // Nothing authenticates yet: a flipped bit is a wrong share.
-        (Outcome::Finished(answer), Damage::FlipPayload(_)) => prop_assert_eq!(answer.len(), case.honest.answer.len()),
+        (Outcome::Finished(answer), Damage::FlipPayload(_)) => {
+            prop_assert_eq!(answer.len(), case.honest.answer.len())
+        }
         (Outcome::Waiting, Damage::Drop | Damage::Swap) => {}
         (Outcome::Refused(_, error), _) if report.damaged => {
             prop_assert!(hostile::blames_the_peer(&error.kind), "{}", error);
@@ -76,7 +81,14 @@ fn check(case: &Case, counter: u64, index: usize, damage: Damage) -> Result<(), 
             prop_assert!(text.contains("the peer") || error.kind == ErrorKind::InputDiffers, "{}", text);
         }
         (outcome, _) => {
-            prop_assert!(false, "{:?} at frame {} of {:?} ends as {:?}", damage, index, case.deal.plan().header.options, outcome)
+            prop_assert!(
+                false,
+                "{:?} at frame {} of {:?} ends as {:?}",
+                damage,
+                index,
+                case.deal.plan().header.options,
+                outcome
+            )
         }
     }
     Ok(())
@@ -109,7 +121,8 @@ fn no_bit_of_a_header_can_be_flipped() {
     }
 }
 
-/// Calls of both sessions in an order that has little to do with the protocol's, on frames that are partly the peer's.
+/// Calls of both sessions in an order that has little to do with the protocol's, on frames that are partly
+/// the peer's.
 fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCaseError> {
     let mut random = Random(seed);
     // Some runs go far before anything odd happens.
@@ -117,7 +130,8 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
     let plan = case.deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(&case.deal, &case.bundle, counter, [arena_0, arena_1], None).expect("arenas as the plan states");
+    let mut pair = pair::sessions(&case.deal, &case.bundle, counter, [arena_0, arena_1], None)
+        .expect("arenas as the plan states");
     let third = plan.header.options.client == Client::Third;
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
     let mut sent: [HashSet<(u16, u8, u16)>; 2] = Default::default();
@@ -135,8 +149,14 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
                     let _ = pair::provide(&mut pair, &plan, &masked);
                 }
             } else if random.one_in(2) {
-                if let Ok(Some(length)) = hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third) {
-                    prop_assert!(sent[r].insert(hostile::name(&buffer[..length])), "{:?} sent a position twice", role);
+                if let Ok(Some(length)) =
+                    hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third)
+                {
+                    prop_assert!(
+                        sent[r].insert(hostile::name(&buffer[..length])),
+                        "{:?} sent a position twice",
+                        role
+                    );
                     queues[role.peer().index()].push_back(buffer[..length].to_vec());
                 }
             } else if hostile::ready(&pair, role)
@@ -166,8 +186,14 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
             // A buffer of the wrong length: refused, or enough.
             3 => {
                 let room = random.below(buffer.len() as u64 + 1) as usize;
-                if let Ok(Some(length)) = hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer[..room], third) {
-                    prop_assert!(sent[r].insert(hostile::name(&buffer[..length])), "{:?} sent a position twice", role);
+                if let Ok(Some(length)) =
+                    hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer[..room], third)
+                {
+                    prop_assert!(
+                        sent[r].insert(hostile::name(&buffer[..length])),
+                        "{:?} sent a position twice",
+                        role
+                    );
                     queues[role.peer().index()].push_back(buffer[..length].to_vec());
                 }
             }
@@ -178,7 +204,11 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
             5 => {
                 let length = if random.one_in(2) { masked.len() } else { random.below(70) as usize };
                 out[..length].fill_with(|| random.word() as u8);
-                let _ = if role == Role::Seed { pair.0.provide_masked(&out[..length]) } else { pair.1.provide_masked(&out[..length]) };
+                let _ = if role == Role::Seed {
+                    pair.0.provide_masked(&out[..length])
+                } else {
+                    pair.1.provide_masked(&out[..length])
+                };
             }
             6 => drop((pair.0.begin_without_input(), pair.1.begin_without_input())),
             7 => {
@@ -213,7 +243,8 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// A plan of changed bytes is refused, or can be walked: by the costs, and by both parties on material that is not its own.
+/// A plan of changed bytes is refused, or can be walked: by the costs, and by both parties on material that
+/// is not its own.
 fn changed_plan(case: &Case, seed: u64) {
     let mut random = Random(seed);
     let mut bytes = case.deal.plan.clone();
@@ -246,7 +277,9 @@ fn hostile_calls(deal: &Deal, case: &Case, random: &mut Random) -> Option<()> {
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
     for _ in 0..300 {
         for role in [Role::Seed, Role::Bundle] {
-            if let Some(length) = hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third).ok()? {
+            if let Some(length) =
+                hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third).ok()?
+            {
                 queues[role.peer().index()].push_back(buffer[..length].to_vec());
             }
             if hostile::ready(&pair, role)
@@ -272,7 +305,8 @@ fn changed_model(bytes: &[u8], seed: u64) {
     if let Ok(model) = Model::decode(&sealed) {
         let mut plan = vec![0; 1 << 16];
         for (mode, client) in SETTINGS {
-            let options = Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+            let options =
+                Options { mode, client, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
             if let Ok(length) = compile::compile(&model, &options, &mut plan) {
                 Plan::decode(&plan[..length]).expect("what compile makes is a plan");
             }

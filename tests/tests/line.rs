@@ -17,7 +17,13 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 const INFERENCES: u64 = 3;
 
 fn dealt(bundles: u64) -> Dealt {
-    let options = Options { mode: Mode::Held, client: Client::SeedParty, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+    let options = Options {
+        mode: Mode::Held,
+        client: Client::SeedParty,
+        release: Release::Label,
+        chunk_bits: 4,
+        memory: compile::ample(),
+    };
     let dealt = Dealt::new(every_step(), options, bundles);
     let pictures: Vec<_> = (0..INFERENCES).map(|seed| pixels(&dealt.model, seed)).collect();
     std::fs::write(dealt.file("pictures"), pictures.concat()).unwrap();
@@ -64,19 +70,26 @@ fn carry(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
 /// P0 on one line and P1 on the other: what they ask and answer under `counters`.
 fn classify(dealt: &Dealt, [zero_line, one_line]: [&str; 2]) {
     let common = ["--insecure-test-seed", TEST_SEED, "--timeout", "20", "--baud", "921600"];
-    let (pictures, zero, one) = (text(dealt, "pictures"), text(dealt, "party0.postcard"), text(dealt, "party1.postcard"));
+    let (pictures, zero, one) =
+        (text(dealt, "pictures"), text(dealt, "party0.postcard"), text(dealt, "party1.postcard"));
     let arguments = ["infer", "--raw-pictures", &pictures, "--material", &zero, "--serial", zero_line];
     let mut zero = Running::start(&[&arguments[..], &common].concat());
     // Its line is open: P1 may speak.
     assert_eq!(zero.listening(), [None, None]);
     let inferences = INFERENCES.to_string();
-    let arguments = ["party", "--role", "1", "--inferences", &inferences, "--material", &one, "--serial", one_line];
+    let arguments =
+        ["party", "--role", "1", "--inferences", &inferences, "--material", &one, "--serial", one_line];
     let one = Running::start(&[&arguments[..], &common].concat());
     let [zero, one] = [zero.end(), one.end()];
     assert_eq!((zero.code, one.code), (0, 0), "{}{}", zero.said, one.said);
-    let answers: Vec<_> =
-        zero.events.iter().filter_map(|e| if let Event::Answer { values } = e { Some(values.clone()) } else { None }).collect();
-    let expected: Vec<_> = (0..INFERENCES).map(|counter| dealt.expected(counter, &pixels(&dealt.model, counter)).unwrap()).collect();
+    let answers: Vec<_> = zero
+        .events
+        .iter()
+        .filter_map(|e| if let Event::Answer { values } = e { Some(values.clone()) } else { None })
+        .collect();
+    let expected: Vec<_> = (0..INFERENCES)
+        .map(|counter| dealt.expected(counter, &pixels(&dealt.model, counter)).unwrap())
+        .collect();
     assert_eq!(answers, expected);
 }
 
@@ -110,7 +123,8 @@ fn a_line_that_is_pulled_out_is_a_peer_that_left() {
     let line = Terminal::new();
     let one = text(&dealt, "party1.postcard");
     let arguments = ["party", "--role", "1", "--inferences", "1", "--material", &one, "--serial", &line.path];
-    let mut running = Running::start(&[&arguments[..], &["--timeout", "20", "--insecure-test-seed", TEST_SEED]].concat());
+    let mut running =
+        Running::start(&[&arguments[..], &["--timeout", "20", "--insecure-test-seed", TEST_SEED]].concat());
     assert_eq!(running.listening(), [None, None]);
     // Its hello comes, and the line goes.
     let mut byte = [0];

@@ -1,4 +1,5 @@
-//! `compare` and `transcript`: that nothing is off where all is well, and that a fault is named where it was made.
+//! `compare` and `transcript`: that nothing is off where all is well, and that a fault is named where it was
+//! made.
 
 use halfnet_core::error::ModelError;
 use halfnet_core::model::{Integers, Linear, Model, Normalisation};
@@ -31,8 +32,14 @@ fn failed_check(arguments: &[&str], says: &str) -> Value {
 fn compare_finds_nothing_where_nothing_is_off() {
     for mode in MODES {
         for release in ["logits", "label"] {
-            let found = json(&[&["compare", "--json", "--release", release, "--picture", "idx:5"], &mode[..]].concat());
-            assert_eq!((&found["first_layer_off"], &found["input_off"]), (&Value::Null, &0.into()), "{mode:?} {release}");
+            let found = json(
+                &[&["compare", "--json", "--release", release, "--picture", "idx:5"], &mode[..]].concat(),
+            );
+            assert_eq!(
+                (&found["first_layer_off"], &found["input_off"]),
+                (&Value::Null, &0.into()),
+                "{mode:?} {release}"
+            );
             assert_eq!((&found["first_layer_far"], &found["range_violations"]), (&Value::Null, &0.into()));
             assert_eq!(found["parties_label"], found["stochastic_label"]);
             let layers = found["layers"].as_array().unwrap();
@@ -54,7 +61,8 @@ fn compare_finds_nothing_where_nothing_is_off() {
 fn compare_names_the_layer_in_which_a_frame_was_changed() {
     for mode in MODES {
         for layer in ["0", "1", "2", "3"] {
-            let arguments = [&["compare", "--json", "--release", "logits", "--corrupt", layer], &mode[..]].concat();
+            let arguments =
+                [&["compare", "--json", "--release", "logits", "--corrupt", layer], &mode[..]].concat();
             // The last layer of mode t has no frame between the parties.
             if layer == "3" && mode[3] == "third" {
                 continue;
@@ -71,7 +79,9 @@ fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave(
     let folder = Folder::new("compare");
     // Another file of the same network is not the bundled model.
     let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
-    let Linear::Convolution { weights, .. } = &mut model.layers[2].terms[0].linear else { panic!("a convolution") };
+    let Linear::Convolution { weights, .. } = &mut model.layers[2].terms[0].linear else {
+        panic!("a convolution")
+    };
     let negated: Vec<u8> = weights.bytes.iter().map(|byte| byte.wrapping_neg()).collect();
     assert_eq!(weights.bits, 8);
     *weights = Integers { bits: 8, bytes: negated.leak() };
@@ -79,7 +89,10 @@ fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave(
     let found = json(&["compare", "--model", &path, "--json"]);
     assert!(found["float_label"].is_null() && found["layers"][0]["float_error"].is_null());
     let text = String::from_utf8(halfnet(&["compare", "--model", &path]).stdout).unwrap();
-    assert!(text.contains("no float weights") && text.contains("equal the integers under the same coins"), "{text}");
+    assert!(
+        text.contains("no float weights") && text.contains("equal the integers under the same coins"),
+        "{text}"
+    );
 
     let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/mnist_cnn_500.safetensors");
     let found = json(&["compare", "--model", &path, "--weights", weights, "--json"]);
@@ -96,14 +109,21 @@ fn compare_says_when_a_sum_leaves_its_range() {
     let folder = Folder::new("garbled");
     let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
     let bias: Vec<i64> = model.layers[1].bias.iter().collect();
-    let raised: Vec<u8> = bias.iter().enumerate().flat_map(|(c, b)| (b + if c == 3 { 16_384 } else { 0 }).to_le_bytes()).collect();
+    let raised: Vec<u8> = bias
+        .iter()
+        .enumerate()
+        .flat_map(|(c, b)| (b + if c == 3 { 16_384 } else { 0 }).to_le_bytes())
+        .collect();
     model.layers[1].bias = Integers { bits: 64, bytes: raised.leak() };
     let path = folder.file("raised.postcard", &sealed(&model));
     let says = "leave the integers at layer 1 (conv 3×3 8→16 /2): its sum leaves its range on this picture";
     let found = failed_check(&["compare", "--model", &path, "--json"], says);
     assert_eq!(found["first_layer_off"], 1);
     let layer = &found["layers"][1];
-    assert!(layer["range_violations"].as_u64().unwrap() > 0 && layer["used"].as_f64().unwrap() > 1.0, "{layer}");
+    assert!(
+        layer["range_violations"].as_u64().unwrap() > 0 && layer["used"].as_f64().unwrap() > 1.0,
+        "{layer}"
+    );
     assert_eq!(found["layers"][0]["range_violations"], 0);
 }
 
@@ -123,7 +143,8 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
     };
     let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
     let bias: Vec<i64> = model.layers[2].bias.iter().collect();
-    let changed: Vec<u8> = bias.iter().enumerate().flat_map(|(c, b)| (b + if c == 5 { 512 } else { 0 }).to_le_bytes()).collect();
+    let changed: Vec<u8> =
+        bias.iter().enumerate().flat_map(|(c, b)| (b + if c == 5 { 512 } else { 0 }).to_le_bytes()).collect();
     model.layers[2].bias = Integers { bits: 64, bytes: changed.leak() };
     let other = folder.file("other.postcard", &sealed(&model));
     let plane = model.layers[2].sum_shape().plane() as u64;
@@ -140,8 +161,16 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
         let b = record(&format!("b{index}"), mode, &[&seed[..], &["--model", &other]].concat());
         let found = failed_check(&["transcript", "diff", &a, &b, "--json"], "the transcripts differ");
         let first = &found["first"];
-        assert_eq!((&first["layer"], &first["from"], &first["tile"]), (&2.into(), &"P1".into(), &0.into()), "{mode:?}: {first}");
-        assert_eq!((&first["step"], &first["element"]["channel"]), (&"opening 1".into(), &5.into()), "{first}");
+        assert_eq!(
+            (&first["layer"], &first["from"], &first["tile"]),
+            (&2.into(), &"P1".into(), &0.into()),
+            "{mode:?}: {first}"
+        );
+        assert_eq!(
+            (&first["step"], &first["element"]["channel"]),
+            (&"opening 1".into(), &5.into()),
+            "{first}"
+        );
         assert_eq!(first["element"]["index"], 5 * plane);
         assert_eq!(found["same_model"], false);
 
@@ -160,7 +189,11 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
     refused(&["transcript", "diff", &path("a0"), &path("a1")], 3, "different plans (mode t and s)");
     refused(&["transcript", "diff", &path("a0"), &other], 3, "other.postcard");
     refused(&["transcript", "record", "--out", &path("x")], 2, "--insecure-test-seed");
-    refused(&["transcript", "record", "--out", &path("x"), "--insecure-test-seed", "xyz"], 2, "hexadecimal digits");
+    refused(
+        &["transcript", "record", "--out", &path("x"), "--insecure-test-seed", "xyz"],
+        2,
+        "hexadecimal digits",
+    );
     let cut = std::fs::read(path("a0")).unwrap();
     let cut = folder.file("cut", &cut[..cut.len() - 20]);
     refused(&["transcript", "diff", &path("a0"), &cut], 3, "line ");
@@ -187,7 +220,9 @@ fn all_options() -> impl Iterator<Item = Options> {
     ];
     let memories = [ample, [6 << 10, ample[1]]];
     let release = Release::Logits { bits: 6 };
-    clients.into_iter().flat_map(move |(mode, client)| memories.map(|memory| Options { mode, client, release, chunk_bits: 4, memory }))
+    clients.into_iter().flat_map(move |(mode, client)| {
+        memories.map(|memory| Options { mode, client, release, chunk_bits: 4, memory })
+    })
 }
 
 #[test]
@@ -198,7 +233,8 @@ fn every_wire_of_every_kind_of_layer_is_reconstructed() {
         let model = Model::decode(&bytes).unwrap();
         let pixels = pixels(&model, seed);
         for options in all_options() {
-            let request = Request { model: &bytes, options, pixels: &pixels, float: None, test_seed: Some("77") };
+            let request =
+                Request { model: &bytes, options, pixels: &pixels, float: None, test_seed: Some("77") };
             let found = match compare(&request, &mut |_, _| {}) {
                 Ok(found) => found,
                 // Not every network fits into little memory, or has logits of so many bits.
@@ -238,7 +274,11 @@ fn a_flipped_bit_is_found_in_its_frame_at_its_byte_and_element() {
                     b.lines[frame].payload[byte] ^= 1;
                     let found = diff(&a, &b).unwrap();
                     let first = found.first.unwrap();
-                    assert_eq!((found.frames_off, first.frame, first.byte), (1, frame, Some(byte)), "seed {seed}, {options:?}");
+                    assert_eq!(
+                        (found.frames_off, first.frame, first.byte),
+                        (1, frame, Some(byte)),
+                        "seed {seed}, {options:?}"
+                    );
                     assert_eq!((&first.from, first.layer, &first.step), (&line.from, line.layer, &line.step));
                     elements.push(first.element.map(|e| e.index));
                 }
@@ -248,7 +288,10 @@ fn a_flipped_bit_is_found_in_its_frame_at_its_byte_and_element() {
                 if let (Some(layer), true) = (line.layer, of_elements) {
                     let sum = model.layers[usize::from(layer)].sum_shape().elements();
                     let first = first.unwrap_or_else(|| panic!("seed {seed}, {options:?}: {line:?}"));
-                    assert!(first < sum && end.is_none_or(|end| first <= end && end < sum), "seed {seed}, {options:?}: {line:?}");
+                    assert!(
+                        first < sum && end.is_none_or(|end| first <= end && end < sum),
+                        "seed {seed}, {options:?}: {line:?}"
+                    );
                     located[usize::from(first > 0)] += 1;
                 }
             }

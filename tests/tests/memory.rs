@@ -1,5 +1,5 @@
-//! What a party's memory is: exactly what its plan states, within the budget that it was dealt with, and bounded by two tensors for P0
-//! where it keeps any, by its budget alone where it keeps none.
+//! What a party's memory is: exactly what its plan states, within the budget that it was dealt with, and
+//! bounded by two tensors for P0 where it keeps any, by its budget alone where it keeps none.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,9 @@ use halfnet_core::model::Model;
 use halfnet_core::party::ErrorKind;
 use halfnet_core::party::half::{Half, Position};
 use halfnet_core::party::seed::{self, QUADRATIC, SeedHalf};
-use halfnet_core::plan::{Client, LinearPlan, Mode, Options, Plan, Release, Role, Section, StepPlan, compile, cost};
+use halfnet_core::plan::{
+    Client, LinearPlan, Mode, Options, Plan, Release, Role, Section, StepPlan, compile, cost,
+};
 use halfnet_core::prg::Key;
 use halfnet_tests::network::{Random, every_step, picture, random_network, several_groups};
 use halfnet_tests::pair::{self, Deal};
@@ -58,7 +60,8 @@ fn least_p0_memory(model: &Model<'_>, mode: Mode) -> u64 {
     enough
 }
 
-/// A session works in exactly the words that its plan states, leaves those behind them alone and wipes its own; one word less is refused.
+/// A session works in exactly the words that its plan states, leaves those behind them alone and wipes its
+/// own; one word less is refused.
 #[test]
 fn a_session_keeps_to_its_arena() {
     const GUARD: u64 = 0x0123_4567_89ab_cdef;
@@ -85,13 +88,24 @@ fn a_session_keeps_to_its_arena() {
             let run = pair::run_in(&deal, &bundle, 0, &pixels, [arena_0, arena_1]).unwrap();
             assert_eq!(run, expected, "memory that is not zero at first changes the run");
             for (arena, words) in arenas.iter().zip(stated) {
-                assert!(arena[words..].iter().all(|&word| word == GUARD), "{mode:?}: a word behind the arena was touched");
-                assert!(arena[..words].iter().all(|&word| word == 0), "{mode:?}: a word of the arena was not wiped");
+                assert!(
+                    arena[words..].iter().all(|&word| word == GUARD),
+                    "{mode:?}: a word behind the arena was touched"
+                );
+                assert!(
+                    arena[..words].iter().all(|&word| word == 0),
+                    "{mode:?}: a word of the arena was not wiped"
+                );
             }
             // Bounds that are met: no frame buffer or tile is larger than needed.
             for role in [Role::Seed, Role::Bundle] {
-                let longest = run.frames.iter().filter(|(r, _)| *r == role).map(|(_, frame)| frame.len()).max();
-                assert_eq!(longest, Some(plan.header.longest_frame[role.index()] as usize), "{mode:?} {role:?}");
+                let longest =
+                    run.frames.iter().filter(|(r, _)| *r == role).map(|(_, frame)| frame.len()).max();
+                assert_eq!(
+                    longest,
+                    Some(plan.header.longest_frame[role.index()] as usize),
+                    "{mode:?} {role:?}"
+                );
             }
         }
     }
@@ -134,7 +148,8 @@ fn a_party_without_tensors_lives_in_its_budget() {
     assert!(rounds.is_sorted(), "less memory, never fewer rounds: {rounds:?}");
     assert!(rounds[0] == rounds[1] && rounds[1] < rounds[4], "{rounds:?}");
 
-    // Independent of the tensors' sizes but for the sums of the last pool, 64 and 512 words: the largest tensors are 4 times apart.
+    // Independent of the tensors' sizes but for the sums of the last pool, 64 and 512 words: the largest
+    // tensors are 4 times apart.
     let small = least_p0_memory(&Residual { ring_bits: 20, relus: None }.resnet20(), Mode::Held);
     let large = least_p0_memory(&Residual { ring_bits: 20, relus: None }.resnet18(), Mode::Held);
     println!("at least {small} and {large} bytes");
@@ -147,7 +162,8 @@ fn budgets_bind_both_parties() {
     let model = Residual { ring_bits: 20, relus: None }.resnet20();
     for (mode, client) in SETTINGS {
         for budget in [150_000, 200_000, 400_000, 1 << 20] {
-            let options = Options { mode, client, release: Release::Label, chunk_bits: 4, memory: [budget, budget] };
+            let options =
+                Options { mode, client, release: Release::Label, chunk_bits: 4, memory: [budget, budget] };
             let Ok(bytes) = plan_bytes(&model, &options) else {
                 assert!(budget < 200_000, "{mode:?}: no plan in {budget} bytes");
                 continue;
@@ -165,7 +181,14 @@ fn budgets_bind_both_parties() {
 fn shares_of_the_seed_party_come_in_any_order() {
     let mut random = Random(77);
     let key = Key::new([5; 32]);
-    let sections = [Section::Sum, Section::Polynomial, Section::Leaf, Section::Tree(1), Section::Relu, Section::TournamentSelect(3)];
+    let sections = [
+        Section::Sum,
+        Section::Polynomial,
+        Section::Leaf,
+        Section::Tree(1),
+        Section::Relu,
+        Section::TournamentSelect(3),
+    ];
     let whole = |layer: u16, section: Section| {
         let mut half = SeedHalf::new(key.clone());
         half.begin_layer(layer, &mut std::iter::empty());
@@ -173,7 +196,8 @@ fn shares_of_the_seed_party_come_in_any_order() {
         half.words(section, Position::default(), 20, &mut words).unwrap();
         words
     };
-    let whole: Vec<Vec<Vec<u32>>> = (0..3).map(|layer| sections.iter().map(|&section| whole(layer, section)).collect()).collect();
+    let whole: Vec<Vec<Vec<u32>>> =
+        (0..3).map(|layer| sections.iter().map(|&section| whole(layer, section)).collect()).collect();
     let mut half = SeedHalf::new(key);
     for _ in 0..2000 {
         let layer = random.below(3) as u16;
@@ -182,7 +206,8 @@ fn shares_of_the_seed_party_come_in_any_order() {
             let section = random.below(sections.len() as u64) as usize;
             let first = random.below(2900) as usize;
             let mut piece = vec![0_u32; 1 + random.below(100) as usize];
-            half.words(sections[section], Position { words: first as u64, bytes: 0 }, 20, &mut piece).unwrap();
+            half.words(sections[section], Position { words: first as u64, bytes: 0 }, 20, &mut piece)
+                .unwrap();
             assert_eq!(piece, whole[usize::from(layer)][section][first..first + piece.len()]);
         }
     }
@@ -191,16 +216,23 @@ fn shares_of_the_seed_party_come_in_any_order() {
 /// No two tensors or sections of a plan share a stream, and no two layers or inferences a key.
 #[test]
 fn every_stream_has_a_label_of_its_own() {
-    let models = (0..60).map(random_network).chain([every_step(), Residual { ring_bits: 20, relus: None }.resnet20()]);
+    let models =
+        (0..60).map(random_network).chain([every_step(), Residual { ring_bits: 20, relus: None }.resnet20()]);
     for (model, (mode, client)) in models.zip(SETTINGS.into_iter().cycle()) {
-        let options = Options { mode, client, release: Release::Label, chunk_bits: 1, memory: compile::ample() };
+        let options =
+            Options { mode, client, release: Release::Label, chunk_bits: 1, memory: compile::ample() };
         let bytes = plan_bytes(&model, &options).unwrap();
         let plan = Plan::decode(&bytes).unwrap();
         let mut tensors = HashSet::new();
         let mut sections = 0;
         for layer in plan.layers() {
-            let kinds: Vec<u64> = cost::sections(&layer, &options).map(|(section, _)| section.kind()).collect();
-            assert_eq!(kinds.iter().collect::<HashSet<_>>().len(), kinds.len(), "two sections of a layer share a stream: {kinds:?}");
+            let kinds: Vec<u64> =
+                cost::sections(&layer, &options).map(|(section, _)| section.kind()).collect();
+            assert_eq!(
+                kinds.iter().collect::<HashSet<_>>().len(),
+                kinds.len(),
+                "two sections of a layer share a stream: {kinds:?}"
+            );
             sections += kinds.len();
             for (term, plan) in layer.terms.iter().enumerate() {
                 if !matches!(plan.linear, LinearPlan::JoinShift { .. }) {
@@ -222,7 +254,11 @@ fn every_stream_has_a_label_of_its_own() {
         for deal in [[3; 16], [4; 16]] {
             let inference = seed::inference_key(&root, &agreement, &deal, counter);
             assert!(keys.insert(*inference.expose()));
-            assert!((0..50).chain([u16::MAX]).all(|layer| keys.insert(*seed::layer_key(&inference, layer).expose())));
+            assert!(
+                (0..50)
+                    .chain([u16::MAX])
+                    .all(|layer| keys.insert(*seed::layer_key(&inference, layer).expose()))
+            );
         }
     }
     for change in 0..3 {
@@ -233,7 +269,8 @@ fn every_stream_has_a_label_of_its_own() {
     }
 }
 
-/// Whatever budget a plan is made for, it is one that both parties accept; and who has more memory can do no less.
+/// Whatever budget a plan is made for, it is one that both parties accept; and who has more memory can do no
+/// less.
 #[test]
 fn every_plan_made_is_a_plan_accepted() {
     for side in [16, 20, 28, 48] {
@@ -250,7 +287,10 @@ fn every_plan_made_is_a_plan_accepted() {
                         }
                         Err(error) => {
                             assert_eq!(error, ModelError::Memory);
-                            assert_eq!(least, None, "{side} {mode:?} {chunk_bits}: {bytes} bytes are refused, fewer are not");
+                            assert_eq!(
+                                least, None,
+                                "{side} {mode:?} {chunk_bits}: {bytes} bytes are refused, fewer are not"
+                            );
                         }
                     }
                 }

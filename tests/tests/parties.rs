@@ -1,4 +1,5 @@
-//! Two processes over TCP: every mode, client and release against the reference, bit for bit, and bytes and rounds against the plan.
+//! Two processes over TCP: every mode, client and release against the reference, bit for bit, and bytes and
+//! rounds against the plan.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -62,7 +63,11 @@ fn check(seed: u64, mode: Mode, client: Client, release: Release) {
     let mut compared = 0;
     for (inference, picture) in report.inferences.iter().zip(&pictures) {
         if let Some(expected) = dealt.expected(inference.counter, picture) {
-            assert_eq!(inference.values, expected, "network {seed}, {mode:?}, {client:?}, {release:?}, counter {}", inference.counter);
+            assert_eq!(
+                inference.values, expected,
+                "network {seed}, {mode:?}, {client:?}, {release:?}, counter {}",
+                inference.counter
+            );
             compared += 1;
         }
         // Bytes and rounds were compared with the plan's by the run itself.

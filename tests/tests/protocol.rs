@@ -1,4 +1,5 @@
-//! Whole networks: both parties against the slow reference, bit for bit, in every mode, with every client and release.
+//! Whole networks: both parties against the slow reference, bit for bit, in every mode, with every client and
+//! release.
 
 use halfnet_core::gate::argmax;
 use halfnet_core::gate::truncation::{self, Coins, Opening};
@@ -34,7 +35,14 @@ fn expected(model: &Model<'_>, deal: &Deal, counter: u64, pixels: &[i64]) -> (Ve
     (answer, trace.violations)
 }
 
-fn check(seed: u64, mode: Mode, client: Client, release: Release, chunk_bits: u8, memory: [u64; 2]) -> Result<(), TestCaseError> {
+fn check(
+    seed: u64,
+    mode: Mode,
+    client: Client,
+    release: Release,
+    chunk_bits: u8,
+    memory: [u64; 2],
+) -> Result<(), TestCaseError> {
     check_model(&random_network(seed), Options { mode, client, release, chunk_bits, memory })
 }
 
@@ -43,7 +51,9 @@ fn check_model(model: &Model<'_>, options: Options) -> Result<(), TestCaseError>
     let deal = match Deal::try_new(model, &options) {
         Ok(deal) => deal,
         // Rejected, and so counted: a plan that refuses every budget fails the test.
-        Err(halfnet_core::error::ModelError::Memory) if options.memory != compile::ample() => return Err(TestCaseError::reject("memory")),
+        Err(halfnet_core::error::ModelError::Memory) if options.memory != compile::ample() => {
+            return Err(TestCaseError::reject("memory"));
+        }
         Err(error) => return Err(TestCaseError::fail(format!("{error}"))),
     };
     let plan = deal.plan();
@@ -101,7 +111,8 @@ proptest! {
 /// Linear layers in a row, the wire between two of them beyond 32 bits.
 #[test]
 fn a_wire_between_linear_layers_may_be_wider_than_32_bits() {
-    let wide = |seed: &u64| random_network(*seed).wire_bits().is_ok_and(|bits| bits.iter().any(|bits| *bits > 32));
+    let wide =
+        |seed: &u64| random_network(*seed).wire_bits().is_ok_and(|bits| bits.iter().any(|bits| *bits > 32));
     let seeds: Vec<u64> = (0..100_000).filter(wide).take(3).collect();
     assert_eq!(seeds.len(), 3, "too few of the random networks have a wide wire");
     for (seed, mode) in seeds.iter().zip([Mode::TwoServers, Mode::Shared, Mode::Held]) {
@@ -114,12 +125,22 @@ fn a_wire_between_linear_layers_may_be_wider_than_32_bits() {
 fn several_groups() {
     let model = network::several_groups(20);
     for (mode, client) in SETTINGS {
-        let options = |bytes| Options { mode, client, release: Release::Label, chunk_bits: 4, memory: [bytes, bytes + (16 << 10)] };
+        let options = |bytes| Options {
+            mode,
+            client,
+            release: Release::Label,
+            chunk_bits: 4,
+            memory: [bytes, bytes + (16 << 10)],
+        };
         let groups = |bytes: &u64| {
             let deal = Deal::try_new(&model, &options(*bytes)).ok()?;
             deal.plan().layers().map(|layer| layer.groups()).max()
         };
-        let budgets: Vec<u64> = (1..256).map(|n| 64 * n).filter(|bytes| groups(bytes).is_some_and(|groups| groups > 1)).take(3).collect();
+        let budgets: Vec<u64> = (1..256)
+            .map(|n| 64 * n)
+            .filter(|bytes| groups(bytes).is_some_and(|groups| groups > 1))
+            .take(3)
+            .collect();
         assert_eq!(budgets.len(), 3, "{mode:?}: few budgets make several groups");
         for bytes in budgets {
             check_model(&model, options(bytes)).unwrap();

@@ -14,7 +14,8 @@ use halfnet_tests::network::every_step;
 const HUNG: Duration = Duration::from_secs(60);
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill is there");
+    let status =
+        Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill is there");
     assert!(status.success());
 }
 
@@ -41,17 +42,26 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 fn an_interrupted_demo_leaves_nothing() {
     let made = |path: &Path| path.is_dir();
     let dealing = |path: &Path| path.join("dealt/dealer.postcard").exists();
-    let classifying = |path: &Path| entries(&path.join("dealt")).iter().any(|file| file.to_string_lossy().contains("/.pictures-"));
+    let classifying = |path: &Path| {
+        entries(&path.join("dealt")).iter().any(|file| file.to_string_lossy().contains("/.pictures-"))
+    };
     type Reached<'f> = &'f dyn Fn(&Path) -> bool;
     let moments: [(&str, Reached<'_>); 3] = [("INT", &made), ("TERM", &dealing), ("INT", &classifying)];
     for (nth, (name, reached)) in moments.into_iter().enumerate() {
         let folder = Folder::new(&format!("interrupted-{nth}"));
         let mut demo = Command::new(binary());
-        demo.arg("demo").env("TMPDIR", folder.path()).env_remove("HALFNET_DATA").stdout(Stdio::null()).stderr(Stdio::null());
+        demo.arg("demo")
+            .env("TMPDIR", folder.path())
+            .env_remove("HALFNET_DATA")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut demo = demo.spawn().unwrap();
         let began = Instant::now();
         while !entries(folder.path()).iter().any(|path| reached(path)) {
-            assert!(began.elapsed() < HUNG && demo.try_wait().unwrap().is_none(), "moment {nth} did not come");
+            assert!(
+                began.elapsed() < HUNG && demo.try_wait().unwrap().is_none(),
+                "moment {nth} did not come"
+            );
         }
         signal(&demo, name);
         assert_eq!(end(&mut demo), Some(130));
@@ -62,12 +72,19 @@ fn an_interrupted_demo_leaves_nothing() {
 /// A party that waits ends well: nothing is lost between two inferences.
 #[test]
 fn a_waiting_party_ends_well() {
-    let options =
-        Options { mode: Mode::Shared, client: Client::SeedParty, release: Release::Label, chunk_bits: 4, memory: compile::ample() };
+    let options = Options {
+        mode: Mode::Shared,
+        client: Client::SeedParty,
+        release: Release::Label,
+        chunk_bits: 4,
+        memory: compile::ample(),
+    };
     let dealt = Dealt::new(every_step(), options, 1);
     let material = dealt.file("party1.postcard");
-    let arguments = ["party", "--role", "1", "--peer-listen", "127.0.0.1:0", "--material", material.to_str().unwrap()];
-    let mut party = Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let arguments =
+        ["party", "--role", "1", "--peer-listen", "127.0.0.1:0", "--material", material.to_str().unwrap()];
+    let mut party =
+        Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(party.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();

@@ -38,12 +38,14 @@ fn targets_hold_on_random_input() {
                 seeds[run as usize % seeds.len()].clone()
             };
             if name == "operations" && random.one_in(2) {
-                bytes =
-                    std::iter::once(run as u8).chain((0..600).map(|_| random.word() as u8 & if run % 3 == 0 { 0xff } else { 3 })).collect();
+                bytes = std::iter::once(run as u8)
+                    .chain((0..600).map(|_| random.word() as u8 & if run % 3 == 0 { 0xff } else { 3 }))
+                    .collect();
             }
             mutate(&mut bytes, &mut random);
             let input = bytes.clone();
-            std::panic::catch_unwind(move || target(&bytes)).unwrap_or_else(|_| panic!("target {name} fails on {input:02x?}"));
+            std::panic::catch_unwind(move || target(&bytes))
+                .unwrap_or_else(|_| panic!("target {name} fails on {input:02x?}"));
         }
     }
 }

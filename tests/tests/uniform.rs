@@ -1,13 +1,14 @@
-//! What is opened is uniform, whatever the input: 1,000 inferences of one picture, every frame of every step in every mode, and what
-//! either party knows only by adding its own share to it.
+//! What is opened is uniform, whatever the input: 1,000 inferences of one picture, every frame of every step
+//! in every mode, and what either party knows only by adding its own share to it.
 //!
-//! Two statistics a place: the ones of every bit over the runs against half of them (a stuck or biased bit), and, where there are enough
-//! bytes, the values of all its bytes against equal shares (bits that hang together). Both are chi-square distributed if the bytes are
-//! uniform and independent.
+//! Two statistics a place: the ones of every bit over the runs against half of them (a stuck or biased bit),
+//! and, where there are enough bytes, the values of all its bytes against equal shares (bits that hang
+//! together). Both are chi-square distributed if the bytes are uniform and independent.
 //!
-//! The threshold. At most [`MOST_TESTS`] = 2,000 statistics are computed in this file. All of them together are to fail by chance with a
-//! probability of at most 10^−6, so each may with 5·10^−10 (Bonferroni), of which the normal quantile is 6.11; the chi-square quantile
-//! follows from it. The seeds are fixed: a failure is no accident that goes away when it is run again.
+//! The threshold. At most [`MOST_TESTS`] = 2,000 statistics are computed in this file. All of them together
+//! are to fail by chance with a probability of at most 10^−6, so each may with 5·10^−10 (Bonferroni), of
+//! which the normal quantile is 6.11; the chi-square quantile follows from it. The seeds are fixed: a failure
+//! is no accident that goes away when it is run again.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,9 @@ fn places(plan: &Plan<'_>, run: &Run) -> Vec<(String, Vec<u8>)> {
         places.push((format!("{role:?} sends {name:?}"), payload.to_vec()));
         let Some(peer) = first.insert(name, payload) else { continue };
         // Both parties sent: what they opened together.
-        let Some(layer) = layers.get(usize::from(header.layer)).filter(|_| header.layer != NO_LAYER) else { continue };
+        let Some(layer) = layers.get(usize::from(header.layer)).filter(|_| header.layer != NO_LAYER) else {
+            continue;
+        };
         if let Some(opened) = opened(layer, &options, header.step, peer, payload) {
             places.push((format!("both open {name:?}"), opened));
         }
@@ -60,7 +63,10 @@ fn places(plan: &Plan<'_>, run: &Run) -> Vec<(String, Vec<u8>)> {
     for (id, words) in &run.linear.inputs {
         let source = layers[usize::from(id.layer)].terms[usize::from(id.term)].source;
         if !seen.contains(&(source.offset, words)) {
-            places.push((format!("E that layer {} reads in term {}", id.layer, id.term), packed(words, source.bits)));
+            places.push((
+                format!("E that layer {} reads in term {}", id.layer, id.term),
+                packed(words, source.bits),
+            ));
             seen.push((source.offset, words));
         }
     }
@@ -80,7 +86,10 @@ fn places(plan: &Plan<'_>, run: &Run) -> Vec<(String, Vec<u8>)> {
                 // The first frame of a position is P0's: P1 answers.
                 add(&mut words, theirs.expect("P0's share"), work.ring_bits);
             }
-            places.push((format!("c of layer {} from element {start}", id.layer), packed(&words, work.ring_bits)));
+            places.push((
+                format!("c of layer {} from element {start}", id.layer),
+                packed(&words, work.ring_bits),
+            ));
         }
     }
     places
@@ -221,11 +230,14 @@ fn a_counter_used_again_is_caught() {
     let deal = Deal::new(&model, &options(Mode::Shared, Client::SeedParty, Release::Label));
     let histograms = collect(&model, &deal, 100, |_| 0, |_, _| {});
     let (failed, _) = failures(&histograms);
-    assert!(failed.iter().filter(|f| f.contains("bits")).count() == histograms.len(), "every place is caught");
+    assert!(
+        failed.iter().filter(|f| f.contains("bits")).count() == histograms.len(),
+        "every place is caught"
+    );
 }
 
-/// The test of the test: the dealer's mask of the first layer's opening lacks its highest bit, or its third. Nothing else is off, and
-/// nothing else is caught.
+/// The test of the test: the dealer's mask of the first layer's opening lacks its highest bit, or its third.
+/// Nothing else is off, and nothing else is caught.
 #[test]
 fn a_mask_without_one_bit_is_caught() {
     let model = every_step();
@@ -237,21 +249,29 @@ fn a_mask_without_one_bit_is_caught() {
             let work = layer.work(&plan.header.options);
             let lose = |counter: u64, bundle: &mut Vec<u8>| {
                 let mut masks = vec![Mask { added: 0, high: 0, coin: 0 }; layer.elements()];
-                deal.secrets(counter).open_masks(&layer, &work, mode.exchange(), 0, &mut masks).expect("masks");
+                deal.secrets(counter)
+                    .open_masks(&layer, &work, mode.exchange(), 0, &mut masks)
+                    .expect("masks");
                 let first = cost::input_section_bytes(&plan.header) as usize;
                 let section = &mut bundle[first..first + packed_len(layer.elements(), work.ring_bits)];
                 let mut words = vec![0_u64; layer.elements()];
                 Unpacker::new(section).take(work.ring_bits, &mut words);
                 for (word, mask) in words.iter_mut().zip(&masks) {
-                    *word =
-                        word.wrapping_sub(mask.high >> (work.opened_bits - lost) << (work.ring_bits - lost) & 1 << (work.ring_bits - lost));
+                    *word = word.wrapping_sub(
+                        mask.high >> (work.opened_bits - lost) << (work.ring_bits - lost)
+                            & 1 << (work.ring_bits - lost),
+                    );
                 }
                 section.copy_from_slice(&packed(&words, work.ring_bits));
             };
             let (failed, _) = failures(&collect(&model, &deal, RUNS, |number| number, lose));
-            let open = if mode == Mode::TwoServers { "both open (0, 1, 0)" } else { "Bundle sends (0, 1, 0)" };
+            let open =
+                if mode == Mode::TwoServers { "both open (0, 1, 0)" } else { "Bundle sends (0, 1, 0)" };
             assert!(failed.iter().any(|f| f.starts_with(open)), "{mode:?}: C is caught: {failed:#?}");
-            assert!(failed.iter().all(|f| f.starts_with(open) || f.starts_with("c of layer 0 ")), "{mode:?}: nothing else is: {failed:#?}");
+            assert!(
+                failed.iter().all(|f| f.starts_with(open) || f.starts_with("c of layer 0 ")),
+                "{mode:?}: nothing else is: {failed:#?}"
+            );
         }
     }
 }
@@ -281,15 +301,24 @@ fn every_kind_of_step_is_there() {
             codes.extend(headers.filter(|h| h.layer != NO_LAYER).map(|h| h.step));
         }
     }
-    let all =
-        [Step::Open, Step::OpenPolynomial, Step::Tree(0), Step::Tree(1), Step::Sign, Step::OpenRelu, Step::OpenPool].into_iter().chain([
-            Step::OpenLinear,
-            Step::Release,
-            Step::Output,
-            Step::TournamentOpen(0),
-            Step::TournamentTree(1, 1),
-            Step::TournamentSign(2),
-        ]);
+    let all = [
+        Step::Open,
+        Step::OpenPolynomial,
+        Step::Tree(0),
+        Step::Tree(1),
+        Step::Sign,
+        Step::OpenRelu,
+        Step::OpenPool,
+    ]
+    .into_iter()
+    .chain([
+        Step::OpenLinear,
+        Step::Release,
+        Step::Output,
+        Step::TournamentOpen(0),
+        Step::TournamentTree(1, 1),
+        Step::TournamentSign(2),
+    ]);
     for step in all {
         assert!(codes.contains(&step.code()), "{step:?} occurs");
     }

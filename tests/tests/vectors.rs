@@ -1,4 +1,5 @@
-//! The committed known answers: the core gives them, they are what `halfnet_tests::vectors` makes, and the check of them can fail.
+//! The committed known answers: the core gives them, they are what `halfnet_tests::vectors` makes, and the
+//! check of them can fail.
 //!
 //! `HALFNET_WRITE_VECTORS=1 cargo test -p halfnet-tests --test vectors` writes them anew.
 
@@ -49,17 +50,22 @@ fn the_core_gives_the_known_answers() {
     let counts = [PRIMITIVES, GATES, REPLAY_SHARED, REPLAY_HELD].map(|file| check_file(file).unwrap());
     assert_eq!(counts[2..], [3, 3]);
     assert!(counts[0] > 250 && counts[1] > 90, "{counts:?}");
-    assert!([PRIMITIVES, GATES, REPLAY_SHARED, REPLAY_HELD].iter().map(|file| file.len()).sum::<usize>() < 1 << 16);
+    assert!(
+        [PRIMITIVES, GATES, REPLAY_SHARED, REPLAY_HELD].iter().map(|file| file.len()).sum::<usize>()
+            < 1 << 16
+    );
 }
 
-/// A flipped bit is a mismatch, but for operands that the result does not depend on (of the words for m = 0 and m = 1, a gate reads one);
-/// none is a panic.
+/// A flipped bit is a mismatch, but for operands that the result does not depend on (of the words for m = 0
+/// and m = 1, a gate reads one); none is a panic.
 #[test]
 fn a_changed_vector_is_noticed() {
     if std::env::var_os("HALFNET_WRITE_VECTORS").is_some() {
         return;
     }
-    for (file, step, least) in [(PRIMITIVES, 5, 97), (GATES, 29, 60), (REPLAY_SHARED, 31, 90), (REPLAY_HELD, 31, 90)] {
+    for (file, step, least) in
+        [(PRIMITIVES, 5, 97), (GATES, 29, 60), (REPLAY_SHARED, 31, 90), (REPLAY_HELD, 31, 90)]
+    {
         let (mut changed, mut noticed) = (0, 0);
         for at in (0..file.len()).step_by(step) {
             let mut bytes = file.to_vec();

@@ -38,7 +38,9 @@ pub struct Speed {
 /// Pictures of noise.
 fn noise(network: &Network, count: usize) -> Batch {
     let mut random = Random::new(&[1]);
-    let pixels = (0..count.div_ceil(LANES) * LANES * network.input.elements()).map(|_| random.uniform() - 0.5).collect();
+    let pixels = (0..count.div_ceil(LANES) * LANES * network.input.elements())
+        .map(|_| random.uniform() - 0.5)
+        .collect();
     Batch { pixels, labels: (0..count).map(|i| (i % network.classes()) as u16).collect() }
 }
 
@@ -64,7 +66,13 @@ pub fn measure(name: &str, batch: usize, seconds: f64) -> Speed {
     while times.len() < 4 || started.elapsed().as_secs_f64() < seconds {
         let step = Instant::now();
         let leaves = forward::leaves(&state);
-        let pass = forward::run(&network, &state, &leaves, forward::pictures(&network, &pictures, &device), &PassOptions::PLAIN);
+        let pass = forward::run(
+            &network,
+            &state,
+            &leaves,
+            forward::pictures(&network, &pictures, &device),
+            &PassOptions::PLAIN,
+        );
         pass.update_running(&mut state);
         let mut gradients = loss::loss(pass.logits, &pictures.labels, None, &device).backward();
         optimiser.step(&mut state, &leaves, &mut gradients, None, |_| Move::at(0.01));

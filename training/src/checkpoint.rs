@@ -61,7 +61,10 @@ impl Draft {
     fn write_with(self, path: &Path, metadata: Option<HashMap<String, String>>) -> Result<(), TrainError> {
         let mut views = Vec::new();
         for (name, dtype, shape, bytes) in &self.tensors {
-            views.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| TrainError::malformed(path, e))?));
+            views.push((
+                name.as_str(),
+                TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| TrainError::malformed(path, e))?,
+            ));
         }
         let bytes = safetensors::serialize(views, metadata).map_err(|e| TrainError::malformed(path, e))?;
         file::replace(path, bytes)
@@ -107,7 +110,9 @@ impl<'b> Saved<'b> {
     pub(crate) fn new(path: &'b Path, bytes: &'b [u8], entry: &str) -> Result<Self, TrainError> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| TrainError::malformed(path, e))?;
         let text = metadata.metadata().as_ref().and_then(|m| m.get(entry)).cloned();
-        let text = text.ok_or_else(|| TrainError::malformed(path, format!("no checkpoint of such a run: it has no `{entry}`")))?;
+        let text = text.ok_or_else(|| {
+            TrainError::malformed(path, format!("no checkpoint of such a run: it has no `{entry}`"))
+        })?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| TrainError::malformed(path, e))?;
         Ok(Self { path, text, file })
     }
@@ -121,7 +126,11 @@ impl<'b> Saved<'b> {
     ///
     /// # Errors
     /// It is of another network, data set, pictures, weights or options.
-    pub(crate) fn check<O: PartialEq>(&self, origins: [&Origin; 2], options: [&O; 2]) -> Result<(), TrainError> {
+    pub(crate) fn check<O: PartialEq>(
+        &self,
+        origins: [&Origin; 2],
+        options: [&O; 2],
+    ) -> Result<(), TrainError> {
         let [found, expected] = origins;
         let same = [
             ("another network", found.network == expected.network),
@@ -132,7 +141,9 @@ impl<'b> Saved<'b> {
             ("other weights", found.weights == expected.weights),
         ];
         match same.iter().find(|(_, same)| !same) {
-            Some((what, _)) => Err(self.malformed(format!("the checkpoint is of a run with {what}; name another --out, or remove it"))),
+            Some((what, _)) => Err(self.malformed(format!(
+                "the checkpoint is of a run with {what}; name another --out, or remove it"
+            ))),
             None => Ok(()),
         }
     }
@@ -152,7 +163,11 @@ impl<'b> Saved<'b> {
     pub(crate) fn floats(&self, name: &str, count: usize) -> Result<Vec<f32>, TrainError> {
         let view = self.file.tensor(name).map_err(|e| self.malformed(e))?;
         let found = floats(&view);
-        if found.len() == count { Ok(found) } else { Err(self.malformed(format!("`{name}` has {} values, not {count}", found.len()))) }
+        if found.len() == count {
+            Ok(found)
+        } else {
+            Err(self.malformed(format!("`{name}` has {} values, not {count}", found.len())))
+        }
     }
 
     /// A mask.
@@ -168,14 +183,17 @@ impl<'b> Saved<'b> {
         Ok(found.iter().map(|&m| m != 0).collect())
     }
 
-    /// All tensors with a prefix to their names, which fall into the place of `group`; each that it has must be there.
+    /// All tensors with a prefix to their names, which fall into the place of `group`; each that it has must
+    /// be there.
     ///
     /// # Errors
     /// One is missing or of another size.
     pub(crate) fn group(&self, prefix: &str, group: &mut Tensors, device: &Device) -> Result<(), TrainError> {
-        let named = self.file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), view)));
+        let named =
+            self.file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), view)));
         let found: Tensors = named.map(|(name, view)| (name, tensor(floats(&view), device))).collect();
-        let same = |(name, old): (&String, &Tensor<1>)| found.get(name).is_some_and(|new| new.dims() == old.dims());
+        let same =
+            |(name, old): (&String, &Tensor<1>)| found.get(name).is_some_and(|new| new.dims() == old.dims());
         // An optimiser has no moments yet.
         if !group.iter().all(same) || !(group.is_empty() || group.len() == found.len()) {
             return Err(self.malformed(format!("tensors of `{prefix}` are missing or of another size")));

@@ -1,4 +1,5 @@
-//! The way of a run through its pictures: epochs of batches in an order that the seed alone decides, and what they came to.
+//! The way of a run through its pictures: epochs of batches in an order that the seed alone decides, and what
+//! they came to.
 
 use std::time::Instant;
 
@@ -65,11 +66,26 @@ impl<'a> Course<'a> {
             return Err(TrainError::Usage(format!("a batch of {batch}: must be a multiple of {LANES}")));
         }
         if parts.batches(batch) == 0 || epochs == 0 {
-            let text = format!("{} training pictures fill no batch of {batch} in {epochs} epochs", parts.training.len());
+            let text = format!(
+                "{} training pictures fill no batch of {batch} in {epochs} epochs",
+                parts.training.len()
+            );
             return Err(TrainError::Usage(text));
         }
         let started = Instant::now();
-        Ok(Self { network, set, parts, batch, epochs, seed, step: 0, losses: (0.0, 0), started, before: 0.0, order: None })
+        Ok(Self {
+            network,
+            set,
+            parts,
+            batch,
+            epochs,
+            seed,
+            step: 0,
+            losses: (0.0, 0),
+            started,
+            before: 0.0,
+            order: None,
+        })
     }
 
     /// Steps of an epoch.
@@ -101,7 +117,8 @@ impl<'a> Course<'a> {
         pictures
     }
 
-    /// Counts a step that had this loss, or was skipped; says what its epoch came to if it was the last of one.
+    /// Counts a step that had this loss, or was skipped; says what its epoch came to if it was the last of
+    /// one.
     pub(crate) fn took(&mut self, loss: Option<f32>) -> Option<Ended> {
         if let Some(loss) = loss {
             self.losses.0 += f64::from(loss);

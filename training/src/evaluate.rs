@@ -1,4 +1,5 @@
-//! Running a folded float network on blocks of pictures: the teacher's logits, and the accuracy that is exported.
+//! Running a folded float network on blocks of pictures: the teacher's logits, and the accuracy that is
+//! exported.
 
 mod teacher;
 
@@ -28,12 +29,13 @@ const CHUNK: usize = 256;
 pub struct Judged {
     /// Pictures whose label is right, in percent.
     pub accuracy: f64,
-    /// Part of the pictures with a polynomial's argument beyond its layer's limit; nothing where arguments were not looked at.
+    /// Part of the pictures with a polynomial's argument beyond its layer's limit; nothing where arguments
+    /// were not looked at.
     pub beyond: Option<f64>,
     /// Part of them with one beyond twice the limit.
     pub far: Option<f64>,
-    /// Of each layer by name: the largest argument of a picture in parts of the limit, of the median picture, of the 99th percentile
-    /// and of the worst.
+    /// Of each layer by name: the largest argument of a picture in parts of the limit, of the median picture,
+    /// of the 99th percentile and of the worst.
     pub reach: BTreeMap<String, [f32; 3]>,
 }
 
@@ -64,8 +66,13 @@ impl Evaluator {
         let mut mixed = Vec::new();
         for layer in &network.layers {
             let sum = layer.sum_shape();
-            if layer.pool().is_some_and(|p| p.output(sum).plane() != 1 || p.kernel != sum.height || sum.height != sum.width) {
-                return Err(TrainError::Unsupported { layer: layer.name.clone(), reason: "training pools whole planes only" });
+            if layer.pool().is_some_and(|p| {
+                p.output(sum).plane() != 1 || p.kernel != sum.height || sum.height != sum.width
+            }) {
+                return Err(TrainError::Unsupported {
+                    layer: layer.name.clone(),
+                    reason: "training pools whole planes only",
+                });
             }
             mixed.push(match &layer.step {
                 FloatStep::Activate { relu, polynomial: Some(p), .. } => {
@@ -91,7 +98,8 @@ impl Evaluator {
         Self::new(export::fold(network, weights, &[], Degree::Two)?)
     }
 
-    /// The same with polynomials that go on as their tangents beyond each layer's limit, as they do while training.
+    /// The same with polynomials that go on as their tangents beyond each layer's limit, as they do while
+    /// training.
     #[must_use]
     pub fn with_tangents(self, limits: BTreeMap<usize, f32>) -> Self {
         Self { tangents: limits, ..self }
@@ -133,15 +141,20 @@ impl Evaluator {
         wires.pop().unwrap_or_default()
     }
 
-    /// Accuracy on some pictures of a set, and how far polynomials' arguments go in parts of each layer's limit.
+    /// Accuracy on some pictures of a set, and how far polynomials' arguments go in parts of each layer's
+    /// limit.
     #[must_use]
     pub fn judge(&self, set: &DataSet, pictures: &[usize], limits: &BTreeMap<usize, f32>) -> Judged {
         // The largest argument of each picture, layer by layer.
-        let mut reached: BTreeMap<usize, Vec<f32>> = limits.keys().map(|&index| (index, Vec::new())).collect();
+        let mut reached: BTreeMap<usize, Vec<f32>> =
+            limits.keys().map(|&index| (index, Vec::new())).collect();
         let accuracy = score(set, &self.network.normalisation, self.network.classes(), pictures, |batch| {
             let count = batch.labels.len();
             self.run(batch.pixels, |index, sum| {
-                let (Some(Replaced { relu, .. }), Some(limit)) = (&self.mixed[index], limits.get(&index)) else { return };
+                let (Some(Replaced { relu, .. }), Some(limit)) = (&self.mixed[index], limits.get(&index))
+                else {
+                    return;
+                };
                 let mut all = Vec::new();
                 for block in sum.chunks_exact(relu.len() * LANES) {
                     let mut most = [0.0_f32; LANES];
@@ -157,11 +170,15 @@ impl Evaluator {
         });
         let count = pictures.len().max(1);
         let most: Vec<f32> = (0..pictures.len())
-            .map(|picture| reached.values().filter_map(|layer| layer.get(picture)).fold(0.0, |m: f32, &r| m.max(r)))
+            .map(|picture| {
+                reached.values().filter_map(|layer| layer.get(picture)).fold(0.0, |m: f32, &r| m.max(r))
+            })
             .collect();
         let reach = reached.into_iter().map(|(index, mut all)| {
             all.sort_by(f32::total_cmp);
-            let at = |part: usize| all.get((all.len() * part / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0.0);
+            let at = |part: usize| {
+                all.get((all.len() * part / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0.0)
+            };
             // JSON has no infinity.
             (self.network.layers[index].name.clone(), [50, 99, 100].map(|part| at(part).min(f32::MAX)))
         });
@@ -205,7 +222,9 @@ fn score(
         let batch = batch(set, normalisation, chunk, Augmentation::NONE, (0, 0));
         let labels = batch.labels.clone();
         let logits = layout::from_blocks(&logits(batch), classes, chunk.len());
-        let right = |&(logits, &label): &(&[f32], &u16)| halfnet_host::float::forward::label(logits) == usize::from(label);
+        let right = |&(logits, &label): &(&[f32], &u16)| {
+            halfnet_host::float::forward::label(logits) == usize::from(label)
+        };
         correct += logits.chunks_exact(classes).zip(&labels).filter(right).count();
     }
     100.0 * correct as f64 / pictures.len().max(1) as f64
@@ -217,7 +236,9 @@ fn layer_sum(layer: &FloatLayer, wires: &[Vec<f32>], blocks: usize) -> Vec<f32> 
     for (index, term) in layer.terms.iter().enumerate() {
         let source = &wires[term.source];
         match &term.linear {
-            FloatLinear::Convolution { geometry, weights } if index == 0 => convolution::forward(geometry, weights, source, &mut sum),
+            FloatLinear::Convolution { geometry, weights } if index == 0 => {
+                convolution::forward(geometry, weights, source, &mut sum)
+            }
             FloatLinear::Convolution { geometry, weights } => {
                 let mut more = vec![0.0; sum.len()];
                 convolution::forward(geometry, weights, source, &mut more);
@@ -237,7 +258,8 @@ fn layer_output(layer: &FloatLayer, mixed: Option<&Replaced>, tangent_from: f32,
             let mut output = vec![0.0; sum.len()];
             match mixed {
                 Some(Replaced { relu, coefficients: [c2, c1, c0] }) => {
-                    Activation { tangent_from, ..Activation::exact(relu, [c2, c1, c0]) }.forward(&sum, &mut output)
+                    Activation { tangent_from, ..Activation::exact(relu, [c2, c1, c0]) }
+                        .forward(&sum, &mut output)
                 }
                 None => activation::relu(&sum, &mut output),
             }

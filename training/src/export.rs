@@ -6,7 +6,9 @@ use halfnet_core::model::{Bitmap, Model, Step as ModelStep};
 use halfnet_core::shape::{Convolution, Pool};
 use halfnet_host::data::{DataFolder, DataSet};
 use halfnet_host::float::fold::BatchNorm;
-use halfnet_host::float::{FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask};
+use halfnet_host::float::{
+    FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask,
+};
 use halfnet_host::import::{ImportOptions, Imported, import_network};
 
 use crate::dapa::Degree;
@@ -41,7 +43,12 @@ pub fn replaced(network: &Network, state: &State) -> Vec<Option<Replaced>> {
 ///
 /// # Errors
 /// A layer is gated (squeeze-excite), which the parties cannot run.
-pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>], degree: Degree) -> Result<FloatNetwork, TrainError> {
+pub fn fold(
+    network: &Network,
+    weights: &Weights,
+    replaced: &[Option<Replaced>],
+    degree: Degree,
+) -> Result<FloatNetwork, TrainError> {
     let (sums, wires) = (network.sums(), network.wires());
     let mut layers = Vec::new();
     for (index, layer) in network.layers.iter().enumerate() {
@@ -58,7 +65,9 @@ pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>],
                 Linear::Convolution { name, geometry, offset } => {
                     let mut kernel = weights.get(&format!("{name}.weight")).to_vec();
                     match offset {
-                        Offset::Normalisation(norm) => add(&mut bias, &normalisation(weights, norm).fold(&mut kernel)),
+                        Offset::Normalisation(norm) => {
+                            add(&mut bias, &normalisation(weights, norm).fold(&mut kernel))
+                        }
                         Offset::Bias => add(&mut bias, weights.get(&format!("{name}.bias"))),
                         Offset::None => {}
                     }
@@ -71,7 +80,15 @@ pub fn fold(network: &Network, weights: &Weights, replaced: &[Option<Replaced>],
                     add(&mut bias, &normalisation(weights, name).fold(&mut kernel));
                     kernel.iter_mut().for_each(|w| *w /= divisor);
                     let (out_channels, groups) = (input.channels, input.channels);
-                    let geometry = Convolution { input, out_channels, kernel_height: 1, kernel_width: 1, stride: 1, padding: 0, groups };
+                    let geometry = Convolution {
+                        input,
+                        out_channels,
+                        kernel_height: 1,
+                        kernel_width: 1,
+                        stride: 1,
+                        padding: 0,
+                        groups,
+                    };
                     FloatLinear::Convolution { geometry, weights: kernel }
                 }
                 Linear::Join(join) => FloatLinear::Join(*join),
@@ -116,7 +133,13 @@ fn add(bias: &mut [f32], more: &[f32]) {
 
 fn normalisation(weights: &Weights, name: &str) -> BatchNorm {
     let part = |part: &str| weights.get(&format!("{name}.{part}")).to_vec();
-    BatchNorm { gain: part("weight"), bias: part("bias"), mean: part("running_mean"), variance: part("running_var"), epsilon: EPSILON }
+    BatchNorm {
+        gain: part("weight"),
+        bias: part("bias"),
+        mean: part("running_mean"),
+        variance: part("running_var"),
+        epsilon: EPSILON,
+    }
 }
 
 /// ReLUs of an integer model.
@@ -132,8 +155,8 @@ pub fn relus(model: &Model<'_>) -> usize {
     model.layers.iter().map(of).sum()
 }
 
-/// Calibrates on training pictures, writes `model.postcard` and returns the import's report. The bytes are read back, run through the
-/// integer reference and counted before anything is saved.
+/// Calibrates on training pictures, writes `model.postcard` and returns the import's report. The bytes are
+/// read back, run through the integer reference and counted before anything is saved.
 ///
 /// # Errors
 /// The import fails, the model has not the ReLUs that it must have, or the file cannot be written.

@@ -57,7 +57,11 @@ impl RangeControl {
         if self.weight == 0.0 || !limit.is_finite() {
             return RangePenalty::OFF;
         }
-        RangePenalty { limit: self.margin * limit, knee: self.knee * limit, weight: self.weight / (limit * limit) }
+        RangePenalty {
+            limit: self.margin * limit,
+            knee: self.knee * limit,
+            weight: self.weight / (limit * limit),
+        }
     }
 }
 
@@ -77,13 +81,15 @@ impl PassOptions {
 pub struct Pass {
     /// (block, class, 1, 1, lane).
     pub logits: Activations,
-    /// Moments that each normalisation had in this batch, by name; the variances divided by the number of values.
+    /// Moments that each normalisation had in this batch, by name; the variances divided by the number of
+    /// values.
     pub moments: Vec<(String, Tensor<1>)>,
     /// Moments of each activation's argument, by layer.
     pub arguments: Vec<(usize, Tensor<1>)>,
     /// Values of a channel in a batch, for each of `moments`.
     pub counts: Vec<usize>,
-    /// To be added to the loss for its gradients, where the activations do not see to penalties themselves; its value means nothing.
+    /// To be added to the loss for its gradients, where the activations do not see to penalties themselves;
+    /// its value means nothing.
     pub penalty: Option<Tensor<1>>,
 }
 
@@ -91,14 +97,19 @@ pub struct Pass {
 #[must_use]
 pub fn pictures(network: &Network, batch: &Batch, device: &Device) -> Activations {
     let (shape, blocks) = (network.input, batch.pixels.len() / (network.input.elements() * LANES));
-    let shape = [blocks, usize::from(shape.channels), usize::from(shape.height), usize::from(shape.width), LANES];
+    let shape =
+        [blocks, usize::from(shape.channels), usize::from(shape.height), usize::from(shape.width), LANES];
     Tensor::from_data(TensorData::new(batch.pixels.clone(), shape), device)
 }
 
 /// The trained tensors as leaves that gradients are taken for.
 #[must_use]
 pub fn leaves(state: &State) -> BTreeMap<String, Tensor<1>> {
-    state.trained.iter().map(|(name, tensor)| (name.clone(), tensor.clone().autodiff().require_grad())).collect()
+    state
+        .trained
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.clone().autodiff().require_grad()))
+        .collect()
 }
 
 /// The trained tensors as they are: nothing is recorded.
@@ -112,7 +123,13 @@ pub fn constants(state: &State) -> BTreeMap<String, Tensor<1>> {
 /// # Panics
 /// `leaves` or `state` are not the network's.
 #[must_use]
-pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>>, input: Activations, options: &PassOptions) -> Pass {
+pub fn run(
+    network: &Network,
+    state: &State,
+    leaves: &BTreeMap<String, Tensor<1>>,
+    input: Activations,
+    options: &PassOptions,
+) -> Pass {
     let mut readers = vec![0_usize; network.layers.len() + 1];
     for term in network.layers.iter().flat_map(|l| &l.terms) {
         readers[term.source] += 1;
@@ -126,7 +143,11 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
         for term in &layer.terms {
             readers[term.source] -= 1;
             // A wire is given away to its last reader.
-            let source = if readers[term.source] == 0 { wires[term.source].take() } else { wires[term.source].clone() };
+            let source = if readers[term.source] == 0 {
+                wires[term.source].take()
+            } else {
+                wires[term.source].clone()
+            };
             let source = source.expect("every wire is read as often as counted");
             sum = Some(match (&term.linear, sum) {
                 (Linear::Join(join), Some(sum)) => tensors::add_shortcut(sum, source, *join),
@@ -151,7 +172,8 @@ pub fn run(network: &Network, state: &State, leaves: &BTreeMap<String, Tensor<1>
                         indicator: options.indicator,
                         count_gradient: options.count_gradient,
                     };
-                    let (output, more) = tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context);
+                    let (output, more) =
+                        tensors::activate(sum, ActivationParts { auxiliary, c2, c1, c0 }, context);
                     penalty = match (penalty, more) {
                         (Some(penalty), Some(more)) => Some(penalty + more),
                         (penalty, more) => penalty.or(more),
@@ -187,7 +209,8 @@ impl PassState<'_> {
     fn linear(&mut self, linear: &Linear, source: Activations) -> Activations {
         match linear {
             Linear::Convolution { name, geometry, offset } => {
-                let products = tensors::convolve(source, self.leaves[&format!("{name}.weight")].clone(), *geometry);
+                let products =
+                    tensors::convolve(source, self.leaves[&format!("{name}.weight")].clone(), *geometry);
                 match offset {
                     Offset::Normalisation(norm) => self.normalise(norm, products),
                     Offset::Bias => {
@@ -204,9 +227,16 @@ impl PassState<'_> {
     }
 
     fn normalise(&mut self, name: &str, source: Activations) -> Activations {
-        let (gain, bias) = (self.leaves[&format!("{name}.weight")].clone(), self.leaves[&format!("{name}.bias")].clone());
+        let (gain, bias) =
+            (self.leaves[&format!("{name}.weight")].clone(), self.leaves[&format!("{name}.bias")].clone());
         if self.options.frozen_moments {
-            return tensors::normalise_fixed(source, gain, bias, self.state.running[name].clone().autodiff(), EPSILON);
+            return tensors::normalise_fixed(
+                source,
+                gain,
+                bias,
+                self.state.running[name].clone().autodiff(),
+                EPSILON,
+            );
         }
         let [blocks, _, height, width, lanes] = source.dims();
         let (output, moments) = tensors::normalise(source, gain, bias, EPSILON);
@@ -217,13 +247,19 @@ impl PassState<'_> {
 }
 
 impl Pass {
-    /// Takes the batch's moments into the running ones, the variances divided by one less than the number of values.
+    /// Takes the batch's moments into the running ones, the variances divided by one less than the number of
+    /// values.
     pub fn update_running(&self, state: &mut State) {
         for ((name, moments), &count) in self.moments.iter().zip(&self.counts) {
             let channels = moments.dims()[0] / 2;
             let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
-            let batch =
-                Tensor::cat(vec![moments.clone().narrow(0, 0, channels), moments.clone().narrow(0, channels, channels) * unbiased], 0);
+            let batch = Tensor::cat(
+                vec![
+                    moments.clone().narrow(0, 0, channels),
+                    moments.clone().narrow(0, channels, channels) * unbiased,
+                ],
+                0,
+            );
             if let Some(running) = state.running.get_mut(name) {
                 *running = running.clone() * (1.0 - crate::state::MOMENTUM) + batch * crate::state::MOMENTUM;
             }

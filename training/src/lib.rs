@@ -1,10 +1,12 @@
-//! Training for two-party inference: which ReLUs of a network stay, and which polynomials take the place of the others.
+//! Training for two-party inference: which ReLUs of a network stay, and which polynomials take the place of
+//! the others.
 //!
-//! [`network`] describes what is trained, [`state`] holds what training changes, [`forward`] makes a recorded pass, [`loss`] and
-//! [`optimiser`] the rest of a step. [`ops`] are the layers as differentiable operations. [`pretrain`] makes the network with all its
-//! ReLUs, [`search`] is AutoReP, [`dapa`] its polynomials; [`export`] folds the result into an integer model and [`evaluate`] runs it
-//! in the clear. [`random`] and [`data`] make a run depend on its seed alone; `course` is its way through the pictures and `checkpoint` the
-//! file that it goes on from.
+//! [`network`] describes what is trained, [`state`] holds what training changes, [`forward`] makes a recorded
+//! pass, [`loss`] and [`optimiser`] the rest of a step. [`ops`] are the layers as differentiable operations.
+//! [`pretrain`] makes the network with all its ReLUs, [`search`] is AutoReP, [`dapa`] its polynomials;
+//! [`export`] folds the result into an integer model and [`evaluate`] runs it in the clear. [`random`] and
+//! [`data`] make a run depend on its seed alone; `course` is its way through the pictures and `checkpoint`
+//! the file that it goes on from.
 #![forbid(unsafe_code)]
 
 pub mod bench;

@@ -1,7 +1,8 @@
 //! Normalisations' running moments measured anew, layer by layer.
 //!
-//! With polynomials the moments of a batch and the running ones part: squares make tails heavy, and what a layer does to them
-//! compounds. Here each normalisation is measured on what the layers before it give with *their* new moments.
+//! With polynomials the moments of a batch and the running ones part: squares make tails heavy, and what a
+//! layer does to them compounds. Here each normalisation is measured on what the layers before it give with
+//! *their* new moments.
 
 use burn::tensor::Device;
 use halfnet_host::data::DataSet;
@@ -23,7 +24,8 @@ struct Measurement<'a> {
 
 impl Measurement<'_> {
     fn normalise(&mut self, name: &str, x: Vec<f32>, positions: usize) -> Vec<f32> {
-        let (gain, bias) = (self.weights.get(&format!("{name}.weight")), self.weights.get(&format!("{name}.bias")));
+        let (gain, bias) =
+            (self.weights.get(&format!("{name}.weight")), self.weights.get(&format!("{name}.bias")));
         let moments = normalisation::moments(&x, gain.len(), positions);
         let mut y = vec![0.0; x.len()];
         normalisation::forward(&x, gain, bias, &moments, EPSILON, positions, &mut y);
@@ -72,8 +74,16 @@ fn gate(mut sum: Vec<f32>, by: &[f32], plane: usize) -> Vec<f32> {
     sum
 }
 
-/// Sets every running moment to what it is on some pictures, a whole number of blocks of them, without augmentation.
-pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: &[usize], range: &RangeControl, device: &Device) {
+/// Sets every running moment to what it is on some pictures, a whole number of blocks of them, without
+/// augmentation.
+pub fn remeasure(
+    network: &Network,
+    state: &mut State,
+    set: &DataSet,
+    pictures: &[usize],
+    range: &RangeControl,
+    device: &Device,
+) {
     let pictures = &pictures[..pictures.len() / LANES * LANES];
     let blocks = pictures.len() / LANES;
     let (weights, replaced) = (state.weights(network), replaced(network, state));
@@ -87,7 +97,9 @@ pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: 
         let mut sum = Vec::new();
         for term in &layer.terms {
             match &term.linear {
-                Linear::Join(join) if !sum.is_empty() => layout::add_join(join, &wires[term.source], &mut sum),
+                Linear::Join(join) if !sum.is_empty() => {
+                    layout::add_join(join, &wires[term.source], &mut sum)
+                }
                 linear => {
                     let more = measurement.linear(linear, &wires[term.source], blocks, shape.plane());
                     if sum.is_empty() {
@@ -102,7 +114,8 @@ pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: 
                 wires[term.source] = Vec::new();
             }
         }
-        let tangent_from = state.replacements.get(&index).map_or(f32::INFINITY, |r| range.tangent_from(r.limit));
+        let tangent_from =
+            state.replacements.get(&index).map_or(f32::INFINITY, |r| range.tangent_from(r.limit));
         let mut output = match layer.step {
             Step::Relu { .. } => activate(replaced[index].as_ref(), tangent_from, &sum),
             Step::Gate { by } => gate(sum, &wires[by], shape.plane()),
@@ -118,7 +131,8 @@ pub fn remeasure(network: &Network, state: &mut State, set: &DataSet, pictures: 
     }
     for (name, moments, count) in measurement.found {
         let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
-        let values = moments.iter().map(|m| m.mean).chain(moments.iter().map(|m| m.variance * unbiased)).collect();
+        let values =
+            moments.iter().map(|m| m.mean).chain(moments.iter().map(|m| m.variance * unbiased)).collect();
         state.running.insert(name, tensor(values, device));
     }
 }

@@ -71,7 +71,8 @@ impl Optimiser {
         Self { method, first: BTreeMap::new(), second: BTreeMap::new(), steps: 0 }
     }
 
-    /// One step. `of` says how each tensor moves; the gradients of a group are scaled down to the norm `clip`.
+    /// One step. `of` says how each tensor moves; the gradients of a group are scaled down to the norm
+    /// `clip`.
     pub fn step(
         &mut self,
         state: &mut State,
@@ -98,7 +99,8 @@ impl Optimiser {
         if !norm.is_finite() {
             return Outcome::NotFinite;
         }
-        let scales = squares.map(|s| clip.map_or(1.0, |clip| (clip / (s.sqrt() as f32).max(f32::MIN_POSITIVE)).min(1.0)));
+        let scales = squares
+            .map(|s| clip.map_or(1.0, |clip| (clip / (s.sqrt() as f32).max(f32::MIN_POSITIVE)).min(1.0)));
         self.steps += 1;
         for (name, gradient, Move { rate, decay: shrink, group }) in found {
             let scale = scales[group.min(1)];
@@ -144,7 +146,11 @@ impl Optimiser {
 /// Sum of each tensor's squares: one transfer from a GPU for all.
 pub(crate) fn squares_of<'t>(tensors: impl Iterator<Item = &'t Tensor<1>>) -> Vec<f64> {
     let sums: Vec<Tensor<1>> = tensors.map(|tensor| (tensor.clone() * tensor.clone()).sum()).collect();
-    if sums.is_empty() { Vec::new() } else { values(&Tensor::cat(sums, 0)).into_iter().map(f64::from).collect() }
+    if sums.is_empty() {
+        Vec::new()
+    } else {
+        values(&Tensor::cat(sums, 0)).into_iter().map(f64::from).collect()
+    }
 }
 
 /// Half a cosine from 1 to `last`, over `progress` from 0 to 1.
@@ -163,7 +169,8 @@ mod tests {
     /// A step down a gradient of this size, from 1 on; the value after it.
     fn stepped(size: f32, clip: Option<f32>) -> (Outcome, Vec<f32>) {
         let device = Device::flex();
-        let mut state = State { trained: BTreeMap::new(), running: BTreeMap::new(), replacements: BTreeMap::new() };
+        let mut state =
+            State { trained: BTreeMap::new(), running: BTreeMap::new(), replacements: BTreeMap::new() };
         state.trained.insert("w".to_owned(), tensor(vec![1.0; 4], &device));
         let leaves = BTreeMap::from([("w".to_owned(), state.trained["w"].clone().autodiff().require_grad())]);
         let loss = (leaves["w"].clone() * size).sum();

@@ -16,7 +16,11 @@ impl Random {
     /// The stream of these keys: a run's seed, then what the numbers are for.
     #[must_use]
     pub fn new(keys: &[u64]) -> Self {
-        Self { state: keys.iter().fold(0x9e37_79b9_7f4a_7c15, |state, &key| mix(state ^ key).wrapping_add(0x9e37_79b9_7f4a_7c15)) }
+        Self {
+            state: keys.iter().fold(0x9e37_79b9_7f4a_7c15, |state, &key| {
+                mix(state ^ key).wrapping_add(0x9e37_79b9_7f4a_7c15)
+            }),
+        }
     }
 
     /// 64 bits.
@@ -65,7 +69,8 @@ mod tests {
         order.sort_unstable();
         assert!(order.iter().enumerate().all(|(i, &v)| i == v));
         let mut random = Random::new(&[1]);
-        let (sum, squares) = (0..20_000).map(|_| random.normal()).fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
+        let (sum, squares) =
+            (0..20_000).map(|_| random.normal()).fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
         assert!((sum / 20_000.0).abs() < 0.03 && (squares / 20_000.0 - 1.0).abs() < 0.05);
     }
 }

@@ -30,7 +30,8 @@ pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
 /// The trained tensors, by name, and what is measured.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Trained tensors: the network's, and for each replaced layer `NAME.auxiliary`, `NAME.c2`, `NAME.c1` and `NAME.c0`.
+    /// Trained tensors: the network's, and for each replaced layer `NAME.auxiliary`, `NAME.c2`, `NAME.c1` and
+    /// `NAME.c0`.
     pub trained: BTreeMap<String, Tensor<1>>,
     /// Running moments of each normalisation: all means, then all variances.
     pub running: BTreeMap<String, Tensor<1>>,
@@ -54,8 +55,11 @@ pub struct Replacement {
 impl Replacement {
     /// Mean and variance of each channel, the latter at least `floor` times the mean of all.
     fn floored(&self, floor: f64) -> impl Iterator<Item = (f64, f64)> + '_ {
-        let least = floor * self.moments.iter().map(|m| f64::from(m.1)).sum::<f64>() / self.moments.len().max(1) as f64;
-        self.moments.iter().map(move |&(mean, variance)| (f64::from(mean), f64::from(variance).max(least).max(1e-6)))
+        let least = floor * self.moments.iter().map(|m| f64::from(m.1)).sum::<f64>()
+            / self.moments.len().max(1) as f64;
+        self.moments
+            .iter()
+            .map(move |&(mean, variance)| (f64::from(mean), f64::from(variance).max(least).max(1e-6)))
     }
 
     /// Number of ReLUs.
@@ -75,25 +79,30 @@ impl State {
     /// A network's weights.
     #[must_use]
     pub fn new(network: &Network, weights: &Weights, device: &Device) -> Self {
-        let mut state = Self { trained: BTreeMap::new(), running: BTreeMap::new(), replacements: BTreeMap::new() };
+        let mut state =
+            Self { trained: BTreeMap::new(), running: BTreeMap::new(), replacements: BTreeMap::new() };
         for parameter in network.parameters() {
             match parameter.role {
                 Role::Mean => {
                     let norm = parameter.name.trim_end_matches(".running_mean");
-                    let moments = [weights.get(&parameter.name), weights.get(&format!("{norm}.running_var"))].concat();
+                    let moments =
+                        [weights.get(&parameter.name), weights.get(&format!("{norm}.running_var"))].concat();
                     state.running.insert(norm.to_owned(), tensor(moments, device));
                 }
                 Role::Variance => {}
                 _ => {
-                    state.trained.insert(parameter.name.clone(), tensor(weights.get(&parameter.name).to_vec(), device));
+                    state.trained.insert(
+                        parameter.name.clone(),
+                        tensor(weights.get(&parameter.name).to_vec(), device),
+                    );
                 }
             }
         }
         state
     }
 
-    /// Gives every activation a replacement: all ReLU, auxiliary parameters uniform from 0 to 1, coefficients of the identity's half
-    /// until [`State::fit_polynomials`] sets them.
+    /// Gives every activation a replacement: all ReLU, auxiliary parameters uniform from 0 to 1, coefficients
+    /// of the identity's half until [`State::fit_polynomials`] sets them.
     pub fn replace_all(&mut self, network: &Network, seed: u64, device: &Device) {
         for (index, (layer, sum)) in network.layers.iter().zip(network.sums()).enumerate() {
             if !layer.is_activation() {
@@ -107,15 +116,26 @@ impl State {
                 self.trained.insert(name, tensor(values, device));
             }
             let relu = vec![true; sum.elements()].into();
-            self.replacements.insert(index, Replacement { relu, moments: vec![(0.0, 1.0); channels], measured: 0, limit: f32::INFINITY });
+            self.replacements.insert(
+                index,
+                Replacement { relu, moments: vec![(0.0, 1.0); channels], measured: 0, limit: f32::INFINITY },
+            );
         }
     }
 
-    /// Sets every coefficient to what `start` makes of its channel's running mean and variance, the latter counted as at least `floor`
-    /// times the layer's mean variance: the fit to a channel that is all but constant has a c2 that explodes as soon as it moves.
-    pub fn fit_polynomials(&mut self, network: &Network, floor: f64, start: impl Fn(f64, f64) -> Polynomial, device: &Device) {
+    /// Sets every coefficient to what `start` makes of its channel's running mean and variance, the latter
+    /// counted as at least `floor` times the layer's mean variance: the fit to a channel that is all but
+    /// constant has a c2 that explodes as soon as it moves.
+    pub fn fit_polynomials(
+        &mut self,
+        network: &Network,
+        floor: f64,
+        start: impl Fn(f64, f64) -> Polynomial,
+        device: &Device,
+    ) {
         for (&index, replacement) in &self.replacements {
-            let fits: Vec<_> = replacement.floored(floor).map(|(mean, variance)| start(mean, variance)).collect();
+            let fits: Vec<_> =
+                replacement.floored(floor).map(|(mean, variance)| start(mean, variance)).collect();
             let [_, c2, c1, c0] = part_names(&network.layers[index].name);
             let mut set = |name: String, of: &dyn Fn(&Polynomial) -> f64| {
                 self.trained.insert(name, tensor(fits.iter().map(|f| of(f) as f32).collect(), device));
@@ -126,7 +146,8 @@ impl State {
         }
     }
 
-    /// Keeps the size of every c2 within `most` times the whole fit to its channel's running moments, with the same floor.
+    /// Keeps the size of every c2 within `most` times the whole fit to its channel's running moments, with
+    /// the same floor.
     pub fn bound_c2(&mut self, network: &Network, most: f64, floor: f64, device: &Device) {
         for (&index, replacement) in &self.replacements {
             let [_, name, ..] = part_names(&network.layers[index].name);
@@ -150,15 +171,17 @@ impl State {
             replacement.measured += 1;
             // The first batches count alike.
             let part = MOMENTUM.max(1.0 / replacement.measured as f32);
-            for ((mean, variance), (new_mean, new_variance)) in replacement.moments.iter_mut().zip(means.iter().zip(variances)) {
+            for ((mean, variance), (new_mean, new_variance)) in
+                replacement.moments.iter_mut().zip(means.iter().zip(variances))
+            {
                 *mean += part * (new_mean - *mean);
                 *variance += part * (new_variance - *variance);
             }
         }
     }
 
-    /// Hysteresis (AutoReP, Eq. 8): a ReLU stays one until its auxiliary parameter is at most −`threshold`, a polynomial becomes one
-    /// again above `threshold`.
+    /// Hysteresis (AutoReP, Eq. 8): a ReLU stays one until its auxiliary parameter is at most −`threshold`, a
+    /// polynomial becomes one again above `threshold`.
     pub fn update_masks(&mut self, network: &Network, threshold: f32) {
         for (&index, replacement) in &mut self.replacements {
             let [auxiliary, ..] = part_names(&network.layers[index].name);
@@ -175,7 +198,11 @@ impl State {
     /// ReLUs of the network as it is.
     #[must_use]
     pub fn relus(&self, network: &Network) -> usize {
-        if self.replacements.is_empty() { network.relus() } else { self.replacements.values().map(Replacement::relus).sum() }
+        if self.replacements.is_empty() {
+            network.relus()
+        } else {
+            self.replacements.values().map(Replacement::relus).sum()
+        }
     }
 
     /// Leaves exactly `budget` ReLUs: those with the largest auxiliary parameters, of equal ones the first.
@@ -187,7 +214,8 @@ impl State {
             ranked.extend(auxiliary.into_iter().enumerate().map(|(element, a)| (a, index, element)));
         }
         ranked.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)).then(x.2.cmp(&y.2)));
-        let mut masks: BTreeMap<usize, Vec<bool>> = self.replacements.iter().map(|(&i, r)| (i, vec![false; r.relu.len()])).collect();
+        let mut masks: BTreeMap<usize, Vec<bool>> =
+            self.replacements.iter().map(|(&i, r)| (i, vec![false; r.relu.len()])).collect();
         for (_, index, element) in ranked.into_iter().take(budget) {
             if let Some(mask) = masks.get_mut(&index) {
                 mask[element] = true;
@@ -228,7 +256,10 @@ impl State {
                     weights.set(format!("{norm}.running_var"), variances.to_vec());
                 }
                 Role::Variance => {}
-                _ => weights.set(parameter.name.clone(), self.trained.get(&parameter.name).map(values).unwrap_or_default()),
+                _ => weights.set(
+                    parameter.name.clone(),
+                    self.trained.get(&parameter.name).map(values).unwrap_or_default(),
+                ),
             }
         }
         weights
@@ -242,7 +273,8 @@ mod tests {
     use super::*;
     use crate::network::families::by_name;
 
-    /// A network's state with these auxiliary parameters at the start of its second activation, and −1 for all others.
+    /// A network's state with these auxiliary parameters at the start of its second activation, and −1 for
+    /// all others.
     fn with(parameters: &[f32]) -> (Network, State, usize) {
         let (network, device) = (by_name("mnist_cnn", DataSetKind::Mnist).unwrap(), Device::flex());
         let mut state = State::new(&network, &Weights::initial(&network, 1), &device);
@@ -262,7 +294,10 @@ mod tests {
     #[test]
     fn masks_change_beyond_the_hysteresis_alone() {
         let (network, mut state, layer) = with(&[0.02, 0.005, 0.0, -0.005, -0.01, -0.02]);
-        for (relu, expected) in [(true, [true, true, true, true, false, false]), (false, [true, false, false, false, false, false])] {
+        for (relu, expected) in [
+            (true, [true, true, true, true, false, false]),
+            (false, [true, false, false, false, false, false]),
+        ] {
             state.keep_layers(|_| relu);
             state.update_masks(&network, 0.01);
             assert_eq!(state.replacements[&layer].relu[..6], expected);

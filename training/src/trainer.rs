@@ -19,7 +19,8 @@ use crate::state::{State, values};
 
 /// Steps in a row without a finite gradient that end a run.
 const MOST_LOST: u32 = 20;
-/// A loss so many times the usual one is a picture that ran out of the polynomials' range: its gradient says nothing.
+/// A loss so many times the usual one is a picture that ran out of the polynomials' range: its gradient says
+/// nothing.
 pub const OUTLIER: f32 = 10.0;
 /// Outliers in a row after which the usual loss is taken to be another.
 const MOST_OUTLIERS: u32 = 5;
@@ -55,7 +56,8 @@ pub struct Trainer<'a> {
     pub auxiliary_gradient: f32,
 }
 
-/// What a checkpoint keeps of a trainer that is no tensor. Floats that a result depends on are kept as their bits.
+/// What a checkpoint keeps of a trainer that is no tensor. Floats that a result depends on are kept as their
+/// bits.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Kept {
     usual: Option<u32>,
@@ -86,7 +88,14 @@ impl Rates {
     /// One for weights and coefficients, masks frozen.
     #[must_use]
     pub const fn all(rate: f32) -> Self {
-        Self { weights: rate, coefficients: rate, squares: rate, auxiliary: 0.0, decay: 0.0, clip_apart: false }
+        Self {
+            weights: rate,
+            coefficients: rate,
+            squares: rate,
+            auxiliary: 0.0,
+            decay: 0.0,
+            clip_apart: false,
+        }
     }
 }
 
@@ -118,7 +127,13 @@ impl<'a> Trainer<'a> {
         draft.group("first/", &self.optimiser.first);
         draft.group("second/", &self.optimiser.second);
         let usual = self.usual.map(f32::to_bits);
-        Kept { usual, optimiser_steps: self.optimiser.steps, lost: self.lost, outliers: self.outliers, skipped: self.skipped }
+        Kept {
+            usual,
+            optimiser_steps: self.optimiser.steps,
+            lost: self.lost,
+            outliers: self.outliers,
+            skipped: self.skipped,
+        }
     }
 
     /// Takes them from it.
@@ -136,12 +151,17 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// One step; returns the loss, or nothing where the step was skipped: its gradient is not finite, or its loss many times the
-    /// usual one.
+    /// One step; returns the loss, or nothing where the step was skipped: its gradient is not finite, or its
+    /// loss many times the usual one.
     ///
     /// # Errors
     /// Many steps in a row had no finite gradient.
-    pub fn step(&mut self, batch: Batch, options: &PassOptions, rates: Rates) -> Result<Option<f32>, TrainError> {
+    pub fn step(
+        &mut self,
+        batch: Batch,
+        options: &PassOptions,
+        rates: Rates,
+    ) -> Result<Option<f32>, TrainError> {
         let teacher = self.teacher.map(|teacher| teacher.logits(&batch));
         let leaves = forward::leaves(&self.state);
         let input = forward::pictures(self.network, &batch, &self.device);
@@ -157,10 +177,13 @@ impl<'a> Trainer<'a> {
         let weights = |name: &str| match name {
             name if is_auxiliary(name) => Move::NONE,
             name if name.ends_with(".c2") => Move { group: apart, ..Move::at(rates.squares) },
-            name if name.ends_with(".c1") || name.ends_with(".c0") => Move { group: apart, ..Move::at(rates.coefficients) },
+            name if name.ends_with(".c1") || name.ends_with(".c0") => {
+                Move { group: apart, ..Move::at(rates.coefficients) }
+            }
             _ => Move { decay: rates.decay, ..Move::at(rates.weights) },
         };
-        let outlier = self.outliers < MOST_OUTLIERS && self.usual.is_some_and(|usual| value > self.outlier * usual.max(1.0));
+        let outlier = self.outliers < MOST_OUTLIERS
+            && self.usual.is_some_and(|usual| value > self.outlier * usual.max(1.0));
         let outcome = if value.is_finite() && !outlier {
             self.optimiser.step(&mut self.state, &leaves, &mut gradients, self.clip, weights)
         } else {
@@ -172,7 +195,12 @@ impl<'a> Trainer<'a> {
             self.skipped += 1;
             if self.lost >= MOST_LOST {
                 let step = self.optimiser.steps + self.skipped;
-                return Err(TrainError::Diverged { step, steps: self.lost, loss: value, place: self.overflow(&batch, options) });
+                return Err(TrainError::Diverged {
+                    step,
+                    steps: self.lost,
+                    loss: value,
+                    place: self.overflow(&batch, options),
+                });
             }
             return Ok(None);
         }
@@ -198,7 +226,10 @@ impl<'a> Trainer<'a> {
         let pass = PassOptions { measure_arguments: true, ..*options };
         let pass = forward::run(self.network, &self.state, &forward::constants(&self.state), input, &pass);
         let normalised = pass.moments.iter().map(|(name, moments)| (name.as_str(), moments));
-        let activated = pass.arguments.iter().map(|(index, moments)| (self.network.layers[*index].name.as_str(), moments));
+        let activated = pass
+            .arguments
+            .iter()
+            .map(|(index, moments)| (self.network.layers[*index].name.as_str(), moments));
         let lost = |(_, moments): &(&str, &Tensor<1>)| values(moments).iter().any(|v| !v.is_finite());
         match activated.chain(normalised).find(lost) {
             Some((name, _)) => format!("values overflow at `{name}`"),
@@ -236,7 +267,10 @@ mod tests {
     fn batch_of(network: &Network, pixel: f32) -> Batch {
         let Shape { channels, height, width } = network.input;
         let count = usize::from(channels) * usize::from(height) * usize::from(width) * 16;
-        Batch { pixels: (0..count).map(|i| pixel * ((i % 7) as f32 - 3.0)).collect(), labels: (0..16).map(|i| i % 10).collect() }
+        Batch {
+            pixels: (0..count).map(|i| pixel * ((i % 7) as f32 - 3.0)).collect(),
+            labels: (0..16).map(|i| i % 10).collect(),
+        }
     }
 
     #[test]
@@ -250,16 +284,23 @@ mod tests {
         // With a batch's own moments its scale would mean nothing.
         let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
         fn held(trainer: &Trainer<'_>) -> (f32, Vec<Vec<f32>>) {
-            let moments = [&trainer.auxiliary, &trainer.optimiser].into_iter().flat_map(|o| o.first.values().chain(o.second.values()));
+            let moments = [&trainer.auxiliary, &trainer.optimiser]
+                .into_iter()
+                .flat_map(|o| o.first.values().chain(o.second.values()));
             let state = trainer.state.trained.values().chain(trainer.state.running.values());
             (trainer.auxiliary_gradient, state.chain(moments).map(values).collect())
         }
         // A batch's own moments, too, are taken into the running ones by a step that is taken alone.
         let plain = PassOptions { measure_arguments: true, ..PassOptions::PLAIN };
         let before = held(&trainer);
-        assert!(trainer.step(batch_of(&network, f32::NAN), &plain, rates).unwrap().is_none() && held(&trainer) == before);
+        assert!(
+            trainer.step(batch_of(&network, f32::NAN), &plain, rates).unwrap().is_none()
+                && held(&trainer) == before
+        );
         assert!(trainer.state.replacements.values().all(|r| r.measured == 0));
-        let mut step = |pixel: f32| trainer.step(batch_of(&network, pixel), &pass, rates).map(|loss| (loss, held(&trainer)));
+        let mut step = |pixel: f32| {
+            trainer.step(batch_of(&network, pixel), &pass, rates).map(|loss| (loss, held(&trainer)))
+        };
         let (loss, before) = step(1.0).unwrap();
         assert!(loss.is_some() && before.0 > 0.0);
         // No number, and a picture far out of range.

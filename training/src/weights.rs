@@ -42,8 +42,11 @@ impl Weights {
     /// # Errors
     /// It cannot be read, or a tensor is missing, left over or of another shape.
     pub fn read(network: &Network, path: &Path) -> Result<Self, TrainError> {
-        let mut file =
-            if pytorch::is_named(path) { Tensors::from_bytes(&pytorch::to_safetensors(path)?, path)? } else { Tensors::read(path)? };
+        let mut file = if pytorch::is_named(path) {
+            Tensors::from_bytes(&pytorch::to_safetensors(path)?, path)?
+        } else {
+            Tensors::read(path)?
+        };
         if network.layers.iter().any(|layer| file.has(&format!("{}.relu", layer.name))) {
             let reason = "weights of a network whose ReLUs were replaced: name those of the network with all its ReLUs";
             return Err(TrainError::malformed(path, reason));
@@ -80,15 +83,28 @@ impl Weights {
     ///
     /// # Errors
     /// It cannot be written, or a tensor of the network is not there.
-    pub fn write_replaced(&self, network: &Network, replaced: &[Option<Replaced>], degree: Degree, path: &Path) -> Result<(), TrainError> {
+    pub fn write_replaced(
+        &self,
+        network: &Network,
+        replaced: &[Option<Replaced>],
+        degree: Degree,
+        path: &Path,
+    ) -> Result<(), TrainError> {
         let mut draft = Draft::default();
         for parameter in network.parameters() {
             let values = self.get(&parameter.name);
             draft.floats(parameter.name, parameter.shape, values);
         }
         for ((layer, sum), replaced) in network.layers.iter().zip(network.sums()).zip(replaced) {
-            let Some(Replaced { relu, coefficients }) = replaced.as_ref().filter(|r| r.relu.contains(&false)) else { continue };
-            draft.mask(format!("{}.relu", layer.name), [sum.channels, sum.height, sum.width].map(usize::from).to_vec(), relu);
+            let Some(Replaced { relu, coefficients }) = replaced.as_ref().filter(|r| r.relu.contains(&false))
+            else {
+                continue;
+            };
+            draft.mask(
+                format!("{}.relu", layer.name),
+                [sum.channels, sum.height, sum.width].map(usize::from).to_vec(),
+                relu,
+            );
             let first = if degree == Degree::Two { 0 } else { 1 };
             for (name, values) in ["c2", "c1", "c0"].iter().zip(coefficients).skip(first) {
                 draft.floats(format!("{}.{name}", layer.name), vec![values.len()], values);

@@ -3,7 +3,11 @@
 use std::process::{Command, Output};
 
 fn train(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_halfnet-train")).args(arguments).env_remove("HALFNET_DATA").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_halfnet-train"))
+        .args(arguments)
+        .env_remove("HALFNET_DATA")
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -32,7 +36,18 @@ fn a_printed_configuration_is_read_back_and_flags_override_it() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let text = print(&["--model", "resnet18", "--data-set", "cifar100", "--method", "snl", "--budget", "12900", "--lambda", "1.5"]);
+    let text = print(&[
+        "--model",
+        "resnet18",
+        "--data-set",
+        "cifar100",
+        "--method",
+        "snl",
+        "--budget",
+        "12900",
+        "--lambda",
+        "1.5",
+    ]);
     assert!(text.contains("data_set = \"cifar100\"") && text.contains("constant = 1.5"), "{text}");
     std::fs::write(&path, &text).unwrap();
     let path = path.to_str().unwrap();

@@ -1,5 +1,5 @@
-//! The operations put together from burn's own against the project's kernels, values and gradients: what a GPU computes is what the
-//! CPU does. The comparison with a GPU itself is `training/gpu/run.sh`'s.
+//! The operations put together from burn's own against the project's kernels, values and gradients: what a
+//! GPU computes is what the CPU does. The comparison with a GPU itself is `training/gpu/run.sh`'s.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use halfnet_core::shape::{Convolution, Join, Shape};
@@ -9,7 +9,8 @@ use halfnet_training::ops::tensors::{self, Activations};
 use halfnet_training::ops::{ActivationContext, ActivationParts, Indicator, composed};
 use halfnet_training::state::values;
 
-/// Where the composed operations run: a GPU where the feature is on and the variable `HALFNET_GPU` is set, else the CPU.
+/// Where the composed operations run: a GPU where the feature is on and the variable `HALFNET_GPU` is set,
+/// else the CPU.
 fn device() -> Device {
     #[cfg(feature = "cuda")]
     if std::env::var_os("HALFNET_GPU").is_some() {
@@ -19,7 +20,9 @@ fn device() -> Device {
 }
 
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
-    (0..count).map(|i| (((i + seed * 7919).wrapping_mul(2_654_435_761) >> 9) % 997) as f32 / 250.0 - 2.0).collect()
+    (0..count)
+        .map(|i| (((i + seed * 7919).wrapping_mul(2_654_435_761) >> 9) % 997) as f32 / 250.0 - 2.0)
+        .collect()
 }
 
 fn tensor<const D: usize>(sizes: [usize; D], seed: usize, device: &Device) -> Tensor<D> {
@@ -54,7 +57,8 @@ fn pulled(
     operation: impl Fn(Activations, Vec<Tensor<1>>) -> (Activations, Option<Tensor<1>>),
 ) -> Vec<Vec<f32>> {
     let x = leaf(input, 1, device);
-    let parameters: Vec<Tensor<1>> = parameters.iter().enumerate().map(|(i, &count)| leaf([count], 10 + i, device)).collect();
+    let parameters: Vec<Tensor<1>> =
+        parameters.iter().enumerate().map(|(i, &count)| leaf([count], 10 + i, device)).collect();
     let (y, penalty) = operation(x.clone(), parameters.clone());
     let pull = tensor(y.dims(), 3, device).autodiff();
     let mut found = vec![values(&y.clone().inner())];
@@ -71,8 +75,18 @@ fn pulled(
 #[test]
 fn convolutions() {
     let input = Shape::new(6, 9, 7);
-    for (groups, out_channels, kernel, stride, padding) in [(1, 8, 3, 1, 1), (1, 4, 3, 2, 1), (6, 6, 3, 2, 1), (2, 4, 1, 1, 0)] {
-        let g = Convolution { input, out_channels, kernel_height: kernel, kernel_width: kernel, stride, padding, groups };
+    for (groups, out_channels, kernel, stride, padding) in
+        [(1, 8, 3, 1, 1), (1, 4, 3, 2, 1), (6, 6, 3, 2, 1), (2, 4, 1, 1, 0)]
+    {
+        let g = Convolution {
+            input,
+            out_channels,
+            kernel_height: kernel,
+            kernel_width: kernel,
+            stride,
+            padding,
+            groups,
+        };
         let run = |device: &Device, f: fn(Activations, Tensor<1>, Convolution) -> Activations| {
             pulled(device, sizes(2, input), &[g.weights()], |x, p| (f(x, p[0].clone(), g), None))
         };
@@ -87,15 +101,23 @@ fn normalisations_and_moments() {
         pulled(device, shape, &[5, 5], |x, p| (f(x, p[0].clone(), p[1].clone(), 1e-5).0, None))
     };
     near("normalisation", &run(&device(), composed::normalise), &run(&Device::flex(), tensors::normalise));
-    let moments = |device: &Device| Tensor::<1>::from_data(TensorData::new(numbers(10, 4), [10]), device).abs() + 0.5;
+    let moments =
+        |device: &Device| Tensor::<1>::from_data(TensorData::new(numbers(10, 4), [10]), device).abs() + 0.5;
     let fixed = |device: &Device, f: fn(Activations, Tensor<1>, Tensor<1>, Tensor<1>, f32) -> Activations| {
         let moments = moments(device).autodiff();
         pulled(device, shape, &[5, 5], |x, p| (f(x, p[0].clone(), p[1].clone(), moments.clone(), 1e-5), None))
     };
-    near("fixed", &fixed(&device(), composed::normalise_fixed), &fixed(&Device::flex(), tensors::normalise_fixed));
-    let measured = |device: &Device, f: fn(Activations) -> Tensor<1>| vec![values(&f(tensor(shape, 1, device).autodiff()).inner())];
+    near(
+        "fixed",
+        &fixed(&device(), composed::normalise_fixed),
+        &fixed(&Device::flex(), tensors::normalise_fixed),
+    );
+    let measured = |device: &Device, f: fn(Activations) -> Tensor<1>| {
+        vec![values(&f(tensor(shape, 1, device).autodiff()).inner())]
+    };
     near("moments", &measured(&device(), composed::measure), &measured(&Device::flex(), tensors::measure));
-    let both = |device: &Device, f: fn(Activations, Tensor<1>, Tensor<1>, f32) -> (Activations, Tensor<1>)| {
+    let both = |device: &Device,
+                f: fn(Activations, Tensor<1>, Tensor<1>, f32) -> (Activations, Tensor<1>)| {
         let [gain, bias] = [1, 2].map(|seed| tensor([5], seed, device).autodiff());
         vec![values(&f(tensor(shape, 1, device).autodiff(), gain, bias, 1e-5).1.inner())]
     };
@@ -115,15 +137,27 @@ fn shortcuts_rectifiers_and_pools() {
         let run = |device: &Device, f: fn(Activations, Activations, Join) -> Activations| {
             // The sum in one row, so that it is a parameter.
             let count = sizes(2, join.output).iter().product();
-            pulled(device, sizes(2, join.input), &[count], |x, p| (f(p[0].clone().reshape(sizes(2, join.output)), x, join), None))
+            pulled(device, sizes(2, join.input), &[count], |x, p| {
+                (f(p[0].clone().reshape(sizes(2, join.output)), x, join), None)
+            })
         };
-        near("shortcut", &run(&device(), composed::add_shortcut), &run(&Device::flex(), tensors::add_shortcut));
+        near(
+            "shortcut",
+            &run(&device(), composed::add_shortcut),
+            &run(&Device::flex(), tensors::add_shortcut),
+        );
     }
     for (name, ours, theirs) in [
-        ("rectifier", composed::rectify as fn(Activations) -> Activations, tensors::rectify as fn(Activations) -> Activations),
+        (
+            "rectifier",
+            composed::rectify as fn(Activations) -> Activations,
+            tensors::rectify as fn(Activations) -> Activations,
+        ),
         ("pool", composed::sum_planes, tensors::sum_planes),
     ] {
-        let run = |device: &Device, f: fn(Activations) -> Activations| pulled(device, sizes(2, same), &[], |x, _| (f(x), None));
+        let run = |device: &Device, f: fn(Activations) -> Activations| {
+            pulled(device, sizes(2, same), &[], |x, _| (f(x), None))
+        };
         near(name, &run(&device(), ours), &run(&Device::flex(), theirs));
     }
 }
@@ -141,7 +175,13 @@ fn activations_with_their_penalties() {
         for range in ranges {
             for tangent_from in [f32::INFINITY, 1.2] {
                 let relu: Vec<bool> = (0..elements).map(|i| i * 7 % 3 == 0).collect();
-                let context = ActivationContext { relu: relu.into(), range, tangent_from, indicator, count_gradient: 0.7 };
+                let context = ActivationContext {
+                    relu: relu.into(),
+                    range,
+                    tangent_from,
+                    indicator,
+                    count_gradient: 0.7,
+                };
                 let parts = |p: &[Tensor<1>]| {
                     let [auxiliary, c2, c1, c0] = [0, 1, 2, 3].map(|i| p[i].clone());
                     ActivationParts { auxiliary, c2, c1, c0 }
@@ -166,14 +206,22 @@ fn activations_with_their_penalties() {
 fn a_polynomial_that_overflows_is_not_felt_where_a_relu_stays() {
     let shape = Shape::new(1, 1, 2);
     let run = |device: &Device, composed: bool| {
-        let row = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), device).autodiff();
+        let row = |values: Vec<f32>| {
+            Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), device).autodiff()
+        };
         let [auxiliary, c2, c1, c0] = [vec![0.5, 0.5], vec![1e38], vec![1.0], vec![0.0]].map(row);
         let (range, indicator) = (RangePenalty::OFF, Indicator::Threshold);
         let relu = vec![true, false].into();
-        let context = ActivationContext { relu, range, tangent_from: f32::INFINITY, indicator, count_gradient: 0.0 };
-        let z = Tensor::<5>::from_data(TensorData::new(vec![3.0_f32; 2 * LANES], sizes(1, shape)), device).autodiff();
+        let context =
+            ActivationContext { relu, range, tangent_from: f32::INFINITY, indicator, count_gradient: 0.0 };
+        let z = Tensor::<5>::from_data(TensorData::new(vec![3.0_f32; 2 * LANES], sizes(1, shape)), device)
+            .autodiff();
         let parts = ActivationParts { auxiliary, c2, c1, c0 };
-        let output = if composed { composed::activate(z, parts, &context).0 } else { tensors::activate(z, parts, context).0 };
+        let output = if composed {
+            composed::activate(z, parts, &context).0
+        } else {
+            tensors::activate(z, parts, context).0
+        };
         values(&output.inner())
     };
     for found in [run(&device(), true), run(&Device::flex(), false)] {

@@ -15,7 +15,8 @@ fn numbers(count: usize, seed: usize) -> Vec<f32> {
 }
 
 fn activations(blocks: usize, shape: Shape, seed: usize, device: &Device) -> Activations {
-    let sizes = [blocks, usize::from(shape.channels), usize::from(shape.height), usize::from(shape.width), LANES];
+    let sizes =
+        [blocks, usize::from(shape.channels), usize::from(shape.height), usize::from(shape.width), LANES];
     Tensor::from_data(TensorData::new(numbers(sizes.iter().product(), seed), sizes), device)
 }
 
@@ -29,7 +30,8 @@ fn geometry() -> impl Strategy<Value = Convolution> {
     let sizes = (1..4_u16, 1..5_u16, 1..6_u16, 1..10_u16, 1..10_u16);
     (sizes, 1..4_u16, 1..3_u16, 0..3_u16, any::<bool>())
         .prop_map(|((groups, inputs, outputs, height, width), kernel, stride, padding, depthwise)| {
-            let (groups, inputs, outputs) = if depthwise { (groups * inputs, 1, 1) } else { (groups, inputs, outputs) };
+            let (groups, inputs, outputs) =
+                if depthwise { (groups * inputs, 1, 1) } else { (groups, inputs, outputs) };
             Convolution {
                 input: Shape::new(groups * inputs, height, width),
                 out_channels: groups * outputs,
@@ -75,7 +77,8 @@ fn rectifiers_shortcuts_and_pools_are_burns() {
     let device = Device::flex();
     let join = Join { input: Shape::new(2, 4, 4), output: Shape::new(4, 2, 2), stride: 2, channel_offset: 1 };
     // No sum is zero, where the gradient is a matter of taste.
-    let (sum, input) = (activations(2, join.output, 1, &device) + 0.5, activations(2, join.input, 2, &device));
+    let (sum, input) =
+        (activations(2, join.output, 1, &device) + 0.5, activations(2, join.input, 2, &device));
     let pull = activations(2, Shape::new(4, 1, 1), 3, &device);
     let leaf = |t: &Activations| t.clone().autodiff().require_grad();
 
@@ -83,7 +86,11 @@ fn rectifiers_shortcuts_and_pools_are_burns() {
     let y = tensors::sum_planes(tensors::rectify(tensors::add_shortcut(s.clone(), x.clone(), join)));
     let found = values(&y.clone().inner());
     let mut gradients = (y * pull.clone().autodiff()).sum().backward();
-    let found = (found, values(&s.grad_remove(&mut gradients).unwrap()), values(&x.grad_remove(&mut gradients).unwrap()));
+    let found = (
+        found,
+        values(&s.grad_remove(&mut gradients).unwrap()),
+        values(&x.grad_remove(&mut gradients).unwrap()),
+    );
 
     let (s, x) = (leaf(&sum), leaf(&input));
     // The shortcut by hand: every second position, one channel of zeros before and after.
@@ -94,5 +101,12 @@ fn rectifiers_shortcuts_and_pools_are_burns() {
     let y = z.clamp_min(0.0).sum_dim(2).sum_dim(3);
     let expected = values(&y.clone().inner());
     let mut gradients = (y * pull.autodiff()).sum().backward();
-    assert!(found == (expected, values(&s.grad_remove(&mut gradients).unwrap()), values(&x.grad_remove(&mut gradients).unwrap())));
+    assert!(
+        found
+            == (
+                expected,
+                values(&s.grad_remove(&mut gradients).unwrap()),
+                values(&x.grad_remove(&mut gradients).unwrap())
+            )
+    );
 }

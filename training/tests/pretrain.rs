@@ -1,4 +1,5 @@
-//! Training from the start: it learns, it keeps the epoch that was best on pictures held back, and it goes on where it was cut off.
+//! Training from the start: it learns, it keeps the epoch that was best on pictures held back, and it goes on
+//! where it was cut off.
 
 use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
 use halfnet_training::network::families::by_name;
@@ -79,7 +80,8 @@ fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
 fn what_does_not_go_together_is_refused() {
     let network = by_name("fsdd_cnn", DataSetKind::Fsdd).unwrap();
     let set = tones(160);
-    let refused = |options: PretrainOptions| Pretraining::new(&network, &set, options).unwrap_err().to_string();
+    let refused =
+        |options: PretrainOptions| Pretraining::new(&network, &set, options).unwrap_err().to_string();
     assert!(refused(PretrainOptions { batch: 30, ..options() }).contains("multiple of 16"));
     assert!(refused(PretrainOptions { batch: 1600, ..options() }).contains("fill no batch"));
     assert!(refused(PretrainOptions { validation: 0, ..options() }).contains("--validation"));
@@ -92,7 +94,12 @@ fn spoken_digits_are_learned() {
     let Ok(folder) = DataFolder::from_flag(None) else { return };
     let network = by_name("fsdd_cnn", DataSetKind::Fsdd).unwrap();
     let set = folder.load(DataSetKind::Fsdd, Split::Train, Some(1200)).unwrap();
-    let mut run = Pretraining::new(&network, &set, PretrainOptions { epochs: 6, validation: 240, batch: 32, ..options() }).unwrap();
+    let mut run = Pretraining::new(
+        &network,
+        &set,
+        PretrainOptions { epochs: 6, validation: 240, batch: 32, ..options() },
+    )
+    .unwrap();
     while run.taken() < run.total() {
         run.advance().unwrap();
     }

@@ -1,4 +1,5 @@
-//! A whole search on pictures that are quickly learned: the budget is met exactly, and the model says the same as the network.
+//! A whole search on pictures that are quickly learned: the budget is met exactly, and the model says the
+//! same as the network.
 
 use halfnet_core::model::Model;
 use halfnet_host::data::{DataFolder, DataSet, DataSetKind};
@@ -10,7 +11,9 @@ use halfnet_training::evaluate::{Evaluator, Teacher};
 use halfnet_training::export;
 use halfnet_training::network::families::by_name;
 use halfnet_training::random::Random;
-use halfnet_training::search::{self, MethodOptions, Pressure, Search, SearchOptions, configuration, presets, reduce};
+use halfnet_training::search::{
+    self, MethodOptions, Pressure, Search, SearchOptions, configuration, presets, reduce,
+};
 use halfnet_training::state::{State, values};
 use halfnet_training::weights::Weights;
 
@@ -28,7 +31,8 @@ fn bars(count: usize) -> DataSet {
 }
 
 fn options(budget: usize) -> SearchOptions {
-    let mut options = SearchOptions { budget, epochs: 6, batch: 32, validation: 64, ..SearchOptions::default() };
+    let mut options =
+        SearchOptions { budget, epochs: 6, batch: 32, validation: 64, ..SearchOptions::default() };
     options.polynomials.fit_batches = 4;
     options.normalisation.pictures = 256;
     options.rates.weights = 3e-3;
@@ -62,12 +66,29 @@ fn a_budget_is_met_exactly_and_exported() {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
-        found.state.weights(&network).write_replaced(&network, &export::replaced(&network, &found.state), degree, &path).unwrap();
+        found
+            .state
+            .weights(&network)
+            .write_replaced(&network, &export::replaced(&network, &found.state), degree, &path)
+            .unwrap();
         assert_eq!(&FloatNetwork::read(&path).unwrap(), found.evaluator.as_ref().unwrap().network());
         let path = folder.path().join("model.postcard");
-        let import = ImportOptions { progress: Progress::Hidden, range_pictures: 200, judging_pictures: 200, ..ImportOptions::default() };
+        let import = ImportOptions {
+            progress: Progress::Hidden,
+            range_pictures: 200,
+            judging_pictures: 200,
+            ..ImportOptions::default()
+        };
         let data = DataFolder::new(folder.path());
-        let imported = export::write_model(found.evaluator.as_ref().unwrap().network(), &data, &set, budget, &import, &path).unwrap();
+        let imported = export::write_model(
+            found.evaluator.as_ref().unwrap().network(),
+            &data,
+            &set,
+            budget,
+            &import,
+            &path,
+        )
+        .unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(export::relus(&Model::decode(&bytes).unwrap()), budget);
         assert!(imported.report.accuracy > imported.report.float_accuracy - 3.0, "{:?}", imported.report);
@@ -92,7 +113,10 @@ fn a_residual_networks_replacements_are_read_back() {
     for degree in [Degree::One, Degree::Two] {
         let replaced = export::replaced(&network, &state);
         weights.write_replaced(&network, &replaced, degree, &path).unwrap();
-        assert_eq!(FloatNetwork::read(&path).unwrap(), export::fold(&network, &weights, &replaced, degree).unwrap());
+        assert_eq!(
+            FloatNetwork::read(&path).unwrap(),
+            export::fold(&network, &weights, &replaced, degree).unwrap()
+        );
     }
     let error = Weights::read(&network, &path).unwrap_err().to_string();
     assert!(error.contains("name those of the network with all its ReLUs"), "{error}");
@@ -102,7 +126,12 @@ fn a_residual_networks_replacements_are_read_back() {
 fn the_same_seed_gives_the_same_network() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(160), Weights::initial(&network, 2));
-    let method = MethodOptions::Autorep { search_part: 0.4, rate: 5e-3, threshold: 0.003, pressure: Pressure::Constant(10.0) };
+    let method = MethodOptions::Autorep {
+        search_part: 0.4,
+        rate: 5e-3,
+        threshold: 0.003,
+        pressure: Pressure::Constant(10.0),
+    };
     let options = SearchOptions { epochs: 2, method, ..options(2000) };
     let run = || search::run(&network, &weights, &set, &options, |_| ()).unwrap();
     let (a, b) = (run(), run());
@@ -114,9 +143,16 @@ fn the_same_seed_gives_the_same_network() {
 fn a_run_that_was_cut_off_goes_on_to_the_same_result() {
     for method in ["autorep", "snl"] {
         let named = presets::method(method).unwrap();
-        let mut options = SearchOptions { epochs: 3, method: named.method, polynomials: named.polynomials, ..options(2000) };
+        let mut options = SearchOptions {
+            epochs: 3,
+            method: named.method,
+            polynomials: named.polynomials,
+            ..options(2000)
+        };
         // Six of the nine steps.
-        if let MethodOptions::Autorep { search_part, .. } | MethodOptions::Snl { search_part, .. } = &mut options.method {
+        if let MethodOptions::Autorep { search_part, .. } | MethodOptions::Snl { search_part, .. } =
+            &mut options.method
+        {
             *search_part = 0.7;
         }
         options.polynomials.bound = 2.0;
@@ -132,7 +168,8 @@ fn resumes(options: &SearchOptions) {
     let start = || Search::new(&network, &weights, &teacher, &set, options.clone()).unwrap();
     let mut whole = start();
     let folder = tempfile::tempdir().unwrap();
-    // Cut off before the pressure on the count is known and after, when masks are settled, and with normalisations frozen.
+    // Cut off before the pressure on the count is known and after, when masks are settled, and with
+    // normalisations frozen.
     assert_eq!(whole.total(), 9);
     let cuts = [1, 3, 6, 8];
     for step in 0..whole.total() {
@@ -150,19 +187,26 @@ fn resumes(options: &SearchOptions) {
             resumed.advance().unwrap();
         }
         let resumed = resumed.finish();
-        assert_eq!(resumed.evaluator.as_ref().map(Evaluator::network), whole.evaluator.as_ref().map(Evaluator::network), "cut at {cut}");
+        assert_eq!(
+            resumed.evaluator.as_ref().map(Evaluator::network),
+            whole.evaluator.as_ref().map(Evaluator::network),
+            "cut at {cut}"
+        );
         assert_eq!(resumed.epochs.last().unwrap().loss, whole.epochs.last().unwrap().loss);
     }
     let refused = |weights: &Weights, set: &DataSet, options: SearchOptions| {
         let mut other = Search::new(&network, weights, &teacher, set, options).unwrap();
         other.load(&folder.path().join("1")).unwrap_err().to_string()
     };
-    assert!(refused(&weights, &set, SearchOptions { seed: 9, ..options.clone() }).contains("with other options"));
+    assert!(
+        refused(&weights, &set, SearchOptions { seed: 9, ..options.clone() }).contains("with other options")
+    );
     assert!(refused(&weights, &bars(192), options.clone()).contains("with other pictures"));
     assert!(refused(&Weights::initial(&network, 3), &set, options.clone()).contains("with other weights"));
 }
 
-/// ReLUs of one layer bend what it is given; the others' arguments are far above zero, where a ReLU is the identity.
+/// ReLUs of one layer bend what it is given; the others' arguments are far above zero, where a ReLU is the
+/// identity.
 #[test]
 fn autorep_keeps_the_relus_that_matter() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
@@ -180,11 +224,15 @@ fn autorep_keeps_the_relus_that_matter() {
     options = SearchOptions { batch: 32, validation: 64, budget: 1568, ..options };
     options.polynomials.fit_batches = 4;
     options.normalisation.pictures = 256;
-    options.method = MethodOptions::Autorep { search_part: 0.5, rate: 2e-2, threshold: 0.003, pressure: Pressure::Paced };
+    options.method =
+        MethodOptions::Autorep { search_part: 0.5, rate: 2e-2, threshold: 0.003, pressure: Pressure::Paced };
     let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
     // The count falls by itself, before it is projected.
     let counts: Vec<usize> = found.epochs.iter().map(|e| e.relus).collect();
-    assert!(counts[..4].is_sorted_by(|a, b| a > b) && counts[2] < 8000 && counts[4..].iter().all(|&c| c == 1568), "{counts:?}");
+    assert!(
+        counts[..4].is_sorted_by(|a, b| a > b) && counts[2] < 8000 && counts[4..].iter().all(|&c| c == 1568),
+        "{counts:?}"
+    );
     let of_layers: Vec<usize> = found.state.replacements.values().map(|r| r.relus()).collect();
     assert!(of_layers[1] > 1568 * 4 / 5, "{of_layers:?}");
 }
@@ -196,9 +244,15 @@ fn every_method_ends_within_the_budget() {
     for name in presets::METHODS {
         let named = presets::method(name).unwrap();
         // Layers have 6,272, 3,136 and 1,568 ReLUs.
-        let mut options = SearchOptions { epochs: 2, method: named.method, polynomials: named.polynomials, ..options(5000) };
+        let mut options = SearchOptions {
+            epochs: 2,
+            method: named.method,
+            polynomials: named.polynomials,
+            ..options(5000)
+        };
         options.polynomials.fit_batches = 2;
-        let reduce::Prepared { network, weights, options, .. } = reduce::prepare(&network, &weights, &set, &options).unwrap();
+        let reduce::Prepared { network, weights, options, .. } =
+            reduce::prepare(&network, &weights, &set, &options).unwrap();
         let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
         let expected = match *name {
             "layerwise" => 3136 + 1568,
@@ -221,11 +275,13 @@ fn snl_lets_parts_fall_at_the_pace_of_the_budget() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(320), Weights::initial(&network, 2));
     let named = presets::method("snl").unwrap();
-    let method = MethodOptions::Snl { search_part: 0.5, rate: 5e-2, threshold: 0.01, pressure: Pressure::Paced };
+    let method =
+        MethodOptions::Snl { search_part: 0.5, rate: 5e-2, threshold: 0.01, pressure: Pressure::Paced };
     let mut options = SearchOptions { epochs: 12, method, polynomials: named.polynomials, ..options(2000) };
     options.polynomials.fit_batches = 2;
     let found = search::run(&network, &weights, &set, &options, |_| ()).unwrap();
-    // Masks are those of parts beyond the threshold while they are trained: many have gone before the projection.
+    // Masks are those of parts beyond the threshold while they are trained: many have gone before the
+    // projection.
     let counts: Vec<usize> = found.epochs.iter().map(|e| e.relus).collect();
     assert!(counts[0] == 10_976 && counts[5] < 8000 && counts[6..].iter().all(|&c| c == 2000), "{counts:?}");
 }
@@ -239,7 +295,10 @@ fn committed_configurations_are_complete() {
         let found = configuration::read(&path).unwrap();
         // The name says the network and the budget.
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(name.starts_with(&found.model) && name.ends_with(&format!("-{}", found.options.budget)), "{name}");
+        assert!(
+            name.starts_with(&found.model) && name.ends_with(&format!("-{}", found.options.budget)),
+            "{name}"
+        );
         count += 1;
     }
     assert!(count > 0);
@@ -259,7 +318,10 @@ fn an_epoch_says_how_far_arguments_go() {
     };
     let (near, far) = (run(0.01, false), run(1000.0, false));
     let (near, far) = (near.epochs.last().unwrap().clone(), far.epochs.last().unwrap().clone());
-    assert!((near.beyond, near.far, far.beyond, far.far) == (Some(1.0), Some(1.0), Some(0.0), Some(0.0)), "{near:?} {far:?}");
+    assert!(
+        (near.beyond, near.far, far.beyond, far.far) == (Some(1.0), Some(1.0), Some(0.0), Some(0.0)),
+        "{near:?} {far:?}"
+    );
     assert_eq!((near.validation, near.loss), (far.validation, far.loss));
     for (layer, [median, percentile, worst]) in &near.reach {
         assert!(1.0 < *median && median <= percentile && percentile <= worst, "{layer}");
@@ -274,7 +336,9 @@ fn an_epoch_says_how_far_arguments_go() {
 fn what_does_not_go_together_is_refused() {
     let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
     let (set, weights) = (bars(160), Weights::initial(&network, 2));
-    let refused = |options: &SearchOptions| search::run(&network, &weights, &set, options, |_| ()).unwrap_err().to_string();
+    let refused = |options: &SearchOptions| {
+        search::run(&network, &weights, &set, options, |_| ()).unwrap_err().to_string()
+    };
     assert!(refused(&options(20_000)).contains("has only 10976"));
     assert!(refused(&SearchOptions { batch: 30, ..options(10) }).contains("multiple of 16"));
     assert!(refused(&SearchOptions { batch: 1600, ..options(10) }).contains("fill no batch"));

@@ -23,10 +23,12 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         for group in 0..layer.groups() {
             for tile in 0..layer.group_tiles(group) {
                 for chunk in Selected::new(layer.relu(), false, layer.tile_range(group, tile)) {
-                    let mut secrets = [polynomial::Secret { mask: 0, c2: 0, c1: 0, c0: 0, next_mask: 0 }; LANES];
+                    let mut secrets =
+                        [polynomial::Secret { mask: 0, c2: 0, c1: 0, c0: 0, next_mask: 0 }; LANES];
                     let count = chunk.indices().len();
                     for (slot, &index) in secrets.iter_mut().zip(chunk.indices()) {
-                        let (mask, next) = self.element_masks(layer, work, index as usize, work.frac_bits, pooled)?;
+                        let (mask, next) =
+                            self.element_masks(layer, work, index as usize, work.frac_bits, pooled)?;
                         let channel = index as usize / plane;
                         *slot = polynomial::Secret {
                             mask,
@@ -59,7 +61,8 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         self.open_masks(work, index, &mut open)?;
         if !pooled {
             self.next_masks(layer, shift, index, &mut next)?;
-            region_mut(self.wires, &layer.output).set(index, next[0].high.wrapping_neg() & low_mask(work.wire_bits));
+            region_mut(self.wires, &layer.output)
+                .set(index, next[0].high.wrapping_neg() & low_mask(work.wire_bits));
         }
         Ok((open[0].high, next[0].added))
     }
@@ -142,7 +145,12 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
             let mut own = [0_u64; LANES];
             let own = own.get_mut(..count).unwrap_or(&mut []);
             if shared {
-                self.half.mixed_words(Section::Window, Position { words: first as u64, bytes: 0 }, &[], own)?;
+                self.half.mixed_words(
+                    Section::Window,
+                    Position { words: first as u64, bytes: 0 },
+                    &[],
+                    own,
+                )?;
             }
             let mut bytes = [0; LANES * 8];
             let mut packer = Packer::new(&mut bytes);
@@ -151,7 +159,8 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 let bits = layer.window_bits(work, window);
                 let mut mask = [NO_MASK];
                 self.next_masks(layer, bits - work.wire_bits, window, &mut mask)?;
-                region_mut(self.wires, &layer.output).set(window, mask[0].high.wrapping_neg() & low_mask(work.wire_bits));
+                region_mut(self.wires, &layer.output)
+                    .set(window, mask[0].high.wrapping_neg() & low_mask(work.wire_bits));
                 let sum = if rescale { region(self.wires, &layer.pooled[1]).get(window) } else { 0 };
                 packer.extend(&[sum.wrapping_add(mask[0].added).wrapping_sub(*own)], bits);
             }

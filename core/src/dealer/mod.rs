@@ -1,7 +1,9 @@
-//! The dealer: walks the plan and makes P1's corrections for one inference, section by section, into any sink.
+//! The dealer: walks the plan and makes P1's corrections for one inference, section by section, into any
+//! sink.
 //!
-//! It knows the model, P0's seed and randomness of its own, is never online, and is run by neither party's operator. Masks (r, ρ, tree
-//! masks, inner A) are the dealer's own randomness; P0's shares of everything are PRG output, P1's are value − P0's share.
+//! It knows the model, P0's seed and randomness of its own, is never online, and is run by neither party's
+//! operator. Masks (r, ρ, tree masks, inner A) are the dealer's own randomness; P0's shares of everything are
+//! PRG output, P1's are value − P0's share.
 
 mod gates;
 mod secrets;
@@ -41,7 +43,8 @@ const NO_MASK: opening::Mask = opening::Mask { added: 0, high: 0, coin: 0 };
 
 /// Makes the bundle of one inference.
 ///
-/// `model` is the whole model, `weights` multiplies by its full weights, `arena` holds [`arena_words`] words and is wiped at the end.
+/// `model` is the whole model, `weights` multiplies by its full weights, `arena` holds [`arena_words`] words
+/// and is wiped at the end.
 ///
 /// # Errors
 /// The plan is not of this model, the arena is too short, or sink or streams failed.
@@ -53,9 +56,11 @@ pub fn deal<M: ModelHalf>(
     arena: &mut [u64],
     sink: &mut impl Sink,
 ) -> Result<(), MaterialError> {
-    let (wires, window) = arena.split_at_mut_checked(plan.header.wire_words[1] as usize).ok_or(MaterialError::Weights)?;
+    let (wires, window) =
+        arena.split_at_mut_checked(plan.header.wire_words[1] as usize).ok_or(MaterialError::Weights)?;
     let (open, next) = (secrets.stream(0, Own::Open), secrets.stream(0, Own::Next));
-    let mut walk = Walk { plan, secrets, half: secrets.seed_half(), weights, wires, window, open, next, sink };
+    let mut walk =
+        Walk { plan, secrets, half: secrets.seed_half(), weights, wires, window, open, next, sink };
     let walked = walk.all(model);
     // Masks of every wire.
     arena.zeroize();
@@ -95,12 +100,23 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         self.plan.header.options.mode.exchange()
     }
 
-    fn open_masks(&mut self, work: &Work, first: usize, out: &mut [opening::Mask]) -> Result<(), MaterialError> {
+    fn open_masks(
+        &mut self,
+        work: &Work,
+        first: usize,
+        out: &mut [opening::Mask],
+    ) -> Result<(), MaterialError> {
         let exchange = self.exchange();
         masks(&mut self.open, work.opened_bits, work.shift, exchange, first, out)
     }
 
-    fn next_masks(&mut self, layer: &LayerPlan<'_>, shift: u8, first: usize, out: &mut [opening::Mask]) -> Result<(), MaterialError> {
+    fn next_masks(
+        &mut self,
+        layer: &LayerPlan<'_>,
+        shift: u8,
+        first: usize,
+        out: &mut [opening::Mask],
+    ) -> Result<(), MaterialError> {
         let exchange = self.exchange();
         masks(&mut self.next, layer.output.bits, shift, exchange, first, out)
     }
@@ -110,7 +126,14 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     }
 
     /// Corrections of one chunk: value − P0's word, packed by itself.
-    fn put(&mut self, section: Section, position: &mut Position, bits: u8, values: &mut [u64], shared: bool) -> Result<(), MaterialError> {
+    fn put(
+        &mut self,
+        section: Section,
+        position: &mut Position,
+        bits: u8,
+        values: &mut [u64],
+        shared: bool,
+    ) -> Result<(), MaterialError> {
         if shared {
             let mut words = [0_u64; 7 * LANES];
             let words = words.get_mut(..values.len()).ok_or(MaterialError::Bundle)?;
@@ -175,7 +198,12 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     }
 
     /// A ⊗ Y + bias for elements `range`, into the window.
-    fn sum(&mut self, layer: &LayerPlan<'_>, bias: &Integers<'_>, range: Range<usize>) -> Result<(), MaterialError> {
+    fn sum(
+        &mut self,
+        layer: &LayerPlan<'_>,
+        bias: &Integers<'_>,
+        range: Range<usize>,
+    ) -> Result<(), MaterialError> {
         let plane = layer.sum.plane().max(1);
         with_kind!(layer.work(&self.plan.header.options).word, W => {
             let sums: &mut [W] = bytemuck::cast_slice_mut(self.window);
@@ -216,7 +244,8 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         let options = self.plan.header.options;
         let work = layer.work(&options);
         self.half.begin_layer(layer.index, &mut core::iter::empty());
-        (self.open, self.next) = (self.secrets.stream(layer.index, Own::Open), self.secrets.stream(layer.index, Own::Next));
+        (self.open, self.next) =
+            (self.secrets.stream(layer.index, Own::Open), self.secrets.stream(layer.index, Own::Next));
         for (index, term) in layer.terms.iter().enumerate() {
             let geometry = match term.linear {
                 LinearPlan::Convolution(geometry) => geometry,
@@ -276,7 +305,8 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         let label = matches!((layer.step, options.release), (StepPlan::Release { .. }, Release::Label));
         let rescale = matches!(layer.step, StepPlan::Rescale { .. });
         let shared = !self.is_held() || label;
-        let offset = if matches!(layer.step, StepPlan::Activate { .. }) { 1_u64 << (work.ring_bits - 2) } else { 0 };
+        let offset =
+            if matches!(layer.step, StepPlan::Activate { .. }) { 1_u64 << (work.ring_bits - 2) } else { 0 };
         let mut position = Position::default();
         for group in 0..layer.groups() {
             for tile in 0..layer.group_tiles(group) {
@@ -285,7 +315,14 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                 if let (true, Some(pool)) = (rescale, layer.pool()) {
                     for index in range.clone() {
                         let sum = self.summed(layer, index - range.start);
-                        crate::party::add_to_windows(self.wires, &layer.pooled[1], &pool, layer.sum, index, sum);
+                        crate::party::add_to_windows(
+                            self.wires,
+                            &layer.pooled[1],
+                            &pool,
+                            layer.sum,
+                            index,
+                            sum,
+                        );
                     }
                     continue;
                 }
@@ -301,7 +338,10 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
                     let mut values = [0; LANES];
                     let values = values.get_mut(..count).unwrap_or(&mut []);
                     for (i, (value, mask)) in values.iter_mut().zip(masks.iter()).enumerate() {
-                        *value = self.summed(layer, first + i - range.start).wrapping_add(offset).wrapping_add(mask.added);
+                        *value = self
+                            .summed(layer, first + i - range.start)
+                            .wrapping_add(offset)
+                            .wrapping_add(mask.added);
                     }
                     if rescale {
                         let mut output = region_mut(self.wires, &layer.output);
@@ -317,7 +357,13 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     }
 
     /// P0's share of a sum is a word of the sum's own word, which may be wider than its ring.
-    fn put_sum(&mut self, work: &Work, position: &mut Position, values: &mut [u64], shared: bool) -> Result<(), MaterialError> {
+    fn put_sum(
+        &mut self,
+        work: &Work,
+        position: &mut Position,
+        values: &mut [u64],
+        shared: bool,
+    ) -> Result<(), MaterialError> {
         if shared {
             with_kind!(work.word, W => {
                 let mut own = [W::default(); LANES];
@@ -332,7 +378,13 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
     }
 
     /// As [`Walk::put`] where P0 reads 64-bit words whatever the ring.
-    fn put64(&mut self, section: Section, position: &mut Position, bits: u8, values: &mut [u64]) -> Result<(), MaterialError> {
+    fn put64(
+        &mut self,
+        section: Section,
+        position: &mut Position,
+        bits: u8,
+        values: &mut [u64],
+    ) -> Result<(), MaterialError> {
         let mut own = [0_u64; 7 * LANES];
         let own = own.get_mut(..values.len()).ok_or(MaterialError::Bundle)?;
         self.half.words(section, *position, bits, own)?;
@@ -347,6 +399,7 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
 #[must_use]
 pub fn bundle_bytes(plan: &Plan<'_>) -> u64 {
     let options = &plan.header.options;
-    let layers: u64 = plan.layers().map(|layer| cost::sections(&layer, options).map(|(_, bytes)| bytes).sum::<u64>()).sum();
+    let layers: u64 =
+        plan.layers().map(|layer| cost::sections(&layer, options).map(|(_, bytes)| bytes).sum::<u64>()).sum();
     cost::input_section_bytes(&plan.header) + layers
 }

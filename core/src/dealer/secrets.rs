@@ -9,7 +9,8 @@ use crate::prg::{Key, Stream};
 use crate::wire::frame::NO_LAYER;
 use crate::wire::message::{Agreement, Identifier};
 
-/// What the dealer's randomness of one inference follows from; a simulator that is given it can predict every coin.
+/// What the dealer's randomness of one inference follows from; a simulator that is given it can predict every
+/// coin.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     inference: Key,
@@ -53,8 +54,15 @@ impl Own {
 impl Secrets {
     /// The secrets of inference `counter`.
     #[must_use]
-    pub fn new(dealer_seed: &Key, party_seed: &Key, agreement: &Agreement, deal: &Identifier, counter: u64) -> Self {
-        let parts: [&[u8]; 5] = [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
+    pub fn new(
+        dealer_seed: &Key,
+        party_seed: &Key,
+        agreement: &Agreement,
+        deal: &Identifier,
+        counter: u64,
+    ) -> Self {
+        let parts: [&[u8]; 5] =
+            [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
         Self {
             inference: seed::inference_key(party_seed, agreement, deal, counter),
             own: dealer_seed.derive("halfnet 1 inference of the dealer", &parts),
@@ -77,7 +85,9 @@ impl Secrets {
     /// The stream ended.
     pub fn input_mask(&self, plan: &Plan<'_>, first: usize, out: &mut [u64]) -> Result<(), MaterialError> {
         match plan.header.options.client {
-            Client::SeedParty => self.seed_half().words(Section::Sum, Position { words: first as u64, bytes: 0 }, 64, out),
+            Client::SeedParty => {
+                self.seed_half().words(Section::Sum, Position { words: first as u64, bytes: 0 }, 64, out)
+            }
             Client::Third => Ok(self.stream(NO_LAYER, Own::Input).fill_words(first as u64, out)?),
         }
     }
@@ -107,7 +117,8 @@ impl Secrets {
         masks(&mut self.stream(layer.index, Own::Open), work.opened_bits, work.shift, exchange, first, out)
     }
 
-    /// The masks of a layer's opening 2 for elements (or windows) `first ..` of its output, each cutting `shift` bits.
+    /// The masks of a layer's opening 2 for elements (or windows) `first ..` of its output, each cutting
+    /// `shift` bits.
     ///
     /// # Errors
     /// The stream ended.

@@ -12,7 +12,8 @@ use crate::with_kind;
 
 /// P1's share of one tensor of the model, or in H the tensor itself, as it stands in P1's material.
 ///
-/// Shared tensors are words of the layer's sum (64-bit words for c2), little-endian; held ones are as wide as in the model.
+/// Shared tensors are words of the layer's sum (64-bit words for c2), little-endian; held ones are as wide as
+/// in the model.
 ///
 /// # Errors
 /// A sink or stream failed.
@@ -57,7 +58,9 @@ pub fn tensors<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (TermId, Intege
         });
         // First-order polynomials have a c2 of zeros: what P0 and P1 hold does not tell the degree.
         let quadratic = match &secret.step {
-            Step::Activate(a) => a.polynomial.map(|p| if p.c2.is_empty() { zeros(usize::from(secret.sum_shape().channels)) } else { p.c2 }),
+            Step::Activate(a) => a.polynomial.map(|p| {
+                if p.c2.is_empty() { zeros(usize::from(secret.sum_shape().channels)) } else { p.c2 }
+            }),
             _ => None,
         };
         terms.chain(quadratic.map(|c2| (TermId { layer, term: seed::QUADRATIC }, c2)))

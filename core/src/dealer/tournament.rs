@@ -15,9 +15,10 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
         let bits = work.ring_bits;
         for round in 0..tournament_rounds(layer.elements()) {
             let (pairs, _) = tournament_round(layer.elements(), round);
-            let own = |secrets: &Secrets, kind: Own, first: usize, out: &mut [u64]| -> Result<(), MaterialError> {
-                Ok(secrets.stream(layer.index, kind).fill_words(first as u64, out)?)
-            };
+            let own =
+                |secrets: &Secrets, kind: Own, first: usize, out: &mut [u64]| -> Result<(), MaterialError> {
+                    Ok(secrets.stream(layer.index, kind).fill_words(first as u64, out)?)
+                };
             let mut position = Position::default();
             for first in (0..pairs).step_by(LANES) {
                 let mut masks = [0; LANES];
@@ -49,8 +50,14 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
             for level in 0..layout.levels() {
                 for word in 0..pairs.div_ceil(LANES) {
                     let mut uniform = [0; comparison::MAX_PLANES];
-                    let uniform = uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
-                    own(self.secrets, Own::TournamentTree(round, level as u8), word * uniform.len(), uniform)?;
+                    let uniform =
+                        uniform.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
+                    own(
+                        self.secrets,
+                        Own::TournamentTree(round, level as u8),
+                        word * uniform.len(),
+                        uniform,
+                    )?;
                     let mut planes = [0; comparison::MAX_PLANES];
                     let planes = planes.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
                     comparison::deal_tree(layout, level, uniform, planes);
@@ -62,13 +69,27 @@ impl<M: ModelHalf, S: Sink> Walk<'_, '_, M, S> {
             for first in (0..pairs).step_by(LANES) {
                 let count = (pairs - first).min(LANES);
                 let (mut masks, mut choices, mut flip) = ([0; LANES], [0; LANES], [0]);
-                own(self.secrets, Own::TournamentMask(round), first, masks.get_mut(..count).unwrap_or(&mut []))?;
-                own(self.secrets, Own::TournamentChoice(round), first, choices.get_mut(..count).unwrap_or(&mut []))?;
+                own(
+                    self.secrets,
+                    Own::TournamentMask(round),
+                    first,
+                    masks.get_mut(..count).unwrap_or(&mut []),
+                )?;
+                own(
+                    self.secrets,
+                    Own::TournamentChoice(round),
+                    first,
+                    choices.get_mut(..count).unwrap_or(&mut []),
+                )?;
                 own(self.secrets, Own::TournamentFlip(round), first / LANES, &mut flip)?;
                 let mut words = [0; 7 * LANES];
                 let words = words.get_mut(..kinds * count).unwrap_or(&mut []);
                 for (i, (mask, choice)) in masks.iter().zip(&choices).take(count).enumerate() {
-                    for (kind, word) in argmax::deal(bits, *mask, flip[0] >> i & 1, *choice).into_iter().enumerate().take(kinds) {
+                    for (kind, word) in argmax::deal(bits, *mask, flip[0] >> i & 1, *choice)
+                        .into_iter()
+                        .enumerate()
+                        .take(kinds)
+                    {
                         if let Some(slot) = words.get_mut(kind * count + i) {
                             *slot = word;
                         }

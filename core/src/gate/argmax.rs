@@ -1,8 +1,10 @@
-//! Selection inside argmax's tournament: the winner of a pair, by the opened difference and the opened t = s ⊕ ρ. No message.
+//! Selection inside argmax's tournament: the winner of a pair, by the opened difference and the opened t = s
+//! ⊕ ρ. No message.
 //!
-//! d = v_i − v_j is opened without a cut (f1 = 0, n = b), C = d + 2^(b−2) + R, so d = C − R_m as in [`crate::opening`], and
-//! v = v_j + s·d, ι = ι_j + s·δ, δ = ι_i − ι_j, with s = t + (1 − 2t)·ρ and −2^(b−2) ≤ d < 2^(b−2). In the first round δ = −1 is public;
-//! later D = δ + a is opened, and s·δ = s·D − t·a − (1 − 2t)·ρ·a. The public terms enter through P1 alone.
+//! d = v_i − v_j is opened without a cut (f1 = 0, n = b), C = d + 2^(b−2) + R, so d = C − R_m as in
+//! [`crate::opening`], and v = v_j + s·d, ι = ι_j + s·δ, δ = ι_i − ι_j, with s = t + (1 − 2t)·ρ and −2^(b−2)
+//! ≤ d < 2^(b−2). In the first round δ = −1 is public; later D = δ + a is opened, and s·δ = s·D − t·a − (1 −
+//! 2t)·ρ·a. The public terms enter through P1 alone.
 
 use crate::ring::low_mask;
 
@@ -61,7 +63,8 @@ const fn wrap_choice(opened: u64, ring_bits: u8) -> u64 {
 pub const fn deal(ring_bits: u8, mask: u64, flip: u64, choice: u64) -> [u64; 7] {
     let mask = mask & low_mask(ring_bits);
     let all = flip.wrapping_neg();
-    let lifted = [crate::opening::lifted_mask(mask, 0, ring_bits), crate::opening::lifted_mask(mask, 1, ring_bits)];
+    let lifted =
+        [crate::opening::lifted_mask(mask, 0, ring_bits), crate::opening::lifted_mask(mask, 1, ring_bits)];
     [flip, lifted[0], lifted[1], lifted[0] & all, lifted[1] & all, choice, choice & all]
 }
 

@@ -3,12 +3,13 @@
 //! s = [y ≥ 0] = C_k ⊕ R_k ⊕ lt, lt = [C mod 2^k < R mod 2^k], k = n − 2; one `u64` carries 64 comparisons.
 //!
 //! 1. *Leaves, no message.* The k bits are cut into chunks of w. The dealer shares the products of every non-empty subset of R's bits
-//!    in a chunk, 2^w − 1 bits. With ē_i = R_i ⊕ C_i ⊕ 1,
-//!    eq = Π ē_i and lt = ⊕_i (¬C_i ∧ R_i) Π_{j>i} ē_j
-//!    are XOR-linear in them because C is public: folding the products bit by bit from the top, P\[S\] ← P\[S ∪ {i}\] ⊕ (¬C_i ∧ P\[S\]),
-//!    gives Π_{j≥i} ē_j · Π_{S} R, so eq is what remains at the end and each term of lt is one AND with a public bit on the way.
+//!    in a chunk, 2^w − 1 bits. With ē_i = R_i ⊕ C_i ⊕ 1, eq = Π ē_i and lt = ⊕_i (¬C_i ∧ R_i) Π_{j>i} ē_j
+//!    are XOR-linear in them because C is public: folding the products bit by bit from the top, P\[S\] ← P\[S
+//!    ∪ {i}\] ⊕ (¬C_i ∧ P\[S\]), gives Π_{j≥i} ē_j · Π_{S} R, so eq is what remains at the end and each term
+//!    of lt is one AND with a public bit on the way.
 //! 2. *Tree.* lt = lt_hi ⊕ (eq_hi ∧ lt_lo), eq = eq_hi ∧ eq_lo. Operands are opened under masks a, b, c; the dealer shares a, b, ab (and
-//!    c, ac where eq is still needed): x·y = XY ⊕ Xb ⊕ Ya ⊕ ab. The node over the lowest chunk never needs eq. lt_hi is never opened.
+//!    c, ac where eq is still needed): x·y = XY ⊕ Xb ⊕ Ya ⊕ ab. The node over the lowest chunk never needs
+//!    eq. lt_hi is never opened.
 //! 3. t = s ⊕ ρ is opened; the dealer shares the one bit R_k ⊕ ρ.
 
 /// Chunk width, at most: 2^8 − 1 products.
@@ -21,7 +22,8 @@ pub const MAX_BITS: usize = 32;
 pub const MAX_LEVELS: usize = 5;
 /// Planes of the leaves or of a level, at most: 30 bits in three chunks of 8 and one of 6.
 pub const MAX_PLANES: usize = 829;
-/// Planes of the leaves of a value opened with up to 16 bits, at most: 8 bits in one chunk. No chunk of any value has more products.
+/// Planes of the leaves of a value opened with up to 16 bits, at most: 8 bits in one chunk. No chunk of any
+/// value has more products.
 pub const MAX_LEAVES_16: usize = 256;
 /// Planes that the dealer supplies for a level of a tree, at most: 30 bits in 30 chunks.
 pub const MAX_TREE_PLANES: usize = 73;
@@ -121,8 +123,8 @@ impl Layout {
         (5 * self.nodes(level)).saturating_sub(2)
     }
 
-    /// Words of state that a party keeps for 64 comparisons: (lt, eq) of every chunk, its own opened planes, and its share of
-    /// C_k ⊕ R_k ⊕ ρ at the end.
+    /// Words of state that a party keeps for 64 comparisons: (lt, eq) of every chunk, its own opened planes,
+    /// and its share of C_k ⊕ R_k ⊕ ρ at the end.
     #[must_use]
     pub const fn state_words(&self) -> usize {
         let opened = self.opened_planes(0);
@@ -205,11 +207,21 @@ pub fn deal_tree(layout: Layout, level: usize, uniform: &[u64], out: &mut [u64])
 /// A party's (lt, eq) of every chunk, and its share of C_k ⊕ R_k ⊕ ρ.
 ///
 /// # Shapes
-/// `opened`: bit planes of C; `leaves`: this party's [`Layout::leaf_planes`], folded in place; `state`: [`Layout::state_words`].
-pub fn evaluate_leaves(layout: Layout, holds_public: bool, opened: &[u64], leaves: &mut [u64], state: &mut [u64]) {
+/// `opened`: bit planes of C; `leaves`: this party's [`Layout::leaf_planes`], folded in place; `state`:
+/// [`Layout::state_words`].
+pub fn evaluate_leaves(
+    layout: Layout,
+    holds_public: bool,
+    opened: &[u64],
+    leaves: &mut [u64],
+    state: &mut [u64],
+) {
     let mut rest = leaves;
     for chunk in 0..layout.chunks() {
-        let Some((products, tail)) = core::mem::take(&mut rest).split_at_mut_checked(layout.products(chunk)) else { return };
+        let Some((products, tail)) = core::mem::take(&mut rest).split_at_mut_checked(layout.products(chunk))
+        else {
+            return;
+        };
         evaluate_chunk(layout, chunk, holds_public, opened, products, state);
         rest = tail;
     }
@@ -221,8 +233,16 @@ pub fn evaluate_leaves(layout: Layout, holds_public: bool, opened: &[u64], leave
 /// A party's (lt, eq) of one chunk.
 ///
 /// # Shapes
-/// `products`: this party's [`Layout::products`] of the chunk, folded in place; the others as in [`evaluate_leaves`].
-pub fn evaluate_chunk(layout: Layout, chunk: usize, holds_public: bool, opened: &[u64], products: &mut [u64], state: &mut [u64]) {
+/// `products`: this party's [`Layout::products`] of the chunk, folded in place; the others as in
+/// [`evaluate_leaves`].
+pub fn evaluate_chunk(
+    layout: Layout,
+    chunk: usize,
+    holds_public: bool,
+    opened: &[u64],
+    products: &mut [u64],
+    state: &mut [u64],
+) {
     let first = chunk * usize::from(layout.chunk);
     // The empty product is the public 1, held by P1. Products of other subsets S lie at S − 1.
     let mut equal = u64::from(holds_public).wrapping_neg();
@@ -280,8 +300,16 @@ pub fn open_tree<'s>(layout: Layout, level: usize, masks: &[u64], state: &'s mut
     opened.get(..count).unwrap_or(&[])
 }
 
-/// Joins the entries of one level from the peer's opened planes and this party's own, which [`open_tree`] left in the state.
-pub fn join_tree(layout: Layout, level: usize, holds_public: bool, masks: &[u64], peer: &[u64], state: &mut [u64]) {
+/// Joins the entries of one level from the peer's opened planes and this party's own, which [`open_tree`]
+/// left in the state.
+pub fn join_tree(
+    layout: Layout,
+    level: usize,
+    holds_public: bool,
+    masks: &[u64],
+    peer: &[u64],
+    state: &mut [u64],
+) {
     let Some((entries, own)) = state.split_at_mut_checked(layout.own_planes()) else { return };
     let public = u64::from(holds_public).wrapping_neg();
     let mut masks = masks.iter().copied();
@@ -320,7 +348,8 @@ pub fn join_tree(layout: Layout, level: usize, holds_public: bool, masks: &[u64]
     }
 }
 
-/// This party's share of t = s ⊕ ρ from the joined state, whose last word is its share of C_k ⊕ R_k ⊕ ρ; left where a level's own planes are.
+/// This party's share of t = s ⊕ ρ from the joined state, whose last word is its share of C_k ⊕ R_k ⊕ ρ; left
+/// where a level's own planes are.
 pub fn open_sign(layout: Layout, state: &mut [u64]) {
     let less = if layout.bits == 0 { 0 } else { state.first().copied().unwrap_or(0) };
     let top = state.last().copied().unwrap_or(0);
@@ -329,7 +358,8 @@ pub fn open_sign(layout: Layout, state: &mut [u64]) {
     }
 }
 
-/// Writes this party's own opened planes of `lanes` comparisons, word by word; the last word's planes are cut to whole bytes.
+/// Writes this party's own opened planes of `lanes` comparisons, word by word; the last word's planes are cut
+/// to whole bytes.
 ///
 /// # Shapes
 /// `records`: [`Layout::state_words`] for every 64 comparisons.
@@ -434,13 +464,21 @@ mod tests {
 
     #[test]
     fn no_layout_has_more_planes_than_buffers_hold() {
-        let layouts = |opened_bits| (1..=MAX_CHUNK).flat_map(move |chunk| (2..=opened_bits).map(move |n| Layout::new(n, chunk)));
+        let layouts = |opened_bits| {
+            (1..=MAX_CHUNK).flat_map(move |chunk| (2..=opened_bits).map(move |n| Layout::new(n, chunk)))
+        };
         let most = |opened_bits, planes: fn(&Layout, usize) -> usize| {
-            layouts(opened_bits).flat_map(|l| (0..l.levels().max(1)).map(move |level| planes(&l, level))).max().unwrap()
+            layouts(opened_bits)
+                .flat_map(|l| (0..l.levels().max(1)).map(move |level| planes(&l, level)))
+                .max()
+                .unwrap()
         };
         assert_eq!(most(32, |l, level| l.tree_planes(level).max(l.leaf_planes())), MAX_PLANES);
         assert_eq!(most(16, |l, _| l.leaf_planes()), MAX_LEAVES_16);
-        assert!(most(32, |l, _| (0..l.chunks()).map(|chunk| l.products(chunk)).max().unwrap_or(0)) <= MAX_LEAVES_16);
+        assert!(
+            most(32, |l, _| (0..l.chunks()).map(|chunk| l.products(chunk)).max().unwrap_or(0))
+                <= MAX_LEAVES_16
+        );
         assert_eq!(most(32, Layout::tree_planes), MAX_TREE_PLANES);
         assert_eq!(most(32, Layout::opened_planes), MAX_OPENED_PLANES);
     }
@@ -448,7 +486,10 @@ mod tests {
     #[test]
     fn costs_of_the_protocol_page() {
         let eight = Layout::new(10, 4);
-        assert_eq!((eight.levels(), eight.opened_planes(0), eight.leaf_planes() + eight.tree_planes(0)), (1, 2, 34));
+        assert_eq!(
+            (eight.levels(), eight.opened_planes(0), eight.leaf_planes() + eight.tree_planes(0)),
+            (1, 2, 34)
+        );
         let fourteen = Layout::new(16, 4);
         assert_eq!((fourteen.levels(), fourteen.opened_planes(0) + fourteen.opened_planes(1)), (2, 7));
         assert_eq!(Layout::new(10, 8).levels(), 0);

@@ -1,11 +1,12 @@
-//! Linear layers (AutoReP Eq. 1, 2): convolution, depthwise, grouped, 1×1, fully connected, and residual joins. No message.
+//! Linear layers (AutoReP Eq. 1, 2): convolution, depthwise, grouped, 1×1, fully connected, and residual
+//! joins. No message.
 //!
 //! ```text
 //! [Z] = E ⊗ [Y] + [U] in Z_b,   U = A ⊗ Y + bias (+ the mask of the opening that follows)
 //! ```
 //!
-//! It is Eq. 2 with F = Y − B opened once a model instead of once an inference. The same function serves the parties (E, a share of Y),
-//! the dealer (A, Y) and the reference (X, Y): it is arithmetic modulo the word.
+//! It is Eq. 2 with F = Y − B opened once a model instead of once an inference. The same function serves the
+//! parties (E, a share of Y), the dealer (A, Y) and the reference (X, Y): it is arithmetic modulo the word.
 
 use core::ops::Range;
 
@@ -14,15 +15,17 @@ use crate::ring::{Word, Words, WordsMut};
 use crate::shape::{Convolution, Join};
 use crate::with_words;
 
-/// The part of element range `tile` that lies in channel `channel` of planes of `plane` elements, as positions in that plane.
+/// The part of element range `tile` that lies in channel `channel` of planes of `plane` elements, as
+/// positions in that plane.
 #[must_use]
 pub fn positions(tile: &Range<usize>, channel: usize, plane: usize) -> Range<usize> {
     let first = channel * plane;
     tile.start.clamp(first, first + plane) - first..tile.end.clamp(first, first + plane) - first
 }
 
-/// As [`convolve_channel`] for words of any kind, those of `weights` and `out` the same: compiled in this crate and so optimised as it is,
-/// whatever the crate that calls it asks for. Nothing is done where the kinds differ.
+/// As [`convolve_channel`] for words of any kind, those of `weights` and `out` the same: compiled in this
+/// crate and so optimised as it is, whatever the crate that calls it asks for. Nothing is done where the
+/// kinds differ.
 #[inline(never)]
 pub fn convolve_words(
     geometry: &Convolution,
@@ -41,11 +44,12 @@ pub fn convolve_words(
     });
 }
 
-/// out += input ⊗ weights for the output elements of one channel, modulo the word: the portable form of every kernel.
+/// out += input ⊗ weights for the output elements of one channel, modulo the word: the portable form of every
+/// kernel.
 ///
 /// # Shapes
-/// `input`: the whole input tensor; `weights`: this channel's [`Convolution::fan_in`] weights; `out`: one slot for each of `positions`,
-/// a range of the channel's plane.
+/// `input`: the whole input tensor; `weights`: this channel's [`Convolution::fan_in`] weights; `out`: one
+/// slot for each of `positions`, a range of the channel's plane.
 pub fn convolve_channel<I: Word, O: Word>(
     geometry: &Convolution,
     input: &[I],
@@ -58,12 +62,16 @@ pub fn convolve_channel<I: Word, O: Word>(
         let per_group = (usize::from(geometry.out_channels) / usize::from(geometry.groups).max(1)).max(1);
         let values = input.get(channel / per_group * geometry.fan_in()..).unwrap_or(&[]);
         if let Some(sum) = out.first_mut() {
-            *sum = values.iter().zip(weights).fold(*sum, |sum, (value, weight)| sum.add(O::from_u64(value.to_u64()).mul(*weight)));
+            *sum = values
+                .iter()
+                .zip(weights)
+                .fold(*sum, |sum, (value, weight)| sum.add(O::from_u64(value.to_u64()).mul(*weight)));
         }
         return;
     }
     if register_block::applies(geometry) {
-        // Shorter slices than the geometry says are a caller's fault, of which the part that fits is computed, as below.
+        // Shorter slices than the geometry says are a caller's fault, of which the part that fits is
+        // computed, as below.
         let _ = register_block::convolve_channel(geometry, input, weights, channel, &positions, out);
         return;
     }
@@ -76,11 +84,13 @@ pub fn convolve_channel<I: Word, O: Word>(
 
 /// A fully connected layer: one output a channel, and inputs in the order of its weights.
 const fn covers_input(geometry: &Convolution) -> bool {
-    geometry.padding == 0 && geometry.kernel_height == geometry.input.height && geometry.kernel_width == geometry.input.width
+    geometry.padding == 0
+        && geometry.kernel_height == geometry.input.height
+        && geometry.kernel_width == geometry.input.width
 }
 
-/// One input channel's part of [`convolve_channel`]: `in_channel` counts within the output channel's group, `weight` gives the
-/// kernel_height · kernel_width weights.
+/// One input channel's part of [`convolve_channel`]: `in_channel` counts within the output channel's group,
+/// `weight` gives the kernel_height · kernel_width weights.
 pub fn convolve_plane<I: Word, O: Word>(
     geometry: &Convolution,
     input: &[I],
@@ -95,7 +105,8 @@ pub fn convolve_plane<I: Word, O: Word>(
     let out_width = usize::from(geometry.output().width).max(1);
     let (stride, padding) = (usize::from(geometry.stride).max(1), usize::from(geometry.padding));
     let group = channel / (usize::from(geometry.out_channels) / usize::from(geometry.groups).max(1)).max(1);
-    let (kernel_height, kernel_width) = (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width).max(1));
+    let (kernel_height, kernel_width) =
+        (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width).max(1));
     let first = (group * geometry.group_channels() + in_channel) * height * width;
     let Some(plane) = input.get(first..).and_then(|p| p.get(..height * width)) else { return };
     for offset in 0..kernel_height * kernel_width {
@@ -137,7 +148,13 @@ fn add_multiples<I: Word, O: Word>(slots: &mut [O], values: &[I], stride: usize,
 }
 
 /// out += residual · 2^shift for output elements `tile`.
-pub fn join_shift<I: Word, O: Word>(geometry: &Join, shift: u8, input: &[I], tile: Range<usize>, out: &mut [O]) {
+pub fn join_shift<I: Word, O: Word>(
+    geometry: &Join,
+    shift: u8,
+    input: &[I],
+    tile: Range<usize>,
+    out: &mut [O],
+) {
     if geometry.is_in_place() {
         for (slot, value) in out.iter_mut().zip(input.get(tile).unwrap_or(&[])) {
             *slot = slot.add(O::from_u64(value.to_u64()).shl(shift));
@@ -165,7 +182,8 @@ pub const fn join_convolution(geometry: &Join) -> Convolution {
     }
 }
 
-/// The part of `tile`, a range of the sum's elements, that a join reaches, as a range of its convolution's output elements.
+/// The part of `tile`, a range of the sum's elements, that a join reaches, as a range of its convolution's
+/// output elements.
 #[must_use]
 pub fn join_tile(geometry: &Join, tile: &Range<usize>) -> Range<usize> {
     let plane = geometry.output.plane();
@@ -183,7 +201,8 @@ mod tests {
 
     fn naive(geometry: &Convolution, input: &[i64], weights: &[i64]) -> Vec<i64> {
         let output = geometry.output();
-        let (gc, kh, kw) = (geometry.group_channels(), geometry.kernel_height as usize, geometry.kernel_width as usize);
+        let (gc, kh, kw) =
+            (geometry.group_channels(), geometry.kernel_height as usize, geometry.kernel_width as usize);
         let per_group = usize::from(geometry.out_channels / geometry.groups);
         let mut out = Vec::new();
         for o in 0..usize::from(output.channels) {
@@ -193,12 +212,16 @@ mod tests {
                     for c in 0..gc {
                         for ky in 0..kh {
                             for kx in 0..kw {
-                                let iy = (y * usize::from(geometry.stride) + ky) as i64 - i64::from(geometry.padding);
-                                let ix = (x * usize::from(geometry.stride) + kx) as i64 - i64::from(geometry.padding);
-                                if (0..i64::from(geometry.input.height)).contains(&iy) && (0..i64::from(geometry.input.width)).contains(&ix)
+                                let iy = (y * usize::from(geometry.stride) + ky) as i64
+                                    - i64::from(geometry.padding);
+                                let ix = (x * usize::from(geometry.stride) + kx) as i64
+                                    - i64::from(geometry.padding);
+                                if (0..i64::from(geometry.input.height)).contains(&iy)
+                                    && (0..i64::from(geometry.input.width)).contains(&ix)
                                 {
                                     let channel = o / per_group * gc + c;
-                                    let at = (channel * geometry.input.height as usize + iy as usize) * geometry.input.width as usize
+                                    let at = (channel * geometry.input.height as usize + iy as usize)
+                                        * geometry.input.width as usize
                                         + ix as usize;
                                     sum += input[at] * weights[((o * gc + c) * kh + ky) * kw + kx];
                                 }
@@ -243,7 +266,8 @@ mod tests {
 
     #[test]
     fn option_a_join_reads_every_second_position_under_offset_channels() {
-        let geometry = Join { input: Shape::new(2, 4, 4), output: Shape::new(4, 2, 2), stride: 2, channel_offset: 1 };
+        let geometry =
+            Join { input: Shape::new(2, 4, 4), output: Shape::new(4, 2, 2), stride: 2, channel_offset: 1 };
         geometry.validate().unwrap();
         let input: Vec<u32> = (0..32).collect();
         let mut out = [0_u32; 16];

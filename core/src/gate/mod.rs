@@ -1,5 +1,6 @@
-//! The gates: one file each, its algebra in the header, then `deal` (the dealer's side), `evaluate` (a party's, local, on slices)
-//! and `reference` (plaintext integers, bit for bit what the parties compute given the same coins).
+//! The gates: one file each, its algebra in the header, then `deal` (the dealer's side), `evaluate` (a
+//! party's, local, on slices) and `reference` (plaintext integers, bit for bit what the parties compute given
+//! the same coins).
 
 pub mod argmax;
 pub mod comparison;

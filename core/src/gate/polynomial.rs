@@ -1,14 +1,16 @@
-//! Polynomial activation of degree 2 or 1 with secret coefficients a channel (AutoReP, Eq. 3, 4, 13). No message.
+//! Polynomial activation of degree 2 or 1 with secret coefficients a channel (AutoReP, Eq. 3, 4, 13). No
+//! message.
 //!
-//! On the opened C of [`crate::opening`], with m = 1 − msb(C) and R_m = R + 2^(n−2) − m·M, M = msb(R)·2^n, the truncated value is
-//! y = C − R_m, so p(y) = c2·y² + c1·y + c0 is
+//! On the opened C of [`crate::opening`], with m = 1 − msb(C) and R_m = R + 2^(n−2) − m·M, M = msb(R)·2^n,
+//! the truncated value is y = C − R_m, so p(y) = c2·y² + c1·y + c0 is
 //!
 //! ```text
 //! [p] = [c2]·C² + [β_m]·C + [γ_m]   mod 2^L,   β_m = c1 − 2·c2·R_m,   γ_m = c2·R_m² − c1·R_m + c0 + mask
 //! ```
 //!
-//! C is public and uniform; m is a function of C alone. The dealer supplies β_0, β_1, γ_0, γ_1 for every element, also where a pair
-//! is equal: leaving one out would show msb(R). First-order replacement is c2 = 0; SNL's identity is c2 = c0 = 0, c1 = 1.
+//! C is public and uniform; m is a function of C alone. The dealer supplies β_0, β_1, γ_0, γ_1 for every
+//! element, also where a pair is equal: leaving one out would show msb(R). First-order replacement is c2 = 0;
+//! SNL's identity is c2 = c0 = 0, c1 = 1.
 
 use crate::opening::{lifted_mask, wrap_choice};
 use crate::ring::Word;
@@ -23,8 +25,8 @@ pub const fn reference(y: i64, c2: i64, c1: i64, c0: i64) -> i64 {
     c2.wrapping_mul(y).wrapping_add(c1).wrapping_mul(y).wrapping_add(c0)
 }
 
-/// AutoReP's distribution-aware replacement of ReLU (Eq. 13): the c2, c1 and c0 that err least, in the mean square, on inputs distributed
-/// N(μ, σ²). With φ and Φ the standard normal density and distribution at μ/σ,
+/// AutoReP's distribution-aware replacement of ReLU (Eq. 13): the c2, c1 and c0 that err least, in the mean
+/// square, on inputs distributed N(μ, σ²). With φ and Φ the standard normal density and distribution at μ/σ,
 ///
 /// ```text
 /// c2 = φ / (2σ)      c1 = Φ − μφ/σ      c0 = (μ² + σ²)·φ / (2σ)
@@ -51,7 +53,8 @@ pub struct Secret {
     pub c1: i64,
     /// See `c2`.
     pub c0: i64,
-    /// The mask of opening 2 with its rounding constant; zero where a pool follows and its window is masked instead.
+    /// The mask of opening 2 with its rounding constant; zero where a pool follows and its window is masked
+    /// instead.
     pub next_mask: u64,
 }
 
@@ -78,7 +81,8 @@ pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
 /// A party's share of p(y) and the mask, modulo the word.
 ///
 /// # Shapes
-/// `opened`, `c2` (this party's share, element by element) and `out`: N; `words`: 4·N as [`deal`] orders them.
+/// `opened`, `c2` (this party's share, element by element) and `out`: N; `words`: 4·N as [`deal`] orders
+/// them.
 #[inline]
 pub fn evaluate<W: Word>(opened_bits: u8, opened: &[u16], c2: &[W], words: &[W], out: &mut [W]) {
     let count = out.len();
@@ -87,7 +91,9 @@ pub fn evaluate<W: Word>(opened_bits: u8, opened: &[u16], c2: &[W], words: &[W],
     let Some((gamma_0, gamma_1)) = rest.split_at_checked(count) else { return };
     let betas = beta_0.iter().zip(beta_1);
     let gammas = gamma_0.iter().zip(gamma_1);
-    for ((((slot, &c), &c2), (&beta_0, &beta_1)), (&gamma_0, &gamma_1)) in out.iter_mut().zip(opened).zip(c2).zip(betas).zip(gammas) {
+    for ((((slot, &c), &c2), (&beta_0, &beta_1)), (&gamma_0, &gamma_1)) in
+        out.iter_mut().zip(opened).zip(c2).zip(betas).zip(gammas)
+    {
         let one = W::mask_from_bit(wrap_choice(c, opened_bits));
         let choose = |zero: W, other: W| zero.add(other.sub(zero).and(one));
         let c = W::from_u64(u64::from(c));
@@ -106,7 +112,8 @@ mod tests {
     fn the_replacement_errs_least() {
         for (mean, deviation) in [(0.0, 1.0), (0.0, 1.5), (-0.7, 0.4), (1.3, 2.0)] {
             let [c2, c1, c0] = distribution_aware(mean, deviation);
-            // The error is orthogonal to 1, z and z²: by the rectangle rule, which is exact to many digits for a bell.
+            // The error is orthogonal to 1, z and z²: by the rectangle rule, which is exact to many digits
+            // for a bell.
             let mut moments = [0.0; 3];
             for i in -8000..=8000 {
                 let z = mean + deviation * f64::from(i) / 1000.0;

@@ -1,8 +1,8 @@
-//! The portable loop of a convolution of stride 1, blocked so that sums stay in registers: a few neighbouring outputs at a time, all
-//! input channels and kernel rows of theirs before they are stored.
+//! The portable loop of a convolution of stride 1, blocked so that sums stay in registers: a few neighbouring
+//! outputs at a time, all input channels and kernel rows of theirs before they are stored.
 //!
-//! Each input is loaded once a kernel row and used by every sum that it reaches. On a Cortex-M, where the plain loop spends most of its
-//! instructions on loading and storing sums, that halves them.
+//! Each input is loaded once a kernel row and used by every sum that it reaches. On a Cortex-M, where the
+//! plain loop spends most of its instructions on loading and storing sums, that halves them.
 
 use core::ops::Range;
 
@@ -25,8 +25,8 @@ struct Window<'a, I, O> {
     rows: usize,
 }
 
-/// Sums of one block: `$sums` of them, over kernel rows of `$taps` taps, which reach `$reach` = sums + taps − 1 inputs. Each line is
-/// one input and the (sum, tap) pairs that it is multiplied for.
+/// Sums of one block: `$sums` of them, over kernel rows of `$taps` taps, which reach `$reach` = sums + taps −
+/// 1 inputs. Each line is one input and the (sum, tap) pairs that it is multiplied for.
 macro_rules! block {
     ($name:ident, $sums:literal, $taps:literal, $reach:literal, $($input:literal => $(($sum:literal, $tap:literal))+;)+) => {
         // On its own, so that its few values have the registers to themselves.
@@ -101,7 +101,8 @@ pub(super) const fn applies(geometry: &Convolution) -> bool {
     geometry.stride == 1 && matches!(geometry.kernel_width, 3 | 5)
 }
 
-/// As [`super::linear::convolve_channel`], where [`applies`]; `None` if slices are shorter than the geometry says.
+/// As [`super::linear::convolve_channel`], where [`applies`]; `None` if slices are shorter than the geometry
+/// says.
 pub(super) fn convolve_channel<I: Word, O: Word>(
     geometry: &Convolution,
     input: &[I],
@@ -181,9 +182,12 @@ fn edge<I: Word, O: Word>(
     let first = padding.saturating_sub(column).min(taps);
     let end = (width + padding).saturating_sub(column).clamp(first, taps);
     let kernel = taps * usize::from(geometry.kernel_height);
-    for (plane, weights) in planes.chunks_exact((height * width).max(1)).zip(weights.chunks_exact(kernel.max(1))) {
+    for (plane, weights) in
+        planes.chunks_exact((height * width).max(1)).zip(weights.chunks_exact(kernel.max(1)))
+    {
         for kernel_row in rows.clone() {
-            let values = plane.get((row + kernel_row - padding) * width + column + first - padding..).unwrap_or(&[]);
+            let values =
+                plane.get((row + kernel_row - padding) * width + column + first - padding..).unwrap_or(&[]);
             let weights = weights.get(kernel_row * taps + first..kernel_row * taps + end).unwrap_or(&[]);
             for (value, weight) in values.iter().zip(weights) {
                 *sum = sum.add(O::from_u64(value.to_u64()).mul(*weight));

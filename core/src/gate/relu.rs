@@ -1,4 +1,5 @@
-//! ReLU's selection (AutoReP §2.1): from the opened C and the opened bit t = s ⊕ ρ, s = [y ≥ 0], to a share of s·y. No message.
+//! ReLU's selection (AutoReP §2.1): from the opened C and the opened bit t = s ⊕ ρ, s = [y ≥ 0], to a share
+//! of s·y. No message.
 //!
 //! s = t + (1 − 2t)·ρ and y = C − R_m, so, the public C entering through P1 alone,
 //!
@@ -6,8 +7,8 @@
 //! [s·y] = t·C − t·[R_m] + (1 − 2t)·([ρ]·C − [ρ·R_m])   modulo 2^L
 //! ```
 //!
-//! and only then + [mask of opening 2]. The dealer supplies ρ, R_0, R_1, ρ·R_0, ρ·R_1 and, apart, the mask: it cannot be merged,
-//! because the sign of the other terms depends on t.
+//! and only then + [mask of opening 2]. The dealer supplies ρ, R_0, R_1, ρ·R_0, ρ·R_1 and, apart, the mask:
+//! it cannot be merged, because the sign of the other terms depends on t.
 
 use crate::opening::{lifted_mask, wrap_choice};
 use crate::ring::Word;
@@ -58,7 +59,14 @@ pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
 /// # Shapes
 /// `opened` and `out`: N ≤ 64; bit i of `signs` is t of element i; `words` as [`deal`] orders them.
 #[inline]
-pub fn evaluate<W: Word>(opened_bits: u8, holds_public: bool, opened: &[u16], signs: u64, words: &[W], out: &mut [W]) {
+pub fn evaluate<W: Word>(
+    opened_bits: u8,
+    holds_public: bool,
+    opened: &[u16],
+    signs: u64,
+    words: &[W],
+    out: &mut [W],
+) {
     let count = out.len();
     let mut parts = words.chunks_exact(count.max(1));
     let (Some(flip), Some(mask_0), Some(mask_1), Some(product_0), Some(product_1)) =

@@ -1,9 +1,11 @@
 //! Truncation as both openings compute it: floor(z / 2^f) or one more, by a coin.
 //!
-//! By turns, r is the mask and y = ((z + r) >> f) − (r >> f), so the coin is r's low bits. Mutual, P0's share has low bits l and
-//! y = (z + 2^f − 1 − l) >> f, so the coin is 2^f − 1 − l. Either way y = (z + coin) >> f with a coin uniform in 0 .. 2^f: unbiased.
+//! By turns, r is the mask and y = ((z + r) >> f) − (r >> f), so the coin is r's low bits. Mutual, P0's share
+//! has low bits l and y = (z + 2^f − 1 − l) >> f, so the coin is 2^f − 1 − l. Either way y = (z + coin) >> f
+//! with a coin uniform in 0 .. 2^f: unbiased.
 
-/// One truncation of plaintext integers, bit for bit what an opening gives when its coin is `coin`, in 0 .. 2^shift.
+/// One truncation of plaintext integers, bit for bit what an opening gives when its coin is `coin`, in 0 ..
+/// 2^shift.
 #[must_use]
 #[inline]
 pub const fn reference(value: i64, shift: u8, coin: u64) -> i64 {
@@ -34,7 +36,8 @@ pub trait Coins {
     /// The values of a wire, as soon as they are known and before any layer reads them; wire 0 is the input.
     fn wire(&mut self, _wire: usize, _values: &[i64]) {}
 
-    /// The truncated values y of a whole activation layer, before the coins of its second opening are asked for.
+    /// The truncated values y of a whole activation layer, before the coins of its second opening are asked
+    /// for.
     fn truncated(&mut self, _layer: usize, _values: &[i64]) {}
 }
 

@@ -55,7 +55,9 @@ pub enum Kind {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BlobError {
     /// Fewer bytes than an envelope has.
-    #[error("{found} bytes are too few for a blob, whose envelope alone has {ENVELOPE_BYTES}: the file is cut or of another kind")]
+    #[error(
+        "{found} bytes are too few for a blob, whose envelope alone has {ENVELOPE_BYTES}: the file is cut or of another kind"
+    )]
     TooShort {
         /// Bytes that there are.
         found: usize,
@@ -64,7 +66,9 @@ pub enum BlobError {
     #[error("not a Halfnet blob: the first 8 bytes are not its magic")]
     Magic,
     /// Another format version.
-    #[error("blob of format version {found}, but this build reads version {VERSION}: make it again with this build")]
+    #[error(
+        "blob of format version {found}, but this build reads version {VERSION}: make it again with this build"
+    )]
     Version {
         /// The version that the blob states.
         found: u16,
@@ -104,7 +108,9 @@ pub enum DecodeError {
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// The body is not an encoding of what the envelope says.
-    #[error("the body is no encoding of a model of this format version (or has more layers, terms or channels than this build supports)")]
+    #[error(
+        "the body is no encoding of a model of this format version (or has more layers, terms or channels than this build supports)"
+    )]
     Encoding,
     /// The body goes on after what it encodes.
     #[error("the body has {extra} bytes after the end of the model")]
@@ -203,7 +209,10 @@ pub fn decode_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, D
 ///
 /// # Errors
 /// `out` is too short.
-pub fn encode_body<'o, T: serde::Serialize>(value: &T, out: &'o mut [u8]) -> Result<&'o [u8], BufferTooShort> {
+pub fn encode_body<'o, T: serde::Serialize>(
+    value: &T,
+    out: &'o mut [u8],
+) -> Result<&'o [u8], BufferTooShort> {
     match postcard::to_slice(value, out) {
         Ok(written) => Ok(written),
         Err(_) => Err(BufferTooShort),

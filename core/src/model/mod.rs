@@ -1,11 +1,13 @@
 //! The plaintext integer model: what a trained network has become once every scale is folded in.
 //!
-//! A model is a list of [`Layer`]s over *wires*. Wire 0 is the input; layer i writes wire i + 1. A layer is a sum of linear
-//! [`Term`]s and a bias, then one [`Step`]: an activation, a bare rescaling (a linear layer follows directly), or the release.
-//! All values are integers; a real number is `scale · integer`, and scales are secret: they exist only as folded into weights,
-//! biases and coefficients (and, for reports of the model's owner, in [`Layer::output_scale`]).
+//! A model is a list of [`Layer`]s over *wires*. Wire 0 is the input; layer i writes wire i + 1. A layer is a
+//! sum of linear [`Term`]s and a bias, then one [`Step`]: an activation, a bare rescaling (a linear layer
+//! follows directly), or the release. All values are integers; a real number is `scale · integer`, and scales
+//! are secret: they exist only as folded into weights, biases and coefficients (and, for reports of the
+//! model's owner, in [`Layer::output_scale`]).
 //!
-//! Everything is borrowed from the blob's bytes; see [`blob`] for the envelope and [`Model::validate`] for what is checked.
+//! Everything is borrowed from the blob's bytes; see [`blob`] for the envelope and [`Model::validate`] for
+//! what is checked.
 
 pub mod blob;
 mod validate;
@@ -26,7 +28,8 @@ pub const MAX_TERMS: usize = 3;
 /// Input channels, at most.
 pub const MAX_INPUT_CHANNELS: usize = 4;
 
-/// A whole model. Public: the header and every shape, width, shift and bitmap. Secret: weights, biases, coefficients, scales.
+/// A whole model. Public: the header and every shape, width, shift and bitmap. Secret: weights, biases,
+/// coefficients, scales.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model<'a> {
     /// What the model is for and how its input is made.
@@ -54,7 +57,8 @@ pub struct Header<'a> {
     pub class_names: &'a str,
 }
 
-/// A pixel 0..=255 becomes the integer round(gain · pixel + offset), both `fixed` numbers with 16 fraction bits.
+/// A pixel 0..=255 becomes the integer round(gain · pixel + offset), both `fixed` numbers with 16 fraction
+/// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Normalisation {
     /// Gain, as the bits of an `I16F16`.
@@ -82,8 +86,8 @@ pub struct Layer<'a> {
     pub bias: Integers<'a>,
     /// What happens to the sum.
     pub step: Step<'a>,
-    /// Real value of one unit of the output wire (of a logit, for the last layer), `f32` little-endian, one a channel or one for
-    /// all; empty when unknown. Secret; for reports only.
+    /// Real value of one unit of the output wire (of a logit, for the last layer), `f32` little-endian, one a
+    /// channel or one for all; empty when unknown. Secret; for reports only.
     #[serde(with = "serde_bytes_borrowed")]
     pub output_scale: &'a [u8],
 }
@@ -140,7 +144,8 @@ pub enum Step<'a> {
     },
     /// The last layer: z are logits in Z_b, to be released as a label or cut to a few bits.
     Release {
-        /// b. Logits lie in −2^(b−3) .. 2^(b−3), so that the difference of any two is within opening 1's range.
+        /// b. Logits lie in −2^(b−3) .. 2^(b−3), so that the difference of any two is within opening 1's
+        /// range.
         ring_bits: u8,
     },
 }
@@ -161,7 +166,8 @@ pub struct Activation<'a> {
     pub pool: Option<Pool>,
 }
 
-/// p(y) = (c2·y² + c1·y + c0) / 2^frac_bits, floor or one more, in y's own scale; coefficients are a channel's own.
+/// p(y) = (c2·y² + c1·y + c0) / 2^frac_bits, floor or one more, in y's own scale; coefficients are a
+/// channel's own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Polynomial<'a> {
     /// 1 or 2.
@@ -351,7 +357,9 @@ mod serde_bytes_borrowed {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<&'a [u8], D::Error> {
+    pub(super) fn deserialize<'de: 'a, 'a, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<&'a [u8], D::Error> {
         <&'a [u8]>::deserialize(deserializer)
     }
 }

@@ -1,11 +1,14 @@
 //! The typed check of a decoded model: every shape, length, width and range, before anything else touches it.
 //!
-//! What it cannot check is that real pictures keep a layer's sum inside its ring: that is calibrated by the importer and counted
-//! by the reference. It refuses sums that *no* input could bring into the ring's range, and any that could overflow 64 bits.
+//! What it cannot check is that real pictures keep a layer's sum inside its ring: that is calibrated by the
+//! importer and counted by the reference. It refuses sums that *no* input could bring into the ring's range,
+//! and any that could overflow 64 bits.
 
 use heapless::Vec;
 
-use super::{Activation, Bitmap, Header, Integers, Layer, Linear, MAX_LAYERS, MAX_TERMS, Model, Polynomial, Step};
+use super::{
+    Activation, Bitmap, Header, Integers, Layer, Linear, MAX_LAYERS, MAX_TERMS, Model, Polynomial, Step,
+};
 use crate::error::ModelError;
 use crate::shape::{Pool, Shape};
 
@@ -56,7 +59,9 @@ impl Layer<'_> {
     #[must_use]
     pub fn sum_ring(&self) -> SumRing {
         match self.step {
-            Step::Activate(Activation { ring_bits, .. }) | Step::Release { ring_bits } => SumRing::Bits(ring_bits),
+            Step::Activate(Activation { ring_bits, .. }) | Step::Release { ring_bits } => {
+                SumRing::Bits(ring_bits)
+            }
             Step::Rescale { shift, .. } => SumRing::AboveWire(shift),
         }
     }
@@ -64,17 +69,19 @@ impl Layer<'_> {
     /// Every wire the layer reads.
     #[must_use]
     pub fn reads(&self) -> Vec<Read, MAX_TERMS> {
-        let shift = |linear: &Linear<'_>| if let Linear::JoinShift { shift, .. } = linear { *shift } else { 0 };
+        let shift =
+            |linear: &Linear<'_>| if let Linear::JoinShift { shift, .. } = linear { *shift } else { 0 };
         self.terms.iter().map(|t| (t.source, shift(&t.linear))).collect()
     }
 }
 
-/// W of every wire, from the public part of each layer, first to last: the most bits that any reader needs, which are the
-/// reader's ring bits less its public shift.
+/// W of every wire, from the public part of each layer, first to last: the most bits that any reader needs,
+/// which are the reader's ring bits less its public shift.
 ///
 /// # Errors
 /// Named with the layer: there are too many, one reads a wire that does not exist yet, no layer reads a wire
-/// ([`ModelError::Wiring`]), a ring is wider than 64 bits or a shift as wide as its ring ([`ModelError::Widths`]).
+/// ([`ModelError::Wiring`]), a ring is wider than 64 bits or a shift as wide as its ring
+/// ([`ModelError::Widths`]).
 pub fn wire_bits_of<I>(layers: I) -> Result<Vec<u8, MAX_WIRES>, InvalidModel>
 where
     I: DoubleEndedIterator<Item = (SumRing, Vec<Read, MAX_TERMS>)> + ExactSizeIterator,
@@ -86,22 +93,30 @@ where
         let fault = |reason| InvalidModel { layer: Some(index as u16), reason };
         let ring = match ring {
             SumRing::Bits(b) => b,
-            SumRing::AboveWire(shift) => {
-                bits.get(index + 1).copied().filter(|&w| w > 0).ok_or(fault(ModelError::Wiring))?.saturating_add(shift)
-            }
+            SumRing::AboveWire(shift) => bits
+                .get(index + 1)
+                .copied()
+                .filter(|&w| w > 0)
+                .ok_or(fault(ModelError::Wiring))?
+                .saturating_add(shift),
         };
         if ring > 64 {
             return Err(fault(ModelError::Widths));
         }
         for (source, shift) in reads {
-            let wire = bits.get_mut(..=index).and_then(|b| b.get_mut(usize::from(source))).ok_or(fault(ModelError::Wiring))?;
+            let wire = bits
+                .get_mut(..=index)
+                .and_then(|b| b.get_mut(usize::from(source)))
+                .ok_or(fault(ModelError::Wiring))?;
             let needed = ring.checked_sub(shift).filter(|&n| n > 0).ok_or(fault(ModelError::Widths))?;
             *wire = needed.max(*wire);
         }
     }
     match bits.iter().position(|&b| b == 0) {
         // Wire i is written by layer i − 1; an input that nobody reads belongs to no layer.
-        Some(wire) => Err(InvalidModel { layer: wire.checked_sub(1).map(|l| l as u16), reason: ModelError::Wiring }),
+        Some(wire) => {
+            Err(InvalidModel { layer: wire.checked_sub(1).map(|l| l as u16), reason: ModelError::Wiring })
+        }
         None => Ok(bits),
     }
 }
@@ -160,7 +175,8 @@ fn check_integers(integers: &Integers<'_>, count: usize) -> Result<(), ModelErro
 fn check_bitmap(bitmap: &Bitmap<'_>, elements: usize) -> Result<(), ModelError> {
     let Bitmap::Bits(bytes) = bitmap else { return Ok(()) };
     let unused = (8 - elements % 8) % 8;
-    if bytes.len() != elements.div_ceil(8) || bytes.last().is_some_and(|b| b.leading_zeros() < unused as u32) {
+    if bytes.len() != elements.div_ceil(8) || bytes.last().is_some_and(|b| b.leading_zeros() < unused as u32)
+    {
         return Err(ModelError::Bitmap);
     }
     Ok(())
@@ -171,8 +187,10 @@ impl Header<'_> {
     /// Names, shape, normalisation and classes do not fit each other.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
         self.input.validate()?;
-        let named = |name: &str| !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-        let classes = self.class_names.is_empty() || self.class_names.lines().count() == usize::from(self.classes);
+        let named =
+            |name: &str| !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+        let classes =
+            self.class_names.is_empty() || self.class_names.lines().count() == usize::from(self.classes);
         let channels = self.normalisation.len() == usize::from(self.input.channels);
         if !named(self.name) || !named(self.data_set) || !classes || !channels || self.classes == 0 {
             return Err(ModelError::Header);
@@ -227,8 +245,15 @@ impl Model<'_> {
     }
 
     fn input_interval(&self) -> Interval {
-        let ends = self.header.normalisation.iter().flat_map(|n| [0, 255].map(|p| i128::from(n.gain) * p + i128::from(n.offset)));
-        let fold = |acc: Interval, v: i128| Interval { low: acc.low.min(v >> 16), high: acc.high.max((v >> 16) + 1) };
+        let ends = self
+            .header
+            .normalisation
+            .iter()
+            .flat_map(|n| [0, 255].map(|p| i128::from(n.gain) * p + i128::from(n.offset)));
+        let fold = |acc: Interval, v: i128| Interval {
+            low: acc.low.min(v >> 16),
+            high: acc.high.max((v >> 16) + 1),
+        };
         ends.fold(Interval::ZERO, fold)
     }
 
@@ -263,7 +288,9 @@ impl Model<'_> {
             return Err(ModelError::TensorLength);
         }
         match layer.step {
-            Step::Activate(Activation { pool: Some(pool), .. }) | Step::Rescale { pool: Some(pool), .. } => pool.validate(sum),
+            Step::Activate(Activation { pool: Some(pool), .. }) | Step::Rescale { pool: Some(pool), .. } => {
+                pool.validate(sum)
+            }
             _ => Ok(()),
         }
     }
@@ -340,7 +367,8 @@ fn check_sums(layer: &Layer<'_>, wires: &[Interval]) -> Result<Interval, ModelEr
             match &term.linear {
                 Linear::Convolution { geometry, weights } => {
                     let fan_in = geometry.fan_in();
-                    (channel * fan_in..(channel + 1) * fan_in).try_for_each(|i| add(i128::from(weights.get(i))))?;
+                    (channel * fan_in..(channel + 1) * fan_in)
+                        .try_for_each(|i| add(i128::from(weights.get(i))))?;
                 }
                 Linear::JoinShift { shift, .. } => add(1_i128 << shift.min(&63))?,
                 Linear::JoinScaled { geometry, factors } => {
@@ -369,7 +397,10 @@ fn output_interval(layer: &Layer<'_>, sums: Interval) -> Result<Interval, ModelE
             if let Some(Polynomial { frac_bits, c2, c1, c0, .. }) = polynomial {
                 for channel in 0..usize::from(layer.sum_shape().channels) {
                     let [c2, c1, c0] = [c2, c1, c0].map(|c| i128::from(c.get(channel)).abs());
-                    let most = c2.saturating_mul(bound * bound).saturating_add(c1.saturating_mul(bound)).saturating_add(c0);
+                    let most = c2
+                        .saturating_mul(bound * bound)
+                        .saturating_add(c1.saturating_mul(bound))
+                        .saturating_add(c0);
                     let most = Interval { low: most.saturating_neg(), high: most };
                     if !most.pooled(*pool).fits_i64() {
                         return Err(ModelError::Range);

@@ -12,7 +12,8 @@ use crate::plan::{Role, Section};
 use crate::ring::Word;
 
 impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
-    /// C of a tile is known: polynomials of a pool add up, P0 in H puts ReLUs' C aside, and the last tile starts the comparisons.
+    /// C of a tile is known: polynomials of a pool add up, P0 in H puts ReLUs' C aside, and the last tile
+    /// starts the comparisons.
     pub(super) fn opened(&mut self, group: &mut Group<'p>, tile: usize) -> Result<(), ErrorKind> {
         group.opened = tile + 1;
         let range = group.layer.tile_range(group.group, tile);
@@ -52,7 +53,10 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             let mut opened = [0_u16; LANES];
             if blind {
                 let kept = kept_opened(self.state, group);
-                for (slot, value) in opened.iter_mut().zip(kept.get(word * LANES..relus.min((word + 1) * LANES)).unwrap_or(&[])) {
+                for (slot, value) in opened
+                    .iter_mut()
+                    .zip(kept.get(word * LANES..relus.min((word + 1) * LANES)).unwrap_or(&[]))
+                {
                     *slot = *value;
                 }
             } else if let Some(chunk) = chunks.next() {
@@ -118,7 +122,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
         (records, comparison::PlaneReader::new(payload, lanes), first)
     }
 
-    /// This party's shares of the activated values of a tile's polynomial (or ReLU) elements, in runs of up to 64, for `take`.
+    /// This party's shares of the activated values of a tile's polynomial (or ReLU) elements, in runs of up
+    /// to 64, for `take`.
     pub(super) fn selected_shares<W: Word>(
         &mut self,
         group: &Group<'p>,
@@ -148,7 +153,11 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                         *slot = *value;
                     }
                 }
-                (true, false) => chunk.gather(super::ring_words_u16(window_as(self.window, range.len())), range.start, opened),
+                (true, false) => chunk.gather(
+                    super::ring_words_u16(window_as(self.window, range.len())),
+                    range.start,
+                    opened,
+                ),
                 (false, _) => chunk.gather(region(self.wires, &layer.opened), 0, opened),
             }
             let mut words = [W::default(); relu::WORDS * LANES];

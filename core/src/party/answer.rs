@@ -14,7 +14,10 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     /// Not finished, or `out` is too short.
     pub fn output_share(&self, out: &mut [u8]) -> Result<usize, SessionError> {
         let (words, bits) = output_shape(&self.plan);
-        if !self.is_finished() || self.plan.header.options.client != Client::Third || out.len() < packed_len(words, bits) {
+        if !self.is_finished()
+            || self.plan.header.options.client != Client::Third
+            || out.len() < packed_len(words, bits)
+        {
             return Err(self.error(ErrorKind::Misuse));
         }
         let mut packer = Packer::new(out);
@@ -25,9 +28,13 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     /// The answer, for P0 as the client: the label as one number, or the released logits, one after another.
     pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
         let (words, bits) = output_shape(&self.plan);
-        let mine = self.is_finished() && self.is_seed() && self.plan.header.options.client == Client::SeedParty;
+        let mine =
+            self.is_finished() && self.is_seed() && self.plan.header.options.client == Client::SeedParty;
         let label = self.plan.header.options.release == Release::Label;
-        self.state.iter().take(if mine { words } else { 0 }).map(move |&word| if label { word as i64 } else { signed(word, bits) })
+        self.state
+            .iter()
+            .take(if mine { words } else { 0 })
+            .map(move |&word| if label { word as i64 } else { signed(word, bits) })
     }
 }
 
@@ -35,10 +42,13 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
 #[must_use]
 pub fn output_shape(plan: &Plan<'_>) -> (usize, u8) {
     let options = &plan.header.options;
-    plan.layers().last().map_or((0, 1), |layer| (layer.output_words(options), layer.work(options).opened_bits))
+    plan.layers()
+        .last()
+        .map_or((0, 1), |layer| (layer.output_words(options), layer.work(options).opened_bits))
 }
 
-/// The answer from both parties' output words, for a third client: the label, or the released logits in order.
+/// The answer from both parties' output words, for a third client: the label, or the released logits in
+/// order.
 pub fn combine_outputs<'a>(plan: &Plan<'_>, shares: [&'a [u8]; 2]) -> impl Iterator<Item = i64> + use<'a> {
     let (words, bits) = output_shape(plan);
     let label = plan.header.options.release == Release::Label;

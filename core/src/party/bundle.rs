@@ -79,7 +79,13 @@ impl<S: BundleSource> Half for BundleHalf<S> {
         }
     }
 
-    fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
+    fn words<W: Word>(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: u8,
+        out: &mut [W],
+    ) -> Result<(), MaterialError> {
         let mut buffer = [0; CHUNK_BYTES];
         let mut at = position.bytes;
         // A multiple of 64 elements is whole bytes.
@@ -92,7 +98,13 @@ impl<S: BundleSource> Half for BundleHalf<S> {
         Ok(())
     }
 
-    fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
+    fn mixed_words(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: &[u8],
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         let total: u64 = bits.iter().map(|&b| u64::from(b)).sum();
         let mut buffer = [0; CHUNK_BYTES];
         let bytes = buffer.get_mut(..total.div_ceil(8) as usize).ok_or(MaterialError::Bundle)?;
@@ -116,7 +128,12 @@ pub trait Tensors {
 pub struct PortableModel<T>(pub T);
 
 impl<T: Tensors> ModelHalf for PortableModel<T> {
-    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(
+        &mut self,
+        _id: TermId,
+        _geometry: &Convolution,
+        _input: Words<'_>,
+    ) -> Result<(), MaterialError> {
         Ok(())
     }
 
@@ -128,9 +145,11 @@ impl<T: Tensors> ModelHalf for PortableModel<T> {
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
-        let weights = self.0.tensor(id).filter(|t| t.len() == geometry.weights()).ok_or(MaterialError::Weights)?;
+        let weights =
+            self.0.tensor(id).filter(|t| t.len() == geometry.weights()).ok_or(MaterialError::Weights)?;
         let (plane, fan_in) = (geometry.output().plane().max(1), geometry.fan_in());
-        // In pieces of a few input channels, so that a piece of weights fits on the stack whatever the fan-in.
+        // In pieces of a few input channels, so that a piece of weights fits on the stack whatever the
+        // fan-in.
         let kernel = usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width);
         with_words!(WordsMut, out, out => {
             let mut rest = out;

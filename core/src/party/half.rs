@@ -38,20 +38,34 @@ pub trait Half {
     /// May it be a server of mode T? Where not, a session of mode T is refused, and its code left out.
     const TWO_SERVERS: bool = true;
 
-    /// Comes once before a layer's sections are read. `sections` gives every section's length in the bundle, in order.
+    /// Comes once before a layer's sections are read. `sections` gives every section's length in the bundle,
+    /// in order.
     fn begin_layer(&mut self, layer: u16, sections: &mut dyn Iterator<Item = (Section, u64)>);
 
-    /// Fills `out` with the words at `position`, each of `bits` bits (higher bits are arbitrary), packed together in the bundle.
+    /// Fills `out` with the words at `position`, each of `bits` bits (higher bits are arbitrary), packed
+    /// together in the bundle.
     ///
     /// # Errors
     /// The material failed.
-    fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError>;
+    fn words<W: Word>(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: u8,
+        out: &mut [W],
+    ) -> Result<(), MaterialError>;
 
     /// As [`Half::words`], with a width for each word: those of pooled windows.
     ///
     /// # Errors
     /// The material failed.
-    fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError>;
+    fn mixed_words(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: &[u8],
+        out: &mut [u64],
+    ) -> Result<(), MaterialError>;
 }
 
 /// A party's half where it is never one of two servers: mode T is refused, and its code left out.
@@ -66,11 +80,23 @@ impl<H: Half> Half for OneServer<H> {
         self.0.begin_layer(layer, sections);
     }
 
-    fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
+    fn words<W: Word>(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: u8,
+        out: &mut [W],
+    ) -> Result<(), MaterialError> {
         self.0.words(section, position, bits, out)
     }
 
-    fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
+    fn mixed_words(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: &[u8],
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         self.0.mixed_words(section, position, bits, out)
     }
 }
@@ -85,7 +111,8 @@ pub struct TermId {
     pub term: u8,
 }
 
-/// A party's half of the model: its shares of weights (all of them, or none, in H) and how it multiplies by them.
+/// A party's half of the model: its shares of weights (all of them, or none, in H) and how it multiplies by
+/// them.
 pub trait ModelHalf {
     /// Comes once before the tiles of a term, when its input is complete.
     ///

@@ -35,7 +35,10 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
         let input = self.plan.header.input;
         let third = self.plan.header.options.client == Client::Third;
         // Once the layers have begun, the half gives words of theirs.
-        if !third || !matches!(self.phase, Phase::Input) || out.len() < packed_len(input.elements as usize, input.bits) {
+        if !third
+            || !matches!(self.phase, Phase::Input)
+            || out.len() < packed_len(input.elements as usize, input.bits)
+        {
             return Err(self.error(ErrorKind::Misuse));
         }
         let mut packer = Packer::new(out);
@@ -52,7 +55,8 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
         Ok(packer.finish())
     }
 
-    /// The masked input E from a third client: packed words of the input wire's bits. The same bytes go to both parties.
+    /// The masked input E from a third client: packed words of the input wire's bits. The same bytes go to
+    /// both parties.
     ///
     /// # Errors
     /// Not now, or of the wrong length.
@@ -63,7 +67,9 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
         }
         let expected = packed_len(input.elements as usize, input.bits);
         if packed.len() != expected {
-            return Err(self.error(ErrorKind::Length { expected: expected as u32, found: packed.len() as u32 }));
+            return Err(
+                self.error(ErrorKind::Length { expected: expected as u32, found: packed.len() as u32 })
+            );
         }
         if !self.is_blind() {
             let mut unpacker = Unpacker::new(packed);
@@ -73,14 +79,20 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
             let begun = self.next_group();
             return self.end_on_error(begun);
         }
-        self.input_hash =
-            Some(*blake3::Hasher::new_derive_key("halfnet 1 masked input").update(self.plan.hash()).update(packed).finalize().as_bytes());
+        self.input_hash = Some(
+            *blake3::Hasher::new_derive_key("halfnet 1 masked input")
+                .update(self.plan.hash())
+                .update(packed)
+                .finalize()
+                .as_bytes(),
+        );
         self.phase = Phase::InputHash { sent: false, received: false };
         self.rounds += 1;
         Ok(())
     }
 
-    /// P0 in H with a third client, which sends E to P1 alone: nothing to wait for. Call after [`Session::mask_share`].
+    /// P0 in H with a third client, which sends E to P1 alone: nothing to wait for. Call after
+    /// [`Session::mask_share`].
     ///
     /// # Errors
     /// Any other party or mode.
@@ -94,7 +106,8 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     }
 
     fn input_range(&self, tile: usize) -> core::ops::Range<usize> {
-        let (elements, size) = (self.plan.header.input.elements as usize, self.plan.header.input_tile as usize);
+        let (elements, size) =
+            (self.plan.header.input.elements as usize, self.plan.header.input_tile as usize);
         let first = tile * size;
         first.min(elements)..(first + size).min(elements)
     }
@@ -103,7 +116,11 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     ///
     /// # Errors
     /// Not the client, `out` is too short, or the material failed.
-    pub fn transmit_input(&mut self, input: &mut impl Input, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+    pub fn transmit_input(
+        &mut self,
+        input: &mut impl Input,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, SessionError> {
         let result = self.next_input(input, out);
         self.end_on_error(result)
     }
@@ -126,7 +143,8 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
             let masked = masked.get_mut(..count).unwrap_or(&mut []);
             input.read(first, pixels.get_mut(..count).unwrap_or(&mut []));
             let position = Position { words: first as u64, bytes: 0 };
-            input_words(&mut self.half, position, wire.bits, masked).map_err(|e| SessionError { at: None, kind: e.into() })?;
+            input_words(&mut self.half, position, wire.bits, masked)
+                .map_err(|e| SessionError { at: None, kind: e.into() })?;
             for (slot, &pixel) in masked.iter_mut().zip(&pixels) {
                 *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(wire.bits);
             }
@@ -152,7 +170,8 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     pub(super) fn receive_input(&mut self, header: &Header, payload: &[u8]) -> Result<(), SessionError> {
         let wire = self.plan.header.input;
         let range = self.input_range(self.input_tiles);
-        let expected = message::header(Code::Input, self.input_tiles as u16, packed_len(range.len(), wire.bits) as u32);
+        let expected =
+            message::header(Code::Input, self.input_tiles as u16, packed_len(range.len(), wire.bits) as u32);
         self.check(header, &expected)?;
         let mut unpacker = Unpacker::new(payload);
         with_words!(WordsMut, region_mut(self.wires, &wire), kept => {
@@ -168,7 +187,12 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
 }
 
 /// This party's words of A.
-fn input_words<H: Half>(half: &mut H, position: Position, bits: u8, out: &mut [u64]) -> Result<(), MaterialError> {
+fn input_words<H: Half>(
+    half: &mut H,
+    position: Position,
+    bits: u8,
+    out: &mut [u64],
+) -> Result<(), MaterialError> {
     half.words(Section::Sum, position, bits, out)?;
     for word in out {
         *word &= low_mask(bits);

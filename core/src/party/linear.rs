@@ -1,4 +1,5 @@
-//! This party's share of a linear sum, and what follows it without a message: windows and words of the output.
+//! This party's share of a linear sum, and what follows it without a message: windows and words of the
+//! output.
 
 use super::ErrorKind;
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
@@ -14,16 +15,30 @@ use crate::{with_kind, with_words};
 
 impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     /// This party's share of the sum for elements `range`, into the window; with U if `masked`.
-    pub(super) fn sum(&mut self, group: &Group<'_>, range: core::ops::Range<usize>, masked: bool) -> Result<(), ErrorKind> {
+    pub(super) fn sum(
+        &mut self,
+        group: &Group<'_>,
+        range: core::ops::Range<usize>,
+        masked: bool,
+    ) -> Result<(), ErrorKind> {
         Ok(with_kind!(group.work.word, W => self.sum_words::<W>(group, range, masked))?)
     }
 
-    fn sum_words<W: Word>(&mut self, group: &Group<'_>, range: core::ops::Range<usize>, masked: bool) -> Result<(), MaterialError> {
+    fn sum_words<W: Word>(
+        &mut self,
+        group: &Group<'_>,
+        range: core::ops::Range<usize>,
+        masked: bool,
+    ) -> Result<(), MaterialError> {
         let (layer, work) = (&group.layer, &group.work);
         let count = range.len();
-        let sums: &mut [W] = bytemuck::cast_slice_mut(self.window).get_mut(..count).ok_or(MaterialError::Weights)?;
+        let sums: &mut [W] =
+            bytemuck::cast_slice_mut(self.window).get_mut(..count).ok_or(MaterialError::Weights)?;
         // In H the opened value is P1's alone and U has no share of P0's, except under a tournament.
-        let tournament = matches!((layer.step, self.plan.header.options.release), (StepPlan::Release { .. }, Release::Label));
+        let tournament = matches!(
+            (layer.step, self.plan.header.options.release),
+            (StepPlan::Release { .. }, Release::Label)
+        );
         let shared = H::ROLE == Role::Bundle || self.plan.header.options.mode != Mode::Held || tournament;
         if masked && shared {
             self.half.words(Section::Sum, self.positions.sum, work.ring_bits, sums)?;
@@ -38,7 +53,9 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             let id = TermId { layer: layer.index, term: index as u8 };
             let input = region(self.wires, &term.source);
             match &term.linear {
-                LinearPlan::Convolution(geometry) => self.model.convolve(id, geometry, input, range.clone(), WordsMut::new(sums))?,
+                LinearPlan::Convolution(geometry) => {
+                    self.model.convolve(id, geometry, input, range.clone(), WordsMut::new(sums))?
+                }
                 LinearPlan::JoinShift { geometry, shift } => {
                     // E' is public: one party adds it. A' is inside U.
                     if H::ROLE == Role::Bundle {
@@ -50,9 +67,16 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     if tile.is_empty() {
                         continue;
                     }
-                    let first = usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start - range.start;
+                    let first = usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start
+                        - range.start;
                     let part = sums.get_mut(first..first + tile.len()).ok_or(MaterialError::Weights)?;
-                    self.model.convolve(id, &linear::join_convolution(geometry), input, tile, WordsMut::new(part))?;
+                    self.model.convolve(
+                        id,
+                        &linear::join_convolution(geometry),
+                        input,
+                        tile,
+                        WordsMut::new(part),
+                    )?;
                 }
             }
         }
@@ -60,7 +84,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     }
 
     /// Adds this party's shares of a tile's polynomial (or ReLU) elements to their windows.
-    pub(super) fn add_selected(&mut self, group: &Group<'p>, tile: usize, relus: bool, pool: &Pool) -> Result<(), ErrorKind> {
+    pub(super) fn add_selected(
+        &mut self,
+        group: &Group<'p>,
+        tile: usize,
+        relus: bool,
+        pool: &Pool,
+    ) -> Result<(), ErrorKind> {
         let range = group.layer.tile_range(group.group, tile);
         let (work, layer) = (group.work, &group.layer);
         let pooled = layer.pooled[H::ROLE.index()];
@@ -105,7 +135,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 self.positions.window_bytes += bits.iter().map(|&b| u64::from(b)).sum::<u64>().div_ceil(8);
                 self.positions.windows = Some(masks);
             }
-            let mask = self.positions.windows.as_ref().and_then(|m| m.get(window % LANES)).copied().unwrap_or(0);
+            let mask =
+                self.positions.windows.as_ref().and_then(|m| m.get(window % LANES)).copied().unwrap_or(0);
             let bits = layer.window_bits(work, window);
             let share = region(self.wires, &pooled).get(window).wrapping_add(mask) & low_mask(bits);
             take(self.wires, window, bits, share);
@@ -114,7 +145,12 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     }
 
     /// P1 by turns: E of a tile's windows from its own shares and P0's, which `peer` gives.
-    pub(super) fn pool_values(&mut self, group: &Group<'p>, tile: usize, mut peer: impl FnMut(u8) -> u64) -> Result<(), ErrorKind> {
+    pub(super) fn pool_values(
+        &mut self,
+        group: &Group<'p>,
+        tile: usize,
+        mut peer: impl FnMut(u8) -> u64,
+    ) -> Result<(), ErrorKind> {
         let (output, wire_bits) = (group.layer.output, group.work.wire_bits);
         self.pooled_shares(group, tile, |wires, window, bits, share| {
             let sum = share.wrapping_add(peer(bits)) & low_mask(bits);
@@ -123,7 +159,11 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     }
 
     /// This party's words of the released logits; P1 by turns takes P0's shares from `peer`.
-    pub(super) fn output_words(&mut self, group: &Group<'p>, mut peer: impl FnMut(u8) -> u64) -> Result<(), ErrorKind> {
+    pub(super) fn output_words(
+        &mut self,
+        group: &Group<'p>,
+        mut peer: impl FnMut(u8) -> u64,
+    ) -> Result<(), ErrorKind> {
         let (work, elements) = (group.work, group.layer.elements());
         let alone = self.is_seed() && !self.is_mutual();
         let mut position = Position::default();
@@ -151,7 +191,14 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
 }
 
 /// Adds a value to every window that an element belongs to.
-pub(crate) fn add_to_windows(wires: &mut [u64], pooled: &Region, pool: &Pool, shape: Shape, index: usize, value: u64) {
+pub(crate) fn add_to_windows(
+    wires: &mut [u64],
+    pooled: &Region,
+    pool: &Pool,
+    shape: Shape,
+    index: usize,
+    value: u64,
+) {
     pool.windows_of(shape, index, |window| add_to_window(wires, pooled, window, value));
 }
 

@@ -55,7 +55,13 @@ pub(super) fn store_run<W: Word>(target: WordsMut<'_>, range: core::ops::Range<u
 }
 
 /// Stores the peer's values, or adds them to this party's own.
-pub(super) fn add_run(target: WordsMut<'_>, range: core::ops::Range<usize>, unpacker: &mut Unpacker<'_>, bits: u8, mutual: bool) {
+pub(super) fn add_run(
+    target: WordsMut<'_>,
+    range: core::ops::Range<usize>,
+    unpacker: &mut Unpacker<'_>,
+    bits: u8,
+    mutual: bool,
+) {
     with_words!(WordsMut, target, target => {
         let target = target.get_mut(range).unwrap_or(&mut []);
         if mutual {
@@ -170,12 +176,15 @@ mod tests {
 
     #[test]
     fn selected_finds_each_element_once() {
-        let bytes = [0b1011_0000, 0, 0xff, 0xff, 0b10, 0, 0xf0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 1];
+        let bytes =
+            [0b1011_0000, 0, 0xff, 0xff, 0b10, 0, 0xf0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 1];
         for bitmap in [Bitmap::All, Bitmap::None, Bitmap::Bits(&bytes)] {
             for relu in [true, false] {
                 for range in [0..128, 3..77, 64..64, 5..6] {
-                    let found: Vec<usize> =
-                        Selected::new(bitmap, relu, range.clone()).flat_map(|c| c.indices().to_vec()).map(|i| i as usize).collect();
+                    let found: Vec<usize> = Selected::new(bitmap, relu, range.clone())
+                        .flat_map(|c| c.indices().to_vec())
+                        .map(|i| i as usize)
+                        .collect();
                     let expected: Vec<usize> = range.filter(|&i| bitmap.get(i) == relu).collect();
                     assert_eq!(found, expected);
                 }

@@ -1,6 +1,8 @@
-//! The two parties, sans-io: [`seed`] is P0's half, [`bundle`] is P1's, [`session`] the one walk over the plan that both take.
+//! The two parties, sans-io: [`seed`] is P0's half, [`bundle`] is P1's, [`session`] the one walk over the
+//! plan that both take.
 //!
-//! A session has no clock, no entropy and no transport. It works in memory that the caller lends and does at most a tile's work a call.
+//! A session has no clock, no entropy and no transport. It works in memory that the caller lends and does at
+//! most a tile's work a call.
 
 mod activate;
 pub mod answer;
@@ -66,7 +68,9 @@ pub enum ErrorKind {
     #[error("the plan has fewer layers than its header states")]
     Plan,
     /// The caller's: a half that has no code for the plan's mode.
-    #[error("the plan is of mode t, and this party is never one of two servers: deal with --mode s or --mode h")]
+    #[error(
+        "the plan is of mode t, and this party is never one of two servers: deal with --mode s or --mode h"
+    )]
     Mode,
     /// The material's.
     #[error(transparent)]

@@ -15,7 +15,13 @@ use crate::with_kind;
 
 impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     /// Takes the payload of a frame, whose length was checked.
-    pub(super) fn receive_step(&mut self, group: &mut Group<'p>, step: Step, tile: usize, payload: &[u8]) -> Result<(), ErrorKind> {
+    pub(super) fn receive_step(
+        &mut self,
+        group: &mut Group<'p>,
+        step: Step,
+        tile: usize,
+        payload: &[u8],
+    ) -> Result<(), ErrorKind> {
         let work = group.work;
         let mut unpacker = Unpacker::new(payload);
         let answered = !self.is_mutual() && H::ROLE == Role::Bundle;
@@ -36,7 +42,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     unpacker.take(work.opened_bits, window.get_mut(..range.len()).unwrap_or(&mut []));
                 } else {
                     let mutual = self.is_mutual();
-                    add_run(region_mut(self.wires, &group.layer.opened), range, &mut unpacker, work.opened_bits, mutual);
+                    add_run(
+                        region_mut(self.wires, &group.layer.opened),
+                        range,
+                        &mut unpacker,
+                        work.opened_bits,
+                        mutual,
+                    );
                 }
                 self.opened(group, tile)?;
             }
@@ -52,7 +64,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     });
                 } else {
                     let mutual = self.is_mutual();
-                    add_run(region_mut(self.wires, &group.layer.output), range, &mut unpacker, work.wire_bits, mutual);
+                    add_run(
+                        region_mut(self.wires, &group.layer.output),
+                        range,
+                        &mut unpacker,
+                        work.wire_bits,
+                        mutual,
+                    );
                 }
             }
             Step::OpenPolynomial | Step::OpenRelu => {
@@ -96,7 +114,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                     })?;
                 } else {
                     let mutual = self.is_mutual();
-                    add_run(region_mut(self.wires, &group.layer.output), windows, &mut unpacker, work.wire_bits, mutual);
+                    add_run(
+                        region_mut(self.wires, &group.layer.output),
+                        windows,
+                        &mut unpacker,
+                        work.wire_bits,
+                        mutual,
+                    );
                 }
             }
             Step::Tree(level) => {
@@ -104,10 +128,13 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 let level = usize::from(level);
                 let size = work.layout.state_words();
                 for (word, record) in records.clone().enumerate() {
-                    let (mut peer, mut masks) = ([0; comparison::MAX_OPENED_PLANES], [0; comparison::MAX_TREE_PLANES]);
-                    let peer = peer.get_mut(..work.layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
+                    let (mut peer, mut masks) =
+                        ([0; comparison::MAX_OPENED_PLANES], [0; comparison::MAX_TREE_PLANES]);
+                    let peer =
+                        peer.get_mut(..work.layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     reader.take(peer);
-                    let masks = masks.get_mut(..work.layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
+                    let masks =
+                        masks.get_mut(..work.layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
                     let at = planes_at(self.positions.comparisons as usize + first + word, masks.len());
                     self.half.words(Section::Tree(level as u8), at, 64, masks)?;
                     let record = self.state.get_mut(record..record + size).ok_or(MaterialError::Bundle)?;
@@ -154,7 +181,12 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     }
 
     /// After the last frame of a step has come: what it makes possible.
-    pub(super) fn received_step(&mut self, group: &mut Group<'p>, step: Step, index: usize) -> Result<(), ErrorKind> {
+    pub(super) fn received_step(
+        &mut self,
+        group: &mut Group<'p>,
+        step: Step,
+        index: usize,
+    ) -> Result<(), ErrorKind> {
         if group.received.0 == index {
             return Ok(());
         }

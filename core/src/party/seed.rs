@@ -16,15 +16,19 @@ use crate::{wire::frame::NO_LAYER, with_words};
 /// The key of one inference: every share of P0's in it follows from it.
 #[must_use]
 pub fn inference_key(seed: &Key, agreement: &Agreement, deal: &Identifier, counter: u64) -> Key {
-    let parts: [&[u8]; 5] = [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
+    let parts: [&[u8]; 5] =
+        [&agreement.pairing, &agreement.plan, &agreement.provisioning, deal, &counter.to_le_bytes()];
     seed.derive("halfnet 1 inference of the seed party", &parts)
 }
 
-/// The key of P0's weight shares: one for all inferences of a provisioning. The plan's hash is in it because widths are in the plan:
-/// one stream read as words of two widths would give P1 differences of weights.
+/// The key of P0's weight shares: one for all inferences of a provisioning. The plan's hash is in it because
+/// widths are in the plan: one stream read as words of two widths would give P1 differences of weights.
 #[must_use]
 pub fn model_key(seed: &Key, agreement: &Agreement) -> Key {
-    seed.derive("halfnet 1 model of the seed party", &[&agreement.pairing, &agreement.provisioning, &agreement.plan])
+    seed.derive(
+        "halfnet 1 model of the seed party",
+        &[&agreement.pairing, &agreement.provisioning, &agreement.plan],
+    )
 }
 
 /// The key of one layer under the key of an inference.
@@ -83,11 +87,23 @@ impl<S: Keystream> Half for SeedHalf<S> {
         self.stream = None;
     }
 
-    fn words<W: Word>(&mut self, section: Section, position: Position, _bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
+    fn words<W: Word>(
+        &mut self,
+        section: Section,
+        position: Position,
+        _bits: u8,
+        out: &mut [W],
+    ) -> Result<(), MaterialError> {
         Ok(self.stream(section).fill_words(position.words, out)?)
     }
 
-    fn mixed_words(&mut self, section: Section, position: Position, _bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
+    fn mixed_words(
+        &mut self,
+        section: Section,
+        position: Position,
+        _bits: &[u8],
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         Ok(self.stream(section).fill_words(position.words, out)?)
     }
 }
@@ -134,7 +150,12 @@ fn words_like<'c, W: Word>(_like: &[W], channel: &'c mut [u64]) -> &'c mut [W] {
 }
 
 impl ModelHalf for SeedModel<'_> {
-    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(
+        &mut self,
+        _id: TermId,
+        _geometry: &Convolution,
+        _input: Words<'_>,
+    ) -> Result<(), MaterialError> {
         Ok(())
     }
 
@@ -172,11 +193,23 @@ impl ModelHalf for SeedModel<'_> {
 pub struct NoModel;
 
 impl ModelHalf for NoModel {
-    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(
+        &mut self,
+        _id: TermId,
+        _geometry: &Convolution,
+        _input: Words<'_>,
+    ) -> Result<(), MaterialError> {
         Ok(())
     }
 
-    fn convolve(&mut self, _: TermId, _: &Convolution, _: Words<'_>, _: Range<usize>, _: WordsMut<'_>) -> Result<(), MaterialError> {
+    fn convolve(
+        &mut self,
+        _: TermId,
+        _: &Convolution,
+        _: Words<'_>,
+        _: Range<usize>,
+        _: WordsMut<'_>,
+    ) -> Result<(), MaterialError> {
         Ok(())
     }
 

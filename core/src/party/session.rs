@@ -1,10 +1,12 @@
-//! One inference, the same for both roles: what is sent and what may come, while `walk.rs` goes through the plan.
+//! One inference, the same for both roles: what is sent and what may come, while `walk.rs` goes through the
+//! plan.
 //!
-//! Each direction is a fixed sequence of frames; the walk keeps one position in what it sends and one in what it receives, and both must
-//! end before the next group of tiles begins. `docs/PROTOCOL.md`, "Order on the wire", says what each step is.
+//! Each direction is a fixed sequence of frames; the walk keeps one position in what it sends and one in what
+//! it receives, and both must end before the next group of tiles begins. `docs/PROTOCOL.md`, "Order on the
+//! wire", says what each step is.
 //!
-//! Call [`Session::poll_transmit`] until it gives nothing, hand over frames while [`Session::can_receive`], until
-//! [`Session::is_finished`].
+//! Call [`Session::poll_transmit`] until it gives nothing, hand over frames while [`Session::can_receive`],
+//! until [`Session::is_finished`].
 
 use zeroize::Zeroize;
 
@@ -93,7 +95,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// A session whose counter both parties have burned and acknowledged.
     ///
     /// # Errors
-    /// The arena is shorter than [`Plan::arena_words`], or the plan is of mode T and the half is no server's of two.
+    /// The arena is shorter than [`Plan::arena_words`], or the plan is of mode T and the half is no server's
+    /// of two.
     pub fn new(parts: Parts<'p, 'm, H, M>) -> Result<Self, SessionError> {
         let Parts { plan, half, model, arena } = parts;
         let memory = SessionError { at: None, kind: ErrorKind::Memory };
@@ -167,7 +170,11 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
 
     pub(super) fn check(&self, found: &Header, expected: &Header) -> Result<(), SessionError> {
         if (found.layer, found.step, found.tile) != (expected.layer, expected.step, expected.tile) {
-            return Err(self.error(ErrorKind::Unexpected { layer: found.layer, step: found.step, tile: found.tile }));
+            return Err(self.error(ErrorKind::Unexpected {
+                layer: found.layer,
+                step: found.step,
+                tile: found.tile,
+            }));
         }
         if found.length != expected.length {
             return Err(self.error(ErrorKind::Length { expected: expected.length, found: found.length }));
@@ -217,7 +224,11 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         Ok(length)
     }
 
-    fn transmit_frame(&mut self, group: &mut Group<'p>, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+    fn transmit_frame(
+        &mut self,
+        group: &mut Group<'p>,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, SessionError> {
         let (index, tile) = group.sent;
         let Some(&step) = group.steps.get(index) else { return Ok(None) };
         if !self.may_send(group, step, tile) {
@@ -225,9 +236,13 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         }
         let length = self.payload(group, step, tile, H::ROLE);
         let payload = frame_payload(out, length, None)?;
-        self.transmit_step(group, step, tile, payload).map_err(|kind| SessionError { at: Some((group.layer.index, step)), kind })?;
+        self.transmit_step(group, step, tile, payload)
+            .map_err(|kind| SessionError { at: Some((group.layer.index, step)), kind })?;
         let name = group.layer.frame_tile(group.group, step, tile);
-        write_header(out, &Header { layer: group.layer.index, step: step.code(), tile: name, length: length as u32 });
+        write_header(
+            out,
+            &Header { layer: group.layer.index, step: step.code(), tile: name, length: length as u32 },
+        );
         group.sent = self.next_frame(group, (index, tile + 1), H::ROLE);
         Ok(Some(HEADER + length))
     }
@@ -251,7 +266,9 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
                 (rescale || self.accumulated(group)) && (!answers || received)
             }
             Step::Release => true,
-            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => self.tournament.is_ready(step),
+            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {
+                self.tournament.is_ready(step)
+            }
             Step::Output => self.output_ready,
         }
     }
@@ -261,22 +278,29 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         group.opened == group.layer.group_tiles(group.group) && (group.relus == 0 || group.signed)
     }
 
-    /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first, or [`Session::provide_masked`]: a peer that
-    /// got a third client's E earlier has already sent its hash.
+    /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first, or
+    /// [`Session::provide_masked`]: a peer that got a third client's E earlier has already sent its hash.
     #[must_use]
     pub fn can_receive(&self) -> bool {
-        let waits_for_client = matches!(self.phase, Phase::Input) && self.plan.header.options.client == Client::Third;
-        let Some(group) = &self.group else { return !waits_for_client && !matches!(self.phase, Phase::Finished) };
+        let waits_for_client =
+            matches!(self.phase, Phase::Input) && self.plan.header.options.client == Client::Third;
+        let Some(group) = &self.group else {
+            return !waits_for_client && !matches!(self.phase, Phase::Finished);
+        };
         let Some(&step) = group.steps.get(group.received.0) else { return true };
         match step {
             // This party's own share of the tile is computed when it is sent.
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear if self.is_mutual() => {
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear
+                if self.is_mutual() =>
+            {
                 group.sent > group.received
             }
             // This party's own planes are kept until they have been sent.
-            Step::Tree(_) | Step::Sign | Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {
-                group.sent > group.received
-            }
+            Step::Tree(_)
+            | Step::Sign
+            | Step::TournamentOpen(_)
+            | Step::TournamentTree(..)
+            | Step::TournamentSign(_) => group.sent > group.received,
             // The window holds a tile whose polynomials are still to be sent.
             _ => group.pending.is_none(),
         }
@@ -285,7 +309,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// Takes one frame, header and payload.
     ///
     /// # Errors
-    /// The peer misbehaved, the caller did not heed [`Session::can_receive`], or the material failed. The inference is then over.
+    /// The peer misbehaved, the caller did not heed [`Session::can_receive`], or the material failed. The
+    /// inference is then over.
     pub fn handle_frame(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         let result = self.take_frame(bytes);
         self.end_on_error(result)
@@ -297,10 +322,14 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         };
         let header = Header::decode(head);
         if header.length as usize != payload.len() {
-            return Err(self.error(ErrorKind::Length { expected: header.length, found: payload.len() as u32 }));
+            return Err(
+                self.error(ErrorKind::Length { expected: header.length, found: payload.len() as u32 })
+            );
         }
         match &self.phase {
-            Phase::Input if H::ROLE == Role::Bundle && self.plan.header.options.client == Client::SeedParty => {
+            Phase::Input
+                if H::ROLE == Role::Bundle && self.plan.header.options.client == Client::SeedParty =>
+            {
                 self.receive_input(&header, payload)
             }
             Phase::InputHash { sent, received: false } => {
@@ -322,15 +351,27 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
                 result?;
                 self.finish_group()
             }
-            _ => Err(self.error(ErrorKind::Unexpected { layer: header.layer, step: header.step, tile: header.tile })),
+            _ => Err(self.error(ErrorKind::Unexpected {
+                layer: header.layer,
+                step: header.step,
+                tile: header.tile,
+            })),
         }
     }
 
-    fn receive_frame(&mut self, group: &mut Group<'p>, header: &Header, payload: &[u8]) -> Result<(), SessionError> {
+    fn receive_frame(
+        &mut self,
+        group: &mut Group<'p>,
+        header: &Header,
+        payload: &[u8],
+    ) -> Result<(), SessionError> {
         let (index, tile) = group.received;
         let unexpected = ErrorKind::Unexpected { layer: header.layer, step: header.step, tile: header.tile };
         let Some(&step) = group.steps.get(index) else {
-            return Err(SessionError { at: group.steps.last().map(|&s| (group.layer.index, s)), kind: unexpected });
+            return Err(SessionError {
+                at: group.steps.last().map(|&s| (group.layer.index, s)),
+                kind: unexpected,
+            });
         };
         let at = Some((group.layer.index, step));
         let length = self.payload(group, step, tile, H::ROLE.peer()) as u32;
@@ -350,7 +391,9 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     fn may_receive(&self, group: &Group<'_>, step: Step) -> bool {
         let answered = self.is_seed() && self.mode() == Mode::Shared;
         match step {
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear if answered => {
+            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear
+                if answered =>
+            {
                 group.sent > group.received
             }
             Step::OpenPolynomial => group.opened > group.received.1,
@@ -358,14 +401,20 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             Step::Sign => group.level == Some(group.work.layout.levels()),
             Step::OpenRelu => group.signed,
             Step::OpenPool => matches!(group.layer.step, StepPlan::Rescale { .. }) || self.accumulated(group),
-            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => self.tournament.is_ready(step),
+            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {
+                self.tournament.is_ready(step)
+            }
             _ => true,
         }
     }
 }
 
 /// The payload's place in a frame buffer.
-pub(super) fn frame_payload(out: &mut [u8], length: usize, at: Option<(u16, Step)>) -> Result<&mut [u8], SessionError> {
+pub(super) fn frame_payload(
+    out: &mut [u8],
+    length: usize,
+    at: Option<(u16, Step)>,
+) -> Result<&mut [u8], SessionError> {
     out.get_mut(HEADER..HEADER + length).ok_or(SessionError { at, kind: ErrorKind::Memory })
 }
 

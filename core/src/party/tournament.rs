@@ -1,9 +1,10 @@
 //! Argmax as a tournament: which of the logits is largest, without opening any.
 //!
-//! A round compares neighbours i < j of the entries left: d = v_i − v_j is opened under a fresh mask (mutually in every mode: nothing is
-//! cut, so there is no coin to hide), s = \[d ≥ 0\] by [`comparison`], so ties go to the lower index; the winner's value and index are
-//! selected without a message. From the second round the indices are shared, and δ = ι_i − ι_j is opened under a of its own beside d, so
-//! that s·δ = s·(δ + a) − s·a is local. Only the last index leaves, as two words, to the client.
+//! A round compares neighbours i < j of the entries left: d = v_i − v_j is opened under a fresh mask
+//! (mutually in every mode: nothing is cut, so there is no coin to hide), s = \[d ≥ 0\] by [`comparison`], so
+//! ties go to the lower index; the winner's value and index are selected without a message. From the second
+//! round the indices are shared, and δ = ι_i − ι_j is opened under a of its own beside d, so that s·δ = s·(δ
+//! + a) − s·a is local. Only the last index leaves, as two words, to the client.
 
 use super::half::{Half, MaterialError, Position};
 use crate::bits::LANES;
@@ -40,7 +41,8 @@ impl Tournament {
         let pairs = self.classes / 2;
         let mut rest = state;
         let mut next = |count: usize| {
-            let (head, tail) = core::mem::take(&mut rest).split_at_mut_checked(count).unwrap_or((&mut [], &mut []));
+            let (head, tail) =
+                core::mem::take(&mut rest).split_at_mut_checked(count).unwrap_or((&mut [], &mut []));
             rest = tail;
             head
         };
@@ -56,7 +58,14 @@ impl Tournament {
     }
 
     /// Starts from a party's shares of the logits.
-    pub(super) fn begin(&mut self, classes: usize, work: &Work, holds_public: bool, state: &mut [u64], value: impl Fn(usize) -> u64) {
+    pub(super) fn begin(
+        &mut self,
+        classes: usize,
+        work: &Work,
+        holds_public: bool,
+        state: &mut [u64],
+        value: impl Fn(usize) -> u64,
+    ) {
         *self = Self { classes, entries: classes, round: 0, next: None, holds_public };
         let parts = self.parts(state);
         for (index, (slot, place)) in parts.values.iter_mut().zip(parts.indices).enumerate() {
@@ -90,16 +99,29 @@ impl Tournament {
         self.entries / 2
     }
 
-    fn select_words<H: Half>(&self, work: &Work, half: &mut H, first: usize, out: &mut [u64]) -> Result<(), MaterialError> {
+    fn select_words<H: Half>(
+        &self,
+        work: &Work,
+        half: &mut H,
+        first: usize,
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         let kinds = tournament_select_words(self.round);
-        let position =
-            Position { words: (first * kinds) as u64, bytes: (first / LANES * packed_len(LANES * kinds, work.ring_bits)) as u64 };
+        let position = Position {
+            words: (first * kinds) as u64,
+            bytes: (first / LANES * packed_len(LANES * kinds, work.ring_bits)) as u64,
+        };
         half.words(Section::TournamentSelect(self.round), position, work.ring_bits, out)
     }
 
     /// Masks a round's differences and index choices.
     #[inline(never)]
-    pub(super) fn open<H: Half>(&mut self, work: &Work, half: &mut H, state: &mut [u64]) -> Result<(), MaterialError> {
+    pub(super) fn open<H: Half>(
+        &mut self,
+        work: &Work,
+        half: &mut H,
+        state: &mut [u64],
+    ) -> Result<(), MaterialError> {
         let pairs = self.pairs();
         let kinds = tournament_select_words(self.round);
         let parts = self.parts(state);
@@ -107,7 +129,10 @@ impl Tournament {
             let count = (pairs - first).min(LANES);
             let mut masks = [0_u64; LANES];
             let masks = masks.get_mut(..count).unwrap_or(&mut []);
-            let position = Position { words: first as u64, bytes: (first / LANES * packed_len(LANES, work.ring_bits)) as u64 };
+            let position = Position {
+                words: first as u64,
+                bytes: (first / LANES * packed_len(LANES, work.ring_bits)) as u64,
+            };
             half.words(Section::TournamentMask(self.round), position, work.ring_bits, masks)?;
             let mut words = [0_u64; 7 * LANES];
             let words = words.get_mut(..kinds * count).unwrap_or(&mut []);
@@ -120,7 +145,8 @@ impl Tournament {
                 if let Some(slot) = parts.own_difference.get_mut(first + i) {
                     *slot = pair(parts.values).wrapping_add(*mask) & low_mask(work.ring_bits);
                 }
-                if let (Some(slot), Some(a)) = (parts.own_choice.get_mut(first + i), words.get(5 * count + i)) {
+                if let (Some(slot), Some(a)) = (parts.own_choice.get_mut(first + i), words.get(5 * count + i))
+                {
                     *slot = pair(parts.indices).wrapping_add(*a) & low_mask(work.ring_bits);
                 }
             }
@@ -150,9 +176,11 @@ impl Tournament {
         }
     }
 
-    /// Takes the peer's payload of a step, whose length was checked, and prepares the next; true when the last index is shared.
+    /// Takes the peer's payload of a step, whose length was checked, and prepares the next; true when the
+    /// last index is shared.
     ///
-    /// Never inlined, like what it calls: arrays of 64 lanes would stay on a small party's stack through the whole session.
+    /// Never inlined, like what it calls: arrays of 64 lanes would stay on a small party's stack through the
+    /// whole session.
     #[inline(never)]
     pub(super) fn receive<H: Half>(
         &mut self,
@@ -168,7 +196,9 @@ impl Tournament {
             Step::TournamentOpen(round) => {
                 let parts = self.parts(state);
                 let mut unpacker = Unpacker::new(payload);
-                for (own, opened) in [(parts.own_difference, parts.difference), (parts.own_choice, parts.choice)] {
+                for (own, opened) in
+                    [(parts.own_difference, parts.difference), (parts.own_choice, parts.choice)]
+                {
                     unpacker.take(work.ring_bits, opened.get_mut(..pairs).unwrap_or(&mut []));
                     for (slot, own) in opened.iter_mut().zip(own) {
                         *slot = slot.wrapping_add(*own) & low_mask(work.ring_bits);
@@ -178,15 +208,21 @@ impl Tournament {
                     }
                 }
                 let differences = self.parts(state);
-                for (word, record) in differences.comparisons.chunks_exact_mut(size).take(pairs.div_ceil(LANES)).enumerate() {
+                for (word, record) in
+                    differences.comparisons.chunks_exact_mut(size).take(pairs.div_ceil(LANES)).enumerate()
+                {
                     let mut planes = [0_u64; 64];
-                    let lanes = differences.difference.get(word * LANES..pairs.min((word + 1) * LANES)).unwrap_or(&[]);
+                    let lanes = differences
+                        .difference
+                        .get(word * LANES..pairs.min((word + 1) * LANES))
+                        .unwrap_or(&[]);
                     for (lane, value) in lanes.iter().enumerate() {
                         for (bit, plane) in planes.iter_mut().enumerate().take(usize::from(work.ring_bits)) {
                             *plane |= (value >> bit & 1) << lane;
                         }
                     }
-                    // Chunk by chunk: all leaves of a wide difference would take much of a small party's stack.
+                    // Chunk by chunk: all leaves of a wide difference would take much of a small party's
+                    // stack.
                     let mut leaves = [0_u64; comparison::MAX_LEAVES_16];
                     let mut at = planes_at(word, layout.leaf_planes());
                     let mut draw = |out: &mut [u64]| {
@@ -195,9 +231,17 @@ impl Tournament {
                         Ok::<(), MaterialError>(())
                     };
                     for chunk in 0..layout.chunks() {
-                        let products = leaves.get_mut(..layout.products(chunk)).ok_or(MaterialError::Bundle)?;
+                        let products =
+                            leaves.get_mut(..layout.products(chunk)).ok_or(MaterialError::Bundle)?;
                         draw(products)?;
-                        comparison::evaluate_chunk(layout, chunk, self.holds_public, &planes, products, record);
+                        comparison::evaluate_chunk(
+                            layout,
+                            chunk,
+                            self.holds_public,
+                            &planes,
+                            products,
+                            record,
+                        );
                     }
                     let mut flipped = [0];
                     draw(&mut flipped)?;
@@ -210,13 +254,20 @@ impl Tournament {
                 let mut reader = comparison::PlaneReader::new(payload, pairs);
                 let level = usize::from(level);
                 let comparisons = self.parts(state).comparisons;
-                for (word, record) in comparisons.chunks_exact_mut(size).take(pairs.div_ceil(LANES)).enumerate() {
+                for (word, record) in
+                    comparisons.chunks_exact_mut(size).take(pairs.div_ceil(LANES)).enumerate()
+                {
                     let mut peer = [0_u64; comparison::MAX_OPENED_PLANES];
                     let peer = peer.get_mut(..layout.opened_planes(level)).ok_or(MaterialError::Bundle)?;
                     reader.take(peer);
                     let mut masks = [0_u64; comparison::MAX_TREE_PLANES];
                     let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
-                    half.words(Section::TournamentTree(round, level as u8), planes_at(word, masks.len()), 64, masks)?;
+                    half.words(
+                        Section::TournamentTree(round, level as u8),
+                        planes_at(word, masks.len()),
+                        64,
+                        masks,
+                    )?;
                     comparison::join_tree(layout, level, self.holds_public, masks, peer, record);
                 }
                 self.prepare(work, half, level + 1, state)?;
@@ -235,34 +286,59 @@ impl Tournament {
     }
 
     /// Masks the operands of a level, or t's share.
-    fn prepare<H: Half>(&mut self, work: &Work, half: &mut H, level: usize, state: &mut [u64]) -> Result<(), MaterialError> {
+    fn prepare<H: Half>(
+        &mut self,
+        work: &Work,
+        half: &mut H,
+        level: usize,
+        state: &mut [u64],
+    ) -> Result<(), MaterialError> {
         let layout = work.layout;
         let pairs = self.pairs();
         let comparisons = self.parts(state).comparisons;
-        for (word, record) in comparisons.chunks_exact_mut(layout.state_words()).take(pairs.div_ceil(LANES)).enumerate() {
+        for (word, record) in
+            comparisons.chunks_exact_mut(layout.state_words()).take(pairs.div_ceil(LANES)).enumerate()
+        {
             if level == layout.levels() {
                 comparison::open_sign(layout, record);
                 continue;
             }
             let mut masks = [0_u64; comparison::MAX_TREE_PLANES];
             let masks = masks.get_mut(..layout.tree_planes(level)).ok_or(MaterialError::Bundle)?;
-            half.words(Section::TournamentTree(self.round, level as u8), planes_at(word, masks.len()), 64, masks)?;
+            half.words(
+                Section::TournamentTree(self.round, level as u8),
+                planes_at(word, masks.len()),
+                64,
+                masks,
+            )?;
             comparison::open_tree(layout, level, masks, record);
         }
         let sign = level == layout.levels();
-        self.next = Some(if sign { Step::TournamentSign(self.round) } else { Step::TournamentTree(self.round, level as u8) });
+        self.next = Some(if sign {
+            Step::TournamentSign(self.round)
+        } else {
+            Step::TournamentTree(self.round, level as u8)
+        });
         Ok(())
     }
 
     /// Selects the winners' values and indices.
     #[inline(never)]
-    fn select<H: Half>(&mut self, work: &Work, half: &mut H, state: &mut [u64], payload: &[u8]) -> Result<(), MaterialError> {
+    fn select<H: Half>(
+        &mut self,
+        work: &Work,
+        half: &mut H,
+        state: &mut [u64],
+        payload: &[u8],
+    ) -> Result<(), MaterialError> {
         let (pairs, own) = (self.pairs(), work.layout.own_planes());
         let kinds = tournament_select_words(self.round);
         let mut reader = comparison::PlaneReader::new(payload, pairs);
         let parts = self.parts(state);
         let words_of_64 = pairs.div_ceil(LANES);
-        for (word, record) in parts.comparisons.chunks_exact_mut(work.layout.state_words()).take(words_of_64).enumerate() {
+        for (word, record) in
+            parts.comparisons.chunks_exact_mut(work.layout.state_words()).take(words_of_64).enumerate()
+        {
             let mut peer = [0];
             reader.take(&mut peer);
             let signs = record.get(own).copied().unwrap_or(0) ^ peer[0];
@@ -281,12 +357,18 @@ impl Tournament {
                     products: [at(3), at(4)],
                     choice: (self.round > 0).then(|| (at(5), at(6))),
                 };
-                let opened =
-                    argmax::Opened { difference: of(parts.difference, pair), sign: signs >> i & 1, choice: of(parts.choice, pair) };
+                let opened = argmax::Opened {
+                    difference: of(parts.difference, pair),
+                    sign: signs >> i & 1,
+                    choice: of(parts.choice, pair),
+                };
                 let chosen = argmax::evaluate(work.ring_bits, self.holds_public, &opened, &share);
-                // The winner goes to the front: entry `pair` was read as part of pair `pair / 2` or is being read now.
-                let value = of(parts.values, 2 * pair + 1).wrapping_add(chosen.value) & low_mask(work.ring_bits);
-                let index = of(parts.indices, 2 * pair + 1).wrapping_add(chosen.index) & low_mask(work.ring_bits);
+                // The winner goes to the front: entry `pair` was read as part of pair `pair / 2` or is being
+                // read now.
+                let value =
+                    of(parts.values, 2 * pair + 1).wrapping_add(chosen.value) & low_mask(work.ring_bits);
+                let index =
+                    of(parts.indices, 2 * pair + 1).wrapping_add(chosen.index) & low_mask(work.ring_bits);
                 for (slice, new) in [(&mut *parts.values, value), (&mut *parts.indices, index)] {
                     if let Some(slot) = slice.get_mut(pair) {
                         *slot = new;

@@ -13,7 +13,13 @@ use crate::{with_kind, with_words};
 
 impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     /// Writes the payload of a frame.
-    pub(super) fn transmit_step(&mut self, group: &mut Group<'p>, step: Step, tile: usize, payload: &mut [u8]) -> Result<(), ErrorKind> {
+    pub(super) fn transmit_step(
+        &mut self,
+        group: &mut Group<'p>,
+        step: Step,
+        tile: usize,
+        payload: &mut [u8],
+    ) -> Result<(), ErrorKind> {
         let work = group.work;
         match step {
             Step::Tree(level) => {
@@ -148,7 +154,11 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
                 packer.extend(self.state.get(..words).unwrap_or(&[]), work.opened_bits);
             }
             // Written above.
-            Step::Tree(_) | Step::Sign | Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {}
+            Step::Tree(_)
+            | Step::Sign
+            | Step::TournamentOpen(_)
+            | Step::TournamentTree(..)
+            | Step::TournamentSign(_) => {}
         }
         let _ = packer.finish();
         Ok(())

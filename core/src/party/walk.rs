@@ -1,4 +1,5 @@
-//! Where a session stands in the plan: groups of tiles one after another, and what each begins and ends without a message.
+//! Where a session stands in the plan: groups of tiles one after another, and what each begins and ends
+//! without a message.
 
 use super::half::{Half, ModelHalf, Position, TermId};
 use super::linear::add_to_windows;
@@ -29,7 +30,8 @@ pub(super) struct Group<'p> {
     pub(super) opened: usize,
     /// P0 in H: the tile whose C is in the window and whose polynomials are still to be sent.
     pub(super) pending: Option<usize>,
-    /// Level of the comparison tree whose operands are masked and kept; the number of levels when t's share is.
+    /// Level of the comparison tree whose operands are masked and kept; the number of levels when t's share
+    /// is.
     pub(super) level: Option<usize>,
     /// t is known.
     pub(super) signed: bool,
@@ -82,7 +84,11 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
     pub(super) fn next_group(&mut self) -> Result<(), SessionError> {
         self.phase = Phase::Layers;
         loop {
-            let next = self.group.take().map(|g| (g.layer, g.group + 1)).filter(|(layer, group)| *group < layer.groups());
+            let next = self
+                .group
+                .take()
+                .map(|g| (g.layer, g.group + 1))
+                .filter(|(layer, group)| *group < layer.groups());
             let (layer, index) = match next {
                 Some((layer, group)) => {
                     self.positions.comparisons += layer.group_relus(group - 1).div_ceil(LANES) as u64;
@@ -134,8 +140,9 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
             if step == Step::OpenPolynomial && group.relus > 0 {
                 continue;
             }
-            let moves = (0..group.layer.step_tiles(group.group, step))
-                .any(|tile| [Role::Seed, Role::Bundle].iter().any(|&role| self.payload(group, step, tile, role) > 0));
+            let moves = (0..group.layer.step_tiles(group.group, step)).any(|tile| {
+                [Role::Seed, Role::Bundle].iter().any(|&role| self.payload(group, step, tile, role) > 0)
+            });
             self.rounds += u32::from(moves);
         }
     }
@@ -164,7 +171,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
         Ok(())
     }
 
-    /// What a group needs of no message: linear sums that flow into a pool or stay with P1, and the last layer's.
+    /// What a group needs of no message: linear sums that flow into a pool or stay with P1, and the last
+    /// layer's.
     pub(super) fn local_work(&mut self) -> Result<(), SessionError> {
         let Some(group) = self.group.take() else { return Ok(()) };
         let done = self.local_work_of(&group);
@@ -240,7 +248,8 @@ impl<'p, H: Half, M: ModelHalf> Session<'p, '_, H, M> {
 
     /// Moves on from a group whose frames have all passed.
     pub(super) fn finish_group(&mut self) -> Result<(), SessionError> {
-        let done = self.group.as_ref().is_some_and(|g| g.sent.0 == g.steps.len() && g.received.0 == g.steps.len());
+        let done =
+            self.group.as_ref().is_some_and(|g| g.sent.0 == g.steps.len() && g.received.0 == g.steps.len());
         if done { self.next_group() } else { Ok(()) }
     }
 }

@@ -1,12 +1,14 @@
 //! From a model and the choices made when dealing to a plan: wires, widths, regions, tiles.
 //!
-//! Regions are given out first-fit over the wires that are still to be read. A residual sum of the same shape is written over its skip
-//! wire: element i of the join is read before element i of the sum is written, so a residual block needs two buffers, not three.
+//! Regions are given out first-fit over the wires that are still to be read. A residual sum of the same shape
+//! is written over its skip wire: element i of the join is read before element i of the sum is written, so a
+//! residual block needs two buffers, not three.
 
 use heapless::Vec;
 
 use super::{
-    Client, LayerPlan, LinearPlan, Mode, Options, Plan, PlanHeader, Region, Release, Role, StepPlan, TermPlan, check_options, cost,
+    Client, LayerPlan, LinearPlan, Mode, Options, Plan, PlanHeader, Region, Release, Role, StepPlan,
+    TermPlan, check_options, cost,
 };
 use crate::error::ModelError;
 use crate::model::{Activation, Layer, Linear, MAX_LAYERS, Model, Step};
@@ -29,12 +31,13 @@ pub const MAX_WEIGHTS: u64 = 1 << 28;
 /// Makes a plan; returns its length in `out`.
 ///
 /// # Errors
-/// The options forbid each other, the release asks for too much, the memory budgets are too small, or `out` is (a
-/// [`ModelError::TooLarge`]).
+/// The options forbid each other, the release asks for too much, the memory budgets are too small, or `out`
+/// is (a [`ModelError::TooLarge`]).
 pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<usize, ModelError> {
     check_options(options)?;
     // Logits lie in −2^(b−3) .. 2^(b−3), which n = 1 would not hold: its range ends at 0.
-    if let (Release::Logits { bits }, Some(Step::Release { ring_bits })) = (options.release, model.layers.last().map(|l| l.step))
+    if let (Release::Logits { bits }, Some(Step::Release { ring_bits })) =
+        (options.release, model.layers.last().map(|l| l.step))
         && !(2..=16.min(ring_bits.saturating_sub(2))).contains(&bits)
     {
         return Err(ModelError::ReleaseBits);
@@ -47,8 +50,8 @@ pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<u
     }
     let bits = model.wire_bits().map_err(|e| e.reason)?;
     let wires = Wires::allocate(model, &bits, options)?;
-    // The largest window and the largest state may be of different layers, and both stand in the arena: where their sum is too much,
-    // state is held to what the window leaves, and the window to ever less.
+    // The largest window and the largest state may be of different layers, and both stand in the arena: where
+    // their sum is too much, state is held to what the window leaves, and the window to ever less.
     for share in [Share::EachLayer, Share::Window(2), Share::Window(4), Share::Window(8), Share::Window(16)] {
         match compile_with(model, options, &wires, share, out) {
             Err(ModelError::Memory) => {}
@@ -67,7 +70,13 @@ enum Share {
     Window(u64),
 }
 
-fn compile_with(model: &Model<'_>, options: &Options, wires: &Wires, share: Share, out: &mut [u8]) -> Result<usize, ModelError> {
+fn compile_with(
+    model: &Model<'_>,
+    options: &Options,
+    wires: &Wires,
+    share: Share,
+    out: &mut [u8],
+) -> Result<usize, ModelError> {
     let mut header = PlanHeader {
         options: *options,
         model: model.header.clone(),
@@ -101,8 +110,8 @@ fn compile_with(model: &Model<'_>, options: &Options, wires: &Wires, share: Shar
     Ok(len)
 }
 
-/// Elements of a tile of the input: what the tightest budget has for 8 bytes an element beside its wires, so that a small party's frames are
-/// small too.
+/// Elements of a tile of the input: what the tightest budget has for 8 bytes an element beside its wires, so
+/// that a small party's frames are small too.
 fn input_tile(elements: usize, wires: &Wires, options: &Options) -> usize {
     let room = |r: usize| options.memory[r].saturating_sub(8 * u64::from(wires.words[r])) / 16;
     let room = room(0).min(room(1)).min(TILE as u64) as usize;
@@ -113,7 +122,11 @@ fn input_tile(elements: usize, wires: &Wires, options: &Options) -> usize {
 /// A third client's E and its shares of A are a frame each.
 fn check_client_frames(header: &PlanHeader<'_>) -> Result<(), ModelError> {
     let frame = MASK + packed_len(header.input.elements as usize, header.input.bits);
-    if header.options.client == Client::Third && frame > MAX_PAYLOAD { Err(ModelError::TooLarge) } else { Ok(()) }
+    if header.options.client == Client::Third && frame > MAX_PAYLOAD {
+        Err(ModelError::TooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 /// The arenas that a header states lie within the budgets that it states.
@@ -162,7 +175,8 @@ pub(super) fn check_sizes(plan: &Plan<'_>) -> Result<(), ModelError> {
     if reach != header.wire_words.map(|w| w as usize) || header.longest_frame.iter().any(|&f| f > longest) {
         return Err(ModelError::Memory);
     }
-    // First fit never reaches beyond the sum of all regions; a plan that does would have a party reserve memory for nothing.
+    // First fit never reaches beyond the sum of all regions; a plan that does would have a party reserve
+    // memory for nothing.
     let large = [Role::Seed, Role::Bundle].iter().any(|&role| plan.arena_words(role) > MAX_ARENA_WORDS);
     if large || reach.iter().any(|&words| words > all) || weights > MAX_WEIGHTS {
         return Err(ModelError::TooLarge);
@@ -197,13 +211,19 @@ impl Wires {
         };
         let width = |wire: usize| bits.get(wire).copied().ok_or(ModelError::Wiring);
         let place = |live: &[Region], elements: usize, bits: u8| -> Result<Region, ModelError> {
-            let mut region = Region { offset: 0, elements: u32::try_from(elements).map_err(|_| ModelError::TooLarge)?, bits };
+            let mut region = Region {
+                offset: 0,
+                elements: u32::try_from(elements).map_err(|_| ModelError::TooLarge)?,
+                bits,
+            };
             // First fit: try the start and the end of every live region.
             let mut best = u32::MAX;
             for start in core::iter::once(0).chain(live.iter().map(|r| r.range().end as u32)) {
                 region.offset = start;
                 let range = region.range();
-                if start < best && live.iter().all(|r| r.range().end <= range.start || range.end <= r.range().start) {
+                if start < best
+                    && live.iter().all(|r| r.range().end <= range.start || range.end <= r.range().start)
+                {
                     best = start;
                 }
             }
@@ -252,7 +272,9 @@ impl Wires {
                     note(&opened, !held);
                 }
                 let bits = match &layer.step {
-                    Step::Activate(activation) => out_bits + activation.polynomial.as_ref().map_or(0, |p| p.frac_bits),
+                    Step::Activate(activation) => {
+                        out_bits + activation.polynomial.as_ref().map_or(0, |p| p.frac_bits)
+                    }
                     Step::Rescale { shift, .. } => out_bits + shift,
                     Step::Release { .. } => out_bits,
                 };
@@ -322,7 +344,13 @@ fn high_seed(words: &mut [u32; 2], region: &Region) {
 }
 
 /// The skip wire over which a layer's sum may be written.
-fn in_place(layer: &Layer<'_>, index: usize, wires: &Wires, last_use: &impl Fn(usize) -> usize, bits: u8) -> Option<Region> {
+fn in_place(
+    layer: &Layer<'_>,
+    index: usize,
+    wires: &Wires,
+    last_use: &impl Fn(usize) -> usize,
+    bits: u8,
+) -> Option<Region> {
     let reads = |wire: u16| layer.terms.iter().filter(|t| t.source == wire).count();
     layer.terms.iter().find_map(|term| {
         let geometry = match term.linear {
@@ -331,19 +359,31 @@ fn in_place(layer: &Layer<'_>, index: usize, wires: &Wires, last_use: &impl Fn(u
         };
         let source = wires.regions.get(usize::from(term.source))?;
         let same_word = source.word() == WordKind::for_bits(bits);
-        (geometry.is_in_place() && same_word && reads(term.source) == 1 && last_use(usize::from(term.source)) == index).then_some(*source)
+        (geometry.is_in_place()
+            && same_word
+            && reads(term.source) == 1
+            && last_use(usize::from(term.source)) == index)
+            .then_some(*source)
     })
 }
 
 /// Chooses tile and group: the largest that both parties' budgets hold.
-fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options, share: Share) -> Result<(), ModelError> {
+fn fit(
+    record: &mut LayerPlan<'_>,
+    header: &PlanHeader<'_>,
+    options: &Options,
+    share: Share,
+) -> Result<(), ModelError> {
     if record.widest(&record.work(options)) > WIDEST {
         return Err(ModelError::TooWide);
     }
     let elements = record.elements();
-    let free = |role: Role| options.memory[role.index()].saturating_sub(8 * u64::from(header.wire_words[role.index()]));
+    let free = |role: Role| {
+        options.memory[role.index()].saturating_sub(8 * u64::from(header.wire_words[role.index()]))
+    };
     let word = record.work(options).word.bytes() as u64;
-    // Half of what is free for the tile, or less; P0 in H keeps 2 bytes an element and needs frames of up to 8 beside the arena.
+    // Half of what is free for the tile, or less; P0 in H keeps 2 bytes an element and needs frames of up to
+    // 8 beside the arena.
     let part = match share {
         Share::EachLayer => 2,
         Share::Window(part) => part,
@@ -389,13 +429,18 @@ fn fit(record: &mut LayerPlan<'_>, header: &PlanHeader<'_>, options: &Options, s
     }
 }
 
-/// The largest tile of at most `room` elements that is whole channels, else whole rows, else (where those would be too small) any.
+/// The largest tile of at most `room` elements that is whole channels, else whole rows, else (where those
+/// would be too small) any.
 fn aligned(room: usize, shape: Shape, elements: usize) -> usize {
     if room >= elements {
         return elements;
     }
     let whole = |unit: usize| room.checked_div(unit).map_or(0, |units| units * unit);
-    [shape.plane(), usize::from(shape.width)].into_iter().map(whole).find(|&tile| tile >= SMALLEST_TILE).unwrap_or(room)
+    [shape.plane(), usize::from(shape.width)]
+        .into_iter()
+        .map(whole)
+        .find(|&tile| tile >= SMALLEST_TILE)
+        .unwrap_or(room)
 }
 
 /// The default budgets: as much as any layer wants.

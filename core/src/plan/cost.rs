@@ -1,4 +1,5 @@
-//! What an inference costs, exactly: bytes, rounds, flights, bundle, memory. Computed from the same functions that the parties walk.
+//! What an inference costs, exactly: bytes, rounds, flights, bundle, memory. Computed from the same functions
+//! that the parties walk.
 
 use super::{Client, LayerPlan, Mode, Options, Plan, PlanHeader, Release, Role, Section, Step, StepPlan};
 use crate::bits::LANES;
@@ -59,7 +60,8 @@ impl Needs {
     }
 }
 
-/// Words of a tournament's state: values and indices, own and opened differences and index choices, comparisons.
+/// Words of a tournament's state: values and indices, own and opened differences and index choices,
+/// comparisons.
 #[must_use]
 pub const fn tournament_words(classes: usize, state_words: usize) -> usize {
     let pairs = classes / 2;
@@ -105,33 +107,54 @@ pub fn section_bytes(layer: &LayerPlan<'_>, options: &Options, section: Section)
     };
     let pooled = layer.pool().is_some();
     let relus = |range: core::ops::Range<usize>| layer.relu().count(range);
-    let group_words = || (0..layer.groups()).map(|g| layer.group_relus(g).div_ceil(LANES) as u64).sum::<u64>();
+    let group_words =
+        || (0..layer.groups()).map(|g| layer.group_relus(g).div_ceil(LANES) as u64).sum::<u64>();
     let activates = matches!(layer.step, StepPlan::Activate { .. });
     match section {
         Section::Sum if pooled && !activates => 0,
         Section::Sum => tiles(1, work.ring_bits, &|range| range.len()),
-        Section::Polynomial if activates => tiles(polynomial::WORDS, work.wire_bits + work.frac_bits, &|range| range.len() - relus(range)),
-        Section::Relu if activates => tiles(if pooled { relu::WORDS_POOLED } else { relu::WORDS }, work.wire_bits, &relus),
+        Section::Polynomial if activates => {
+            tiles(polynomial::WORDS, work.wire_bits + work.frac_bits, &|range| range.len() - relus(range))
+        }
+        Section::Relu if activates => {
+            tiles(if pooled { relu::WORDS_POOLED } else { relu::WORDS }, work.wire_bits, &relus)
+        }
         Section::Leaf => group_words() * 8 * work.layout.leaf_planes() as u64,
         Section::Tree(level) => group_words() * 8 * work.layout.tree_planes(usize::from(level)) as u64,
         Section::Window if pooled => {
             // In chunks of 64 windows, every window at its own width.
             let chunk = |first: usize| first..(first + LANES).min(layer.windows());
             let bits = |w: usize| u64::from(layer.window_bits(&work, w));
-            (0..layer.windows()).step_by(LANES).map(|first| chunk(first).map(bits).sum::<u64>().div_ceil(8)).sum()
+            (0..layer.windows())
+                .step_by(LANES)
+                .map(|first| chunk(first).map(bits).sum::<u64>().div_ceil(8))
+                .sum()
         }
-        Section::Output if matches!((layer.step, options.release), (StepPlan::Release { .. }, Release::Logits { .. })) => {
+        Section::Output
+            if matches!(
+                (layer.step, options.release),
+                (StepPlan::Release { .. }, Release::Logits { .. })
+            ) =>
+        {
             chunked_bytes(layer.elements(), 1, work.opened_bits)
         }
-        Section::TournamentMask(round) => chunked_bytes(tournament_round(layer.elements(), round).0, 1, work.ring_bits),
-        Section::TournamentSelect(round) => {
-            chunked_bytes(tournament_round(layer.elements(), round).0, tournament_select_words(round), work.ring_bits)
+        Section::TournamentMask(round) => {
+            chunked_bytes(tournament_round(layer.elements(), round).0, 1, work.ring_bits)
         }
+        Section::TournamentSelect(round) => chunked_bytes(
+            tournament_round(layer.elements(), round).0,
+            tournament_select_words(round),
+            work.ring_bits,
+        ),
         Section::TournamentLeaf(round) => {
-            tournament_round(layer.elements(), round).0.div_ceil(LANES) as u64 * 8 * work.layout.leaf_planes() as u64
+            tournament_round(layer.elements(), round).0.div_ceil(LANES) as u64
+                * 8
+                * work.layout.leaf_planes() as u64
         }
         Section::TournamentTree(round, level) => {
-            tournament_round(layer.elements(), round).0.div_ceil(LANES) as u64 * 8 * work.layout.tree_planes(usize::from(level)) as u64
+            tournament_round(layer.elements(), round).0.div_ceil(LANES) as u64
+                * 8
+                * work.layout.tree_planes(usize::from(level)) as u64
         }
         _ => 0,
     }
@@ -150,7 +173,10 @@ pub const fn chunked_bytes(count: usize, words: usize, bits: u8) -> u64 {
 }
 
 /// The sections of a layer, in the bundle's order.
-pub fn sections<'l>(layer: &'l LayerPlan<'_>, options: &'l Options) -> impl Iterator<Item = (Section, u64)> + 'l {
+pub fn sections<'l>(
+    layer: &'l LayerPlan<'_>,
+    options: &'l Options,
+) -> impl Iterator<Item = (Section, u64)> + 'l {
     let layout = layer.work(options).layout;
     let levels = layout.levels() as u8;
     let label = matches!((layer.step, options.release), (StepPlan::Release { .. }, Release::Label));
@@ -188,8 +214,12 @@ pub fn step_bytes(layer: &LayerPlan<'_>, options: &Options, step: Step) -> [u64;
     let work = layer.work(options);
     [Role::Seed, Role::Bundle].map(|role| {
         let group = |group: usize| {
-            let payloads = (0..layer.step_tiles(group, step)).map(|tile| layer.payload(options, &work, group, step, tile, role));
-            payloads.filter(|&payload| payload > 0).map(|payload| (payload + frame::HEADER) as u64).sum::<u64>()
+            let payloads = (0..layer.step_tiles(group, step))
+                .map(|tile| layer.payload(options, &work, group, step, tile, role));
+            payloads
+                .filter(|&payload| payload > 0)
+                .map(|payload| (payload + frame::HEADER) as u64)
+                .sum::<u64>()
         };
         (0..layer.groups()).map(group).sum()
     })
@@ -198,7 +228,8 @@ pub fn step_bytes(layer: &LayerPlan<'_>, options: &Options, step: Step) -> [u64;
 /// What one layer costs, between the parties and in the bundle.
 #[must_use]
 pub fn layer_cost(layer: &LayerPlan<'_>, options: &Options) -> Cost {
-    let mut cost = Cost { bundle_bytes: sections(layer, options).map(|(_, bytes)| bytes).sum(), ..Cost::default() };
+    let mut cost =
+        Cost { bundle_bytes: sections(layer, options).map(|(_, bytes)| bytes).sum(), ..Cost::default() };
     let work = layer.work(options);
     for group in 0..layer.groups() {
         let relus = layer.group_relus(group) > 0;
@@ -228,7 +259,8 @@ pub fn layer_cost(layer: &LayerPlan<'_>, options: &Options) -> Cost {
 
 /// The longest chain of dependent messages, followed step by step.
 ///
-/// A message is delivered in some flight; what depends on it is delivered in the next, and a direction keeps its order.
+/// A message is delivered in some flight; what depends on it is delivered in the next, and a direction keeps
+/// its order.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     /// Flight after which each party can begin the next group.
@@ -240,7 +272,8 @@ struct Clock {
 }
 
 impl Clock {
-    /// One step: who sends, and the flight that each sender's message depends on, `None` where it answers the other's.
+    /// One step: who sends, and the flight that each sender's message depends on, `None` where it answers the
+    /// other's.
     fn step(&mut self, sends: [bool; 2], depends: [Option<u32>; 2]) -> [u32; 2] {
         let mut arrives = [0; 2];
         // An answer comes second.
@@ -269,8 +302,10 @@ impl Clock {
         // Flights after which each party knows C, the level before, t.
         let (mut opened, mut level, mut signed) = (self.base, self.base, self.base);
         for step in layer.steps(options, group) {
-            let sends = [Role::Seed, Role::Bundle]
-                .map(|role| (0..layer.step_tiles(group, step)).any(|tile| layer.payload(options, work, group, step, tile, role) > 0));
+            let sends = [Role::Seed, Role::Bundle].map(|role| {
+                (0..layer.step_tiles(group, step))
+                    .any(|tile| layer.payload(options, work, group, step, tile, role) > 0)
+            });
             if sends == [false, false] {
                 continue;
             }
@@ -292,7 +327,11 @@ impl Clock {
                 }
                 match step {
                     Step::Open => (opened[r], level[r], signed[r]) = (arrives[r], arrives[r], arrives[r]),
-                    Step::Tree(_) | Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) | Step::Release => {
+                    Step::Tree(_)
+                    | Step::TournamentOpen(_)
+                    | Step::TournamentTree(..)
+                    | Step::TournamentSign(_)
+                    | Step::Release => {
                         level[r] = arrives[r];
                     }
                     Step::Sign => signed[r] = arrives[r],
@@ -306,7 +345,8 @@ impl Clock {
     }
 }
 
-/// The longest chain of dependent messages of an inference, the acknowledgements and the client's messages included.
+/// The longest chain of dependent messages of an inference, the acknowledgements and the client's messages
+/// included.
 #[must_use]
 pub fn flights(plan: &Plan<'_>) -> u32 {
     let options = &plan.header.options;
@@ -338,7 +378,8 @@ pub fn flights(plan: &Plan<'_>) -> u32 {
     last + u32::from(options.client == Client::Third)
 }
 
-/// What comes before the first layer and after the last: acknowledgements, the input, the hash of E, the client's words.
+/// What comes before the first layer and after the last: acknowledgements, the input, the hash of E, the
+/// client's words.
 #[must_use]
 pub fn frame_cost(header: &PlanHeader<'_>, output_words: usize, opened_bits: u8) -> Cost {
     let options = &header.options;
@@ -357,7 +398,10 @@ pub fn frame_cost(header: &PlanHeader<'_>, output_words: usize, opened_bits: u8)
         }
         Client::Third => {
             // Each party's acknowledgement with its share of A, and its words of the output, to the client.
-            let mask = (frame::HEADER + message::MASK + packed_len(header.input.elements as usize, header.input.bits)) as u64;
+            let mask = (frame::HEADER
+                + message::MASK
+                + packed_len(header.input.elements as usize, header.input.bits))
+                as u64;
             let output = (frame::HEADER + packed_len(output_words, opened_bits)) as u64;
             cost.add(&Cost { bytes_sent: [mask + output, mask + output], ..Cost::default() });
             if options.mode != Mode::Held {

@@ -1,7 +1,8 @@
 //! One layer of a plan: its tiles and groups, its steps, and what each step moves.
 //!
-//! Of a group of tiles, in every mode and direction: opening 1 tile by tile; opening 2 of the tiles' polynomial elements; the comparison
-//! tree level by level; t; opening 2 of the ReLU elements. After the last group, opening 2 of pooled windows.
+//! Of a group of tiles, in every mode and direction: opening 1 tile by tile; opening 2 of the tiles'
+//! polynomial elements; the comparison tree level by level; t; opening 2 of the ReLU elements. After the last
+//! group, opening 2 of pooled windows.
 
 use core::ops::Range;
 
@@ -153,7 +154,8 @@ impl<'a> LayerPlan<'a> {
                 let (channel, position) = (window / plane, window % plane);
                 let span = |at: usize, size: u16| {
                     let start = (at * usize::from(pool.stride)).saturating_sub(usize::from(pool.padding));
-                    let end = (at * usize::from(pool.stride) + usize::from(pool.kernel)).saturating_sub(usize::from(pool.padding));
+                    let end = (at * usize::from(pool.stride) + usize::from(pool.kernel))
+                        .saturating_sub(usize::from(pool.padding));
                     start..end.min(usize::from(size))
                 };
                 let columns = span(position % width, self.sum.width);
@@ -249,20 +251,25 @@ impl<'a> LayerPlan<'a> {
     pub fn step_tiles(&self, group: usize, step: Step) -> usize {
         match step {
             Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenLinear => self.group_tiles(group),
-            Step::Tree(_) | Step::Sign => self.group_relus(group).div_ceil(LANES).div_ceil(self.words_a_frame()),
+            Step::Tree(_) | Step::Sign => {
+                self.group_relus(group).div_ceil(LANES).div_ceil(self.words_a_frame())
+            }
             Step::OpenPool => self.windows().div_ceil((self.tile as usize).max(1)),
             _ => 1,
         }
     }
 
-    /// The number that names a frame of a step: of steps that every group has, tiles are counted through the layer (a group's bit steps have
-    /// no more frames than the group has tiles).
+    /// The number that names a frame of a step: of steps that every group has, tiles are counted through the
+    /// layer (a group's bit steps have no more frames than the group has tiles).
     #[must_use]
     pub fn frame_tile(&self, group: usize, step: Step, tile: usize) -> u16 {
         let before = match step {
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenLinear | Step::Tree(_) | Step::Sign => {
-                group * usize::from(self.group)
-            }
+            Step::Open
+            | Step::OpenPolynomial
+            | Step::OpenRelu
+            | Step::OpenLinear
+            | Step::Tree(_)
+            | Step::Sign => group * usize::from(self.group),
             _ => 0,
         };
         (before + tile) as u16
@@ -273,16 +280,27 @@ impl<'a> LayerPlan<'a> {
     pub fn tile_of_frame(&self, step: Step, number: u16) -> (usize, usize) {
         let (number, tiles) = (usize::from(number), usize::from(self.group).max(1));
         match step {
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenLinear | Step::Tree(_) | Step::Sign => {
-                (number / tiles, number % tiles)
-            }
+            Step::Open
+            | Step::OpenPolynomial
+            | Step::OpenRelu
+            | Step::OpenLinear
+            | Step::Tree(_)
+            | Step::Sign => (number / tiles, number % tiles),
             _ => (self.groups().saturating_sub(1), number),
         }
     }
 
     /// Payload bytes of a frame that `role` sends; 0 where it sends none.
     #[must_use]
-    pub fn payload(&self, options: &Options, work: &Work, group: usize, step: Step, tile: usize, role: Role) -> usize {
+    pub fn payload(
+        &self,
+        options: &Options,
+        work: &Work,
+        group: usize,
+        step: Step,
+        tile: usize,
+        role: Role,
+    ) -> usize {
         let seed = role == Role::Seed;
         let mode = options.mode;
         // Bits an element of an opening that cuts `all` bits to `high`.
@@ -295,7 +313,11 @@ impl<'a> LayerPlan<'a> {
         let after_linear = |all: u8, high: u8| if mode == Mode::Held { 0 } else { opening(all, high) };
         match step {
             Step::Open => {
-                let bits = if mode == Mode::Held && !seed { work.opened_bits } else { after_linear(work.ring_bits, work.opened_bits) };
+                let bits = if mode == Mode::Held && !seed {
+                    work.opened_bits
+                } else {
+                    after_linear(work.ring_bits, work.opened_bits)
+                };
                 packed_len(self.tile_range(group, tile).len(), bits)
             }
             Step::OpenPolynomial => {
@@ -303,26 +325,35 @@ impl<'a> LayerPlan<'a> {
                 let count = range.len() - self.relu().count(range);
                 packed_len(count, opening(work.wire_bits + work.frac_bits, work.wire_bits))
             }
-            Step::OpenRelu => packed_len(self.relu().count(self.tile_range(group, tile)), opening(work.wire_bits, work.wire_bits)),
-            Step::OpenLinear => packed_len(self.tile_range(group, tile).len(), after_linear(work.ring_bits, work.wire_bits)),
+            Step::OpenRelu => packed_len(
+                self.relu().count(self.tile_range(group, tile)),
+                opening(work.wire_bits, work.wire_bits),
+            ),
+            Step::OpenLinear => {
+                packed_len(self.tile_range(group, tile).len(), after_linear(work.ring_bits, work.wire_bits))
+            }
             Step::OpenPool => {
                 let windows = self.window_range(tile);
                 if matches!(self.step, StepPlan::Rescale { .. }) {
                     return packed_len(windows.len(), after_linear(work.ring_bits, work.wire_bits));
                 }
-                let bits: u64 = windows.map(|w| u64::from(opening(self.window_bits(work, w), work.wire_bits))).sum();
+                let bits: u64 =
+                    windows.map(|w| u64::from(opening(self.window_bits(work, w), work.wire_bits))).sum();
                 bits.div_ceil(8) as usize
             }
             Step::Tree(level) => self.plane_bytes(group, tile, work.layout.opened_planes(usize::from(level))),
             Step::Sign => self.plane_bytes(group, tile, 1),
-            Step::Release => packed_len(self.elements(), if mode == Mode::Shared && seed { work.ring_bits } else { 0 }),
+            Step::Release => {
+                packed_len(self.elements(), if mode == Mode::Shared && seed { work.ring_bits } else { 0 })
+            }
             Step::TournamentOpen(round) => {
                 let (pairs, _) = tournament_round(self.elements(), round);
                 packed_len(if round == 0 { pairs } else { 2 * pairs }, work.ring_bits)
             }
-            Step::TournamentTree(round, level) => {
-                plane_bytes(tournament_round(self.elements(), round).0, work.layout.opened_planes(usize::from(level)))
-            }
+            Step::TournamentTree(round, level) => plane_bytes(
+                tournament_round(self.elements(), round).0,
+                work.layout.opened_planes(usize::from(level)),
+            ),
             Step::TournamentSign(round) => plane_bytes(tournament_round(self.elements(), round).0, 1),
             Step::Output => packed_len(self.output_words(options), if seed { 0 } else { work.opened_bits }),
         }
@@ -368,7 +399,8 @@ impl<'a> LayerPlan<'a> {
         }
         // A tile is large enough to make progress; a release is one tile.
         let release = matches!(self.step, StepPlan::Release { .. });
-        let smallest = if release { self.elements() } else { super::compile::SMALLEST_TILE.min(self.elements()) };
+        let smallest =
+            if release { self.elements() } else { super::compile::SMALLEST_TILE.min(self.elements()) };
         let too_many = |count: usize| count.div_ceil(self.tile as usize) > usize::from(u16::MAX);
         if (self.tile as usize) < smallest || too_many(self.elements()) || too_many(self.windows()) {
             return Err(ModelError::Shape);
@@ -399,7 +431,9 @@ impl<'a> LayerPlan<'a> {
         }
         if let Bitmap::Bits(bytes) = self.relu() {
             let spare = bytes.len() * 8;
-            if bytes.len() != self.elements().div_ceil(8) || (self.elements()..spare).any(|i| self.relu().get(i)) {
+            if bytes.len() != self.elements().div_ceil(8)
+                || (self.elements()..spare).any(|i| self.relu().get(i))
+            {
                 return Err(ModelError::Bitmap);
             }
         }
@@ -414,7 +448,11 @@ impl<'a> LayerPlan<'a> {
             let wire_words = plan.header.wire_words;
             for (region, limit) in self.pooled.iter().zip(wire_words) {
                 let wide = (0..self.windows()).all(|w| self.window_bits(&work, w) <= region.bits);
-                if region.elements as usize != self.windows() || region.range().end > limit as usize || region.bits > 64 || !wide {
+                if region.elements as usize != self.windows()
+                    || region.range().end > limit as usize
+                    || region.bits > 64
+                    || !wide
+                {
                     return Err(ModelError::Shape);
                 }
             }
@@ -422,7 +460,8 @@ impl<'a> LayerPlan<'a> {
             return Err(ModelError::Shape);
         }
         if matches!(self.step, StepPlan::Activate { .. })
-            && (self.opened.elements as usize != self.elements() || 8 * self.opened.word().bytes() < usize::from(work.opened_bits))
+            && (self.opened.elements as usize != self.elements()
+                || 8 * self.opened.word().bytes() < usize::from(work.opened_bits))
         {
             return Err(ModelError::Shape);
         }
@@ -436,17 +475,23 @@ impl<'a> LayerPlan<'a> {
         if plan.keeps_wires(Role::Seed) {
             limit = limit.min(plan.header.wire_words[0] as usize);
         }
-        if !(1..=64).contains(&region.bits) || region.range().end > limit { Err(ModelError::Shape) } else { Ok(()) }
+        if !(1..=64).contains(&region.bits) || region.range().end > limit {
+            Err(ModelError::Shape)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// Can a tournament find the largest of so many logits, and its index be told modulo 2^ring_bits?
 #[must_use]
 pub const fn label_fits(classes: usize, ring_bits: u8) -> bool {
-    tournament_rounds(classes) as usize <= MAX_TOURNAMENT && classes as u64 - 1 <= crate::ring::low_mask(ring_bits)
+    tournament_rounds(classes) as usize <= MAX_TOURNAMENT
+        && classes as u64 - 1 <= crate::ring::low_mask(ring_bits)
 }
 
-/// Bytes of `planes` bit planes over `lanes` comparisons: whole words of 8 bytes, the last word's planes cut to its lanes.
+/// Bytes of `planes` bit planes over `lanes` comparisons: whole words of 8 bytes, the last word's planes cut
+/// to its lanes.
 #[must_use]
 pub const fn plane_bytes(lanes: usize, planes: usize) -> usize {
     planes * (lanes / LANES * 8 + (lanes % LANES).div_ceil(8))

@@ -1,10 +1,12 @@
 //! The plan: a model seen from outside. All public.
 //!
-//! The dealer makes it once from a model's public part and the choices of [`Options`]; the dealer and both parties walk the same
-//! bytes, and its hash is bound into every key and handshake. A plan is a header followed by one record a layer, each decoded when
-//! the walk reaches it, so that a microcontroller never holds more than one.
+//! The dealer makes it once from a model's public part and the choices of [`Options`]; the dealer and both
+//! parties walk the same bytes, and its hash is bound into every key and handshake. A plan is a header
+//! followed by one record a layer, each decoded when the walk reaches it, so that a microcontroller never
+//! holds more than one.
 //!
-//! * [`layer`] — what a layer's tiles, groups and steps are, and how many bits each step moves: the one place that knows.
+//! * [`layer`] — what a layer's tiles, groups and steps are, and how many bits each step moves: the one place
+//!   that knows.
 //! * [`compile`] — from a model to a plan: wires, widths, regions, tiles.
 //! * [`cost`] — exact bytes, rounds, flights and bundle sizes.
 
@@ -282,7 +284,8 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// The bytes are not a well-formed plan.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let (header, records) = postcard::take_from_bytes::<PlanHeader<'a>>(bytes).map_err(|_| ModelError::Header)?;
+        let (header, records) =
+            postcard::take_from_bytes::<PlanHeader<'a>>(bytes).map_err(|_| ModelError::Header)?;
         let plan = Self { header, records, hash: *blake3::hash(bytes).as_bytes() };
         plan.validate()?;
         Ok(plan)
@@ -311,7 +314,10 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn arena_words(&self, role: Role) -> usize {
         let r = role.index();
-        [self.header.wire_words[r], self.header.window_words[r], self.header.state_words[r]].iter().map(|&w| w as usize).sum()
+        [self.header.wire_words[r], self.header.window_words[r], self.header.state_words[r]]
+            .iter()
+            .map(|&w| w as usize)
+            .sum()
     }
 
     /// Does this party keep wires and do linear work?
@@ -326,7 +332,10 @@ impl<'a> Plan<'a> {
         self.header.model.check()?;
         let input = &self.header.input;
         let tiles = input.elements.div_ceil(self.header.input_tile.max(1));
-        if input.elements as usize != self.header.model.input.elements() || self.header.input_tile == 0 || tiles > u32::from(u16::MAX) {
+        if input.elements as usize != self.header.model.input.elements()
+            || self.header.input_tile == 0
+            || tiles > u32::from(u16::MAX)
+        {
             return Err(ModelError::Shape);
         }
         if !(1..=64).contains(&input.bits) {
@@ -341,13 +350,16 @@ impl<'a> Plan<'a> {
         let mut count = 0;
         let mut rest = self.records;
         while count < self.header.layers {
-            let (layer, after) = postcard::take_from_bytes::<LayerPlan<'a>>(rest).map_err(|_| ModelError::Wiring)?;
+            let (layer, after) =
+                postcard::take_from_bytes::<LayerPlan<'a>>(rest).map_err(|_| ModelError::Wiring)?;
             if layer.index != count {
                 return Err(ModelError::Wiring);
             }
             layer.validate(self)?;
             let release = matches!(layer.step, StepPlan::Release { .. });
-            if release != (count + 1 == self.header.layers) || (release && layer.elements() != usize::from(self.header.model.classes)) {
+            if release != (count + 1 == self.header.layers)
+                || (release && layer.elements() != usize::from(self.header.model.classes))
+            {
                 return Err(ModelError::Release);
             }
             rest = after;

@@ -1,4 +1,5 @@
-//! What frames and sections are called: the steps of a layer's exchange, and the kinds of correlated words that they use up.
+//! What frames and sections are called: the steps of a layer's exchange, and the kinds of correlated words
+//! that they use up.
 
 /// Steps of one group, at most: opening, polynomials, five levels, t, ReLUs, pool; or those of a tournament.
 pub const MAX_STEPS: usize = 80;
@@ -79,7 +80,8 @@ pub enum Section {
     TournamentLeaf(u8),
     /// Tree planes of a round.
     TournamentTree(u8, u8),
-    /// ρ, R_0, R_1, ρ·R_0, ρ·R_1 of a round's differences and, from the second, a and ρ·a of the index choice.
+    /// ρ, R_0, R_1, ρ·R_0, ρ·R_1 of a round's differences and, from the second, a and ρ·a of the index
+    /// choice.
     TournamentSelect(u8),
 }
 

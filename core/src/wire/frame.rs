@@ -32,7 +32,8 @@ impl Header {
     /// The bytes.
     #[must_use]
     pub const fn encode(&self) -> [u8; HEADER] {
-        let (layer, tile, length) = (self.layer.to_le_bytes(), self.tile.to_le_bytes(), self.length.to_le_bytes());
+        let (layer, tile, length) =
+            (self.layer.to_le_bytes(), self.tile.to_le_bytes(), self.length.to_le_bytes());
         [layer[0], layer[1], self.step, tile[0], tile[1], length[0], length[1], length[2]]
     }
 

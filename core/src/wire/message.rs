@@ -1,7 +1,8 @@
-//! Messages outside the layers: handshake, acknowledgements, input, output. Fixed layouts, so that every byte can be predicted.
+//! Messages outside the layers: handshake, acknowledgements, input, output. Fixed layouts, so that every byte
+//! can be predicted.
 //!
-//! P1 opens with [`Hello`]; P0 answers with [`Reply`]. On an acceptance both burn the counter durably, then exchange
-//! [`Acknowledge`]; only then does anything that depends on data, or a mask, leave either party.
+//! P1 opens with [`Hello`]; P0 answers with [`Reply`]. On an acceptance both burn the counter durably, then
+//! exchange [`Acknowledge`]; only then does anything that depends on data, or a mask, leave either party.
 
 use super::frame::{self, NO_LAYER};
 
@@ -176,7 +177,16 @@ impl Hello {
     pub fn encode(&self) -> [u8; HELLO] {
         let a = &self.agreement;
         let counter = self.counter.to_le_bytes();
-        concat(&[&VERSION.to_le_bytes(), &a.pairing, &a.plan, &a.provisioning, &self.deal, &self.nonce, &self.request, &counter])
+        concat(&[
+            &VERSION.to_le_bytes(),
+            &a.pairing,
+            &a.plan,
+            &a.provisioning,
+            &self.deal,
+            &self.nonce,
+            &self.request,
+            &counter,
+        ])
     }
 
     /// # Errors
@@ -201,7 +211,15 @@ impl Reply {
     pub fn encode(&self) -> [u8; REPLY] {
         let a = &self.agreement;
         let next = self.next.to_le_bytes();
-        concat(&[&VERSION.to_le_bytes(), &a.pairing, &a.plan, &a.provisioning, &self.nonce, &[self.verdict as u8], &next])
+        concat(&[
+            &VERSION.to_le_bytes(),
+            &a.pairing,
+            &a.plan,
+            &a.provisioning,
+            &self.nonce,
+            &[self.verdict as u8],
+            &next,
+        ])
     }
 
     /// # Errors
@@ -230,7 +248,8 @@ impl Reply {
         let mut hasher = blake3::Hasher::new_derive_key("halfnet 1 session");
         hasher.update(&hello.encode());
         hasher.update(&self.encode());
-        // The first bytes of the hash are those of BLAKE3's extendable output, which need no code of their own.
+        // The first bytes of the hash are those of BLAKE3's extendable output, which need no code of their
+        // own.
         let hash = hasher.finalize();
         hash.as_bytes().first_chunk().copied().unwrap_or_default()
     }

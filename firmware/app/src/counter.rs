@@ -18,8 +18,9 @@ pub enum CounterError {
 /// Where a board keeps its counter.
 ///
 /// # Contract
-/// [`CounterStore::burn`] returns only when the new value is durable: a cut of power at any moment before leaves the old value or the
-/// new one, at any moment after the new one. The value never falls, over any number of resets.
+/// [`CounterStore::burn`] returns only when the new value is durable: a cut of power at any moment before
+/// leaves the old value or the new one, at any moment after the new one. The value never falls, over any
+/// number of resets.
 pub trait CounterStore {
     /// The lowest counter that may still be accepted.
     fn next(&self) -> u64;

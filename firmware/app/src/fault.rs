@@ -1,4 +1,5 @@
-//! Why an inference ended early. Each fault has a number that keeps its meaning over versions, for logs and for those who read them.
+//! Why an inference ended early. Each fault has a number that keeps its meaning over versions, for logs and
+//! for those who read them.
 
 use halfnet_core::party::half::MaterialError;
 use halfnet_core::party::{ErrorKind, SessionError};

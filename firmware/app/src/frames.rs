@@ -101,7 +101,9 @@ impl<'a> Frames<'a> {
     /// # Errors
     /// The peer announced a longer one than the buffer holds.
     pub fn frame(&self) -> Result<Option<&[u8]>, Fault> {
-        let Some(head) = self.incoming.first_chunk::<HEADER>().filter(|_| self.filled >= HEADER) else { return Ok(None) };
+        let Some(head) = self.incoming.first_chunk::<HEADER>().filter(|_| self.filled >= HEADER) else {
+            return Ok(None);
+        };
         let end = HEADER + Header::decode(head).length as usize;
         if end > self.incoming.len() {
             return Err(Fault::TooLong { most: self.incoming.len() as u32, found: end as u32 });
@@ -120,8 +122,8 @@ impl<'a> Frames<'a> {
         self.filled > 0
     }
 
-    /// Forgets everything, and what the peer still sends: until the next connection, or, on a line, until it has been quiet, since a
-    /// stream of bytes has no other mark of where the next frame begins.
+    /// Forgets everything, and what the peer still sends: until the next connection, or, on a line, until it
+    /// has been quiet, since a stream of bytes has no other mark of where the next frame begins.
     pub fn resynchronise(&mut self, link: &mut impl Link) {
         (self.sent, self.length, self.filled) = (0, 0, 0);
         if link.restart() {
@@ -152,7 +154,8 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    /// Waits for one message, gives its payload to `read` and consumes it. Without a limit the first byte may take for ever.
+    /// Waits for one message, gives its payload to `read` and consumes it. Without a limit the first byte may
+    /// take for ever.
     ///
     /// # Errors
     /// The link broke, the peer was silent or sent something else, or `read` refuses.
@@ -167,7 +170,8 @@ impl<'a> Frames<'a> {
         self.touch(link);
         loop {
             let moved = self.poll(link)?;
-            if let Some((head, payload)) = self.frame()?.and_then(|frame| frame.split_first_chunk::<HEADER>()) {
+            if let Some((head, payload)) = self.frame()?.and_then(|frame| frame.split_first_chunk::<HEADER>())
+            {
                 let header = Header::decode(head);
                 let result = if header == message::header(code, 0, header.length) {
                     read(payload)

@@ -1,4 +1,5 @@
-//! A board's half of the correlations: the seed party's, and never one of two servers, so that mode T takes no flash.
+//! A board's half of the correlations: the seed party's, and never one of two servers, so that mode T takes
+//! no flash.
 
 use halfnet_core::party::half::OneServer;
 use halfnet_core::party::seed::SeedHalf;

@@ -16,7 +16,8 @@
 //! | [`serve`] | what does a board do from its start on |
 //! | [`fault`] | why one ended early, in a number that never changes its meaning |
 //!
-//! A board is provisioned with `halfnet-core`'s [`Board`](halfnet_core::board::Board), lends memory and a [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
+//! A board is provisioned with `halfnet-core`'s [`Board`](halfnet_core::board::Board), lends memory and a
+//! [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
 //! `halfnet-core`'s, unchanged. Nothing here allocates and nothing panics, whatever comes over the link.
 #![no_std]
 #![deny(unsafe_code)]
@@ -24,8 +25,8 @@
 #[cfg(test)]
 extern crate std;
 
-/// What assembly begins with: outside functions the assembler knows the architecture, but not its extensions. ARMv7E-M has DSP always,
-/// of ARMv8-M the Cortex-M33 where its maker chose so.
+/// What assembly begins with: outside functions the assembler knows the architecture, but not its extensions.
+/// ARMv7E-M has DSP always, of ARMv8-M the Cortex-M33 where its maker chose so.
 #[cfg(halfnet_m33)]
 macro_rules! target {
     () => {

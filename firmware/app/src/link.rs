@@ -1,7 +1,8 @@
 //! A link: bytes in both directions, at once, none of them waited for.
 //!
-//! Two parties that both write and only then read stop each other for good. So a link has no call that waits for one direction: it takes
-//! what there is room for, gives what has come, and says what time it is, so that silence can be told from slowness.
+//! Two parties that both write and only then read stop each other for good. So a link has no call that waits
+//! for one direction: it takes what there is room for, gives what has come, and says what time it is, so that
+//! silence can be told from slowness.
 
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
@@ -25,14 +26,16 @@ pub trait Link {
     /// The link broke.
     fn receive(&mut self, out: &mut [u8]) -> Result<usize, Broken>;
 
-    /// Sleeps until something may have changed: at least a byte or a millisecond. Returning at once is allowed, and costs power alone.
+    /// Sleeps until something may have changed: at least a byte or a millisecond. Returning at once is
+    /// allowed, and costs power alone.
     fn idle(&mut self);
 
     /// Milliseconds since some moment, wrapping.
     fn milliseconds(&mut self) -> u32;
 
-    /// Gives up after a fault, and says whether the next byte begins something new: a connection is dropped, so that the peer notices
-    /// too, and the next one is waited for. A line cannot do that: on it only quiet tells the end.
+    /// Gives up after a fault, and says whether the next byte begins something new: a connection is dropped,
+    /// so that the peer notices too, and the next one is waited for. A line cannot do that: on it only quiet
+    /// tells the end.
     fn restart(&mut self) -> bool {
         false
     }

@@ -10,7 +10,8 @@ use crate::kernel::memory_words;
 pub struct Needs {
     /// 64-bit words of the arena.
     pub arena: usize,
-    /// 64-bit words for the weights of a few output channels and the inputs under them; 0 where P1 holds the weights.
+    /// 64-bit words for the weights of a few output channels and the inputs under them; 0 where P1 holds the
+    /// weights.
     pub channel: usize,
     /// Bytes of the longest frame that P0 sends.
     pub outgoing: usize,
@@ -31,8 +32,15 @@ impl Needs {
             })
         });
         let channel = if options.mode == Mode::Held { 0 } else { words.max().unwrap_or(0) };
-        let longest = |role: Role| (plan.header.longest_frame[role.index()] as usize).max(crate::frames::LONGEST_MESSAGE);
-        Self { arena: plan.arena_words(Role::Seed), channel, outgoing: longest(Role::Seed), incoming: longest(Role::Bundle) }
+        let longest = |role: Role| {
+            (plan.header.longest_frame[role.index()] as usize).max(crate::frames::LONGEST_MESSAGE)
+        };
+        Self {
+            arena: plan.arena_words(Role::Seed),
+            channel,
+            outgoing: longest(Role::Seed),
+            incoming: longest(Role::Bundle),
+        }
     }
 }
 

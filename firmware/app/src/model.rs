@@ -1,4 +1,5 @@
-//! P0's half of the weights, whichever the plan asks for: one type, so that the session is in flash once and not once a mode.
+//! P0's half of the weights, whichever the plan asks for: one type, so that the session is in flash once and
+//! not once a mode.
 
 use core::ops::Range;
 
@@ -17,8 +18,8 @@ use crate::kernel::{self, Weights};
 #[derive(Debug)]
 pub struct BoardModel<'m>(pub Option<SharedModel<'m>>);
 
-/// P0's weight shares, regenerated into lent memory a few channels at a time: those of `halfnet-core`'s `SeedModel`, multiplied by
-/// [`kernel`].
+/// P0's weight shares, regenerated into lent memory a few channels at a time: those of `halfnet-core`'s
+/// `SeedModel`, multiplied by [`kernel`].
 pub struct SharedModel<'m> {
     key: Key,
     memory: &'m mut [u64],
@@ -54,7 +55,12 @@ impl Weights for Tensor {
 }
 
 impl ModelHalf for BoardModel<'_> {
-    fn prepare(&mut self, _id: TermId, _geometry: &Convolution, _input: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(
+        &mut self,
+        _id: TermId,
+        _geometry: &Convolution,
+        _input: Words<'_>,
+    ) -> Result<(), MaterialError> {
         Ok(())
     }
 
@@ -72,6 +78,8 @@ impl ModelHalf for BoardModel<'_> {
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
-        self.0.as_ref().map_or(Ok(0), |SharedModel { key, .. }| quadratic_share::<Generator>(key, layer, channel))
+        self.0
+            .as_ref()
+            .map_or(Ok(0), |SharedModel { key, .. }| quadratic_share::<Generator>(key, layer, channel))
     }
 }

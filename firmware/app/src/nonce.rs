@@ -1,9 +1,10 @@
 //! Nonces of the handshake, on a board with or without a random generator.
 //!
-//! A nonce is public and need not be unpredictable, only never repeat: it makes the session's identifier new, so that an
-//! acknowledgement of an earlier session is worth nothing. It follows from the seed, the number of the boot and a count. The number of
-//! the boot is burned before the first nonce is drawn. A random generator's bytes are mixed in where there is one: then nonces are new
-//! even if the flash with the number of the boot was erased.
+//! A nonce is public and need not be unpredictable, only never repeat: it makes the session's identifier new,
+//! so that an acknowledgement of an earlier session is worth nothing. It follows from the seed, the number of
+//! the boot and a count. The number of the boot is burned before the first nonce is drawn. A random
+//! generator's bytes are mixed in where there is one: then nonces are new even if the flash with the number
+//! of the boot was erased.
 
 use halfnet_core::prg::Key;
 use halfnet_core::wire::message::Identifier;
@@ -31,7 +32,8 @@ impl Nonces {
         Self { key, purpose: "halfnet 1 nonce", drawn: 0 }
     }
 
-    /// The nonces that a host's P0 draws under a test seed: the same every time. Insecure, for comparing the two byte by byte.
+    /// The nonces that a host's P0 draws under a test seed: the same every time. Insecure, for comparing the
+    /// two byte by byte.
     ///
     /// `test_seed`: what `--insecure-test-seed` gives, as bytes.
     #[must_use]
@@ -59,7 +61,8 @@ mod tests {
     fn never_repeat_over_draws_and_boots() {
         let seed = Key::new([3; 32]);
         let (mut first, mut second) = (Nonces::new(&seed, 0), Nonces::new(&seed, 1));
-        let (mut third, mut fourth) = (Nonces::with_entropy(&seed, 0, &[0; 32]), Nonces::with_entropy(&seed, 0, &[1; 32]));
+        let (mut third, mut fourth) =
+            (Nonces::with_entropy(&seed, 0, &[0; 32]), Nonces::with_entropy(&seed, 0, &[1; 32]));
         let drawn = [first.draw(), first.draw(), second.draw(), second.draw(), third.draw(), fourth.draw()];
         for (index, nonce) in drawn.iter().enumerate() {
             assert!(!drawn[..index].contains(nonce));

@@ -1,7 +1,8 @@
 //! One inference of the seed party, its own client: the handshake, the burn, the session.
 //!
-//! P1 proposes a counter; P0 refuses one that is burned and says which is next. On an acceptance it burns the counter durably, then
-//! both acknowledge, and only then does anything that depends on the picture leave. After a fault the counter stays burned.
+//! P1 proposes a counter; P0 refuses one that is burned and says which is next. On an acceptance it burns the
+//! counter durably, then both acknowledge, and only then does anything that depends on the picture leave.
+//! After a fault the counter stays burned.
 
 use halfnet_core::board::Board;
 use halfnet_core::party::seed::{inference_key, model_key};
@@ -81,7 +82,13 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     ///
     /// # Errors
     /// The memory lent is shorter than the plan states, or the material was dealt for a third client.
-    pub fn new(board: &'a Board<'a>, counter: C, nonces: Nonces, memory: Memory<'a>, timeout: u32) -> Result<Self, Fault> {
+    pub fn new(
+        board: &'a Board<'a>,
+        counter: C,
+        nonces: Nonces,
+        memory: Memory<'a>,
+        timeout: u32,
+    ) -> Result<Self, Fault> {
         if board.plan.header.options.client != Client::SeedParty {
             return Err(Fault::Client);
         }
@@ -98,7 +105,8 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     /// Waits for P1's proposal, as long as it takes, and asks one picture.
     ///
     /// # Errors
-    /// The inference ended early; the party is ready for another proposal. Until the line is quiet, what the peer sends is dropped.
+    /// The inference ended early; the party is ready for another proposal. Until the line is quiet, what the
+    /// peer sends is dropped.
     pub fn infer(&mut self, link: &mut impl Link, picture: &mut impl Input) -> Result<Outcome, Failure> {
         let mut burned = None;
         let mut at = None;
@@ -119,9 +127,9 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         self.frames.count();
         let burned = self.accept(link, spent)?;
         self.frames.queue_message(Code::Acknowledge, &burned.acknowledge.encode())?;
-        let found = self
-            .frames
-            .message(link, Code::Acknowledge, self.timeout, false, |payload| Acknowledge::decode(payload).map_err(Fault::Malformed))?;
+        let found = self.frames.message(link, Code::Acknowledge, self.timeout, false, |payload| {
+            Acknowledge::decode(payload).map_err(Fault::Malformed)
+        })?;
         if found != burned.acknowledge {
             return Err(Fault::Acknowledge);
         }
@@ -131,7 +139,8 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         let desk = Desk { link, frames, timeout: *timeout, at };
         let plan = board.plan.clone();
         let shared = plan.header.options.mode != Mode::Held;
-        let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
+        let model =
+            BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
         let mut outcome = desk.run(Parts { plan, half, model, arena }, picture)?;
         outcome.counter = counter;
         Ok(outcome)
@@ -141,7 +150,9 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     #[inline(never)]
     fn accept(&mut self, link: &mut impl Link, spent: &mut Option<u64>) -> Result<Burned, Fault> {
         loop {
-            let hello = self.frames.message(link, Code::Hello, self.timeout, true, |payload| Ok(Hello::decode(payload)))?;
+            let hello = self
+                .frames
+                .message(link, Code::Hello, self.timeout, true, |payload| Ok(Hello::decode(payload)))?;
             let hello = match hello {
                 Ok(hello) => hello,
                 Err(error) => {
@@ -175,7 +186,12 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     }
 
     fn reply(&mut self, verdict: Verdict) -> Reply {
-        Reply { agreement: self.board.agreement, nonce: self.nonces.draw(), verdict, next: self.counter.next() }
+        Reply {
+            agreement: self.board.agreement,
+            nonce: self.nonces.draw(),
+            verdict,
+            next: self.counter.next(),
+        }
     }
 
     fn refuse(&mut self, link: &mut impl Link, verdict: Verdict) -> Result<(), Fault> {
@@ -207,9 +223,14 @@ struct Desk<'d, 'a, L> {
 }
 
 impl<L: Link> Desk<'_, '_, L> {
-    /// Runs a session to its end, on a part of the stack that is its own. Frames leave as soon as they are ready and are taken as soon as they are wanted.
+    /// Runs a session to its end, on a part of the stack that is its own. Frames leave as soon as they are
+    /// ready and are taken as soon as they are wanted.
     #[inline(never)]
-    fn run(self, parts: Parts<'_, '_, BoardHalf, BoardModel<'_>>, picture: &mut impl Input) -> Result<Outcome, Fault> {
+    fn run(
+        self,
+        parts: Parts<'_, '_, BoardHalf, BoardModel<'_>>,
+        picture: &mut impl Input,
+    ) -> Result<Outcome, Fault> {
         let Self { link, frames, timeout, at } = self;
         let mut session = Session::new(parts)?;
         let mut asking = true;
@@ -256,7 +277,13 @@ impl<L: Link> Desk<'_, '_, L> {
                 link.idle();
             }
         }
-        let mut outcome = Outcome { counter: 0, values: [0; MAX_ANSWER], count: 0, moved: frames.moved(), rounds: session.rounds() };
+        let mut outcome = Outcome {
+            counter: 0,
+            values: [0; MAX_ANSWER],
+            count: 0,
+            moved: frames.moved(),
+            rounds: session.rounds(),
+        };
         for value in session.answer() {
             if let Some(slot) = outcome.values.get_mut(outcome.count) {
                 *slot = value;

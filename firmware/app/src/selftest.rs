@@ -9,7 +9,12 @@ use halfnet_vectors::{GATES, PRIMITIVES, REPLAY_HELD, REPLAY_SHARED, Scratch, Ve
 pub fn selftest(scratch: Scratch<'_>, nanoseconds: impl Fn() -> u64) -> bool {
     let Scratch { arena, channel, frame } = scratch;
     let mut good = true;
-    for (name, file) in [("primitives", PRIMITIVES), ("gates", GATES), ("replay_shared", REPLAY_SHARED), ("replay_held", REPLAY_HELD)] {
+    for (name, file) in [
+        ("primitives", PRIMITIVES),
+        ("gates", GATES),
+        ("replay_shared", REPLAY_SHARED),
+        ("replay_held", REPLAY_HELD),
+    ] {
         let (mut held, began) = (0_u32, nanoseconds());
         for (index, vector) in read(file).enumerate() {
             let scratch = Scratch { arena, channel, frame };
@@ -17,7 +22,12 @@ pub fn selftest(scratch: Scratch<'_>, nanoseconds: impl Fn() -> u64) -> bool {
                 Ok(()) => held += 1,
                 Err(mismatch) => {
                     good = false;
-                    defmt::error!("{=str}, vector {=usize}: {}", name, index, defmt::Display2Format(&mismatch));
+                    defmt::error!(
+                        "{=str}, vector {=usize}: {}",
+                        name,
+                        index,
+                        defmt::Display2Format(&mismatch)
+                    );
                 }
             }
         }

@@ -96,19 +96,26 @@ pub fn start<'a, F: NorFlash>(
     if board.pictures().len() == 0 {
         return Err(StartError::Pictures);
     }
-    let mut counter = wait(Counter::open(flash, region, board.agreement.pairing)).map_err(StartError::Counter)?;
+    let mut counter =
+        wait(Counter::open(flash, region, board.agreement.pairing)).map_err(StartError::Counter)?;
     let boot = wait(counter.boot()).map_err(StartError::Counter)?;
     let nonces = match entropy {
         Entropy::Random(bytes) => Nonces::with_entropy(&board.seed, boot.into(), &bytes),
         Entropy::None => Nonces::new(&board.seed, boot.into()),
         Entropy::InsecureTest(seed) => Nonces::insecure_test(seed),
     };
-    let party = SeedParty::new(board, FlashCounter::new(counter, board.next), nonces, memory, timeout).map_err(StartError::Fault)?;
+    let party = SeedParty::new(board, FlashCounter::new(counter, board.next), nonces, memory, timeout)
+        .map_err(StartError::Fault)?;
     Ok(Started { party, boot })
 }
 
 /// Asks every picture of `board` until it is answered, and tells of each proposal what became of it.
-pub fn ask(party: &mut SeedParty<'_, impl CounterStore>, link: &mut impl Link, board: &Board<'_>, tell: &mut impl FnMut(&Event)) {
+pub fn ask(
+    party: &mut SeedParty<'_, impl CounterStore>,
+    link: &mut impl Link,
+    board: &Board<'_>,
+    tell: &mut impl FnMut(&Event),
+) {
     for (index, picture) in board.pictures().enumerate() {
         loop {
             let mut picture = picture;
@@ -123,8 +130,8 @@ pub fn ask(party: &mut SeedParty<'_, impl CounterStore>, link: &mut impl Link, b
     }
 }
 
-/// A board's whole life: opens everything, and asks its pictures over and over, as often as P1 proposes. What keeps it from beginning is
-/// logged, and then it does nothing.
+/// A board's whole life: opens everything, and asks its pictures over and over, as often as P1 proposes. What
+/// keeps it from beginning is logged, and then it does nothing.
 #[cfg(feature = "defmt")]
 pub fn forever<F: NorFlash<Error: defmt::Format>>(
     blob: &[u8],

@@ -1,11 +1,14 @@
 //! TCP as a link, over smoltcp and any Ethernet device of a board: the board waits at a port, P1 comes to it.
 //!
-//! One connection at a time. When it ends, early or not, [`Link`]'s calls say so until [`Link::restart`], which makes the board wait for
-//! the next. Nobody holds the board up: a peer that is connected and silent, or whose cable is out, counts as gone.
+//! One connection at a time. When it ends, early or not, [`Link`]'s calls say so until [`Link::restart`],
+//! which makes the board wait for the next. Nobody holds the board up: a peer that is connected and silent,
+//! or whose cable is out, counts as gone.
 
 use core::fmt;
 
-use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::iface::{
+    Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet, SocketStorage,
+};
 use smoltcp::phy::Device;
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Instant;
@@ -13,7 +16,8 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Add
 
 use crate::link::{Broken, Clock, Link};
 
-/// Ethernet frames that one look takes in, and that it sends at most: a flood must not keep the party from its work.
+/// Ethernet frames that one look takes in, and that it sends at most: a flood must not keep the party from
+/// its work.
 const BURST: usize = 32;
 /// Milliseconds that TCP's handshake may take.
 const HANDSHAKE: u64 = 3000;
@@ -28,7 +32,8 @@ pub trait Adapter: Device {
     /// Is the cable in?
     fn is_up(&mut self) -> bool;
 
-    /// Sleeps until a frame has come or a millisecond has passed. Returning at once is allowed, and costs power alone.
+    /// Sleeps until a frame has come or a millisecond has passed. Returning at once is allowed, and costs
+    /// power alone.
     fn sleep(&mut self);
 }
 
@@ -47,7 +52,8 @@ pub struct Place {
 
 /// Memory of the network stack, apart from the party's.
 pub struct Buffers<'s> {
-    /// Bytes that came and were not read. The peer sends no more than fits, so it is best no more than the device holds.
+    /// Bytes that came and were not read. The peer sends no more than fits, so it is best no more than the
+    /// device holds.
     pub receive: &'s mut [u8],
     /// Bytes that left and were not acknowledged.
     pub transmit: &'s mut [u8],
@@ -87,16 +93,26 @@ impl<D, C> fmt::Debug for TcpLink<'_, D, C> {
 }
 
 impl<'s, D: Adapter, C: Clock> TcpLink<'s, D, C> {
-    /// Waits at `place`. A peer that is connected and moves no byte for `patience` milliseconds is dropped: longer than the party's own
-    /// timeout, whose fault tells more. `random`: other than at the last boot, so that no old segment fits a new connection.
-    pub fn new(mut device: D, mut clock: C, place: Place, buffers: Buffers<'s>, patience: u32, random: u64) -> Self {
+    /// Waits at `place`. A peer that is connected and moves no byte for `patience` milliseconds is dropped:
+    /// longer than the party's own timeout, whose fault tells more. `random`: other than at the last boot, so
+    /// that no old segment fits a new connection.
+    pub fn new(
+        mut device: D,
+        mut clock: C,
+        place: Place,
+        buffers: Buffers<'s>,
+        patience: u32,
+        random: u64,
+    ) -> Self {
         let now = u64::from(clock.milliseconds());
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(device.address())));
         config.random_seed = random;
         let mut interface = Interface::new(config, &mut device, instant(now));
         let Place { address, prefix, gateway, port } = place;
         // There is room for one address and one route.
-        interface.update_ip_addrs(|list| list.push(IpCidr::new(IpAddress::Ipv4(Ipv4Address::from(address)), prefix)).unwrap_or(()));
+        interface.update_ip_addrs(|list| {
+            list.push(IpCidr::new(IpAddress::Ipv4(Ipv4Address::from(address)), prefix)).unwrap_or(())
+        });
         let _ = interface.routes_mut().add_default_ipv4_route(Ipv4Address::from(gateway));
         let Buffers { receive, transmit, socket } = buffers;
         let mut sockets = SocketSet::new(&mut socket[..]);
@@ -106,8 +122,19 @@ impl<'s, D: Adapter, C: Clock> TcpLink<'s, D, C> {
         tcp.set_ack_delay(None);
         let socket = sockets.add(tcp);
         let patience = patience.into();
-        let mut link =
-            Self { device, clock, interface, sockets, socket, port, patience, now, connected: false, progress: now, looked: now };
+        let mut link = Self {
+            device,
+            clock,
+            interface,
+            sockets,
+            socket,
+            port,
+            patience,
+            now,
+            connected: false,
+            progress: now,
+            looked: now,
+        };
         link.wait();
         link
     }

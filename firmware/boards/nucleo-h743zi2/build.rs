@@ -1,5 +1,5 @@
-//! Links the material in (see `halfnet-provisioned`), and where the board is: `HALFNET_ADDRESS`, as `192.168.47.2/24`. The first address
-//! of that network is taken for the way to others.
+//! Links the material in (see `halfnet-provisioned`), and where the board is: `HALFNET_ADDRESS`, as
+//! `192.168.47.2/24`. The first address of that network is taken for the way to others.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,9 +13,12 @@ fn main() {
     halfnet_provisioned::material();
     println!("cargo:rerun-if-env-changed=HALFNET_ADDRESS");
     let text = env::var("HALFNET_ADDRESS").unwrap_or_else(|_| ADDRESS.to_owned());
-    let parts = text.split_once('/').and_then(|(address, prefix)| Some((address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u32>().ok()?)));
-    let (address, prefix) =
-        parts.filter(|(_, prefix)| (1..=30).contains(prefix)).expect("HALFNET_ADDRESS: address and prefix, as 192.168.47.2/24");
+    let parts = text
+        .split_once('/')
+        .and_then(|(address, prefix)| Some((address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u32>().ok()?)));
+    let (address, prefix) = parts
+        .filter(|(_, prefix)| (1..=30).contains(prefix))
+        .expect("HALFNET_ADDRESS: address and prefix, as 192.168.47.2/24");
     let network = address.to_bits() & (u32::MAX << (32 - prefix));
     let source = format!(
         "/// Where the board is.\n\

@@ -7,7 +7,8 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
 /// Polls a future until it is done.
 ///
-/// Over [`Blocking`] flash the first poll is the last. Over a driver that completes by interrupt this spins until it has.
+/// Over [`Blocking`] flash the first poll is the last. Over a driver that completes by interrupt this spins
+/// until it has.
 pub fn wait<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -1,17 +1,21 @@
 //! The seed party's counter in flash: it never goes back, whatever is cut off at whatever moment.
 //!
-//! A mask that is used twice shows the difference of what it masked, so P0 writes down the counter of an inference before it says
-//! that it takes part. [`Counter::burn`] returns when that is so. A region of flash holds [`Record`]s, written one behind the other by
-//! [`sequential_storage`], which closes full pages and erases them in a ring. On top of it this crate holds four rules:
+//! A mask that is used twice shows the difference of what it masked, so P0 writes down the counter of an
+//! inference before it says that it takes part. [`Counter::burn`] returns when that is so. A region of flash
+//! holds [`Record`]s, written one behind the other by [`sequential_storage`], which closes full pages and
+//! erases them in a ring. On top of it this crate holds four rules:
 //!
-//! * **The highest record counts**, not the last: what a torn erase leaves of older records cannot take the counter back.
+//! * **The highest record counts**, not the last: what a torn erase leaves of older records cannot take the
+//!   counter back.
 //! * **Every record is written twice**, so that one that rots is not missed.
-//! * **Three pages or more.** While a page is erased, the newest records lie in neither it nor the one that its records move to.
-//! * **An erase that was cut is finished first**: a page that looks empty at both ends but is not gets erased before it is written.
+//! * **Three pages or more.** While a page is erased, the newest records lie in neither it nor the one that
+//!   its records move to.
+//! * **An erase that was cut is finished first**: a page that looks empty at both ends but is not gets erased
+//!   before it is written.
 //!
-//! Records carry the pairing. A region that served other pairings keeps, as long as its pages do, where they stood: flashing an old
-//! material again does not start it anew. A region that was erased as a whole knows nothing, and no software can tell that it was;
-//! whoever erases it must provision a new pairing.
+//! Records carry the pairing. A region that served other pairings keeps, as long as its pages do, where they
+//! stood: flashing an old material again does not start it anew. A region that was erased as a whole knows
+//! nothing, and no software can tell that it was; whoever erases it must provision a new pairing.
 //!
 //! There is no executor: [`wait`] polls a future to its end. [`Blocking`] makes flash whose driver waits fit.
 //!
@@ -71,7 +75,9 @@ pub enum CounterError<E> {
     #[error("the records are lost: erase the region and provision a new pairing")]
     Lost,
     /// What lies there is not a counter's, or is damaged beyond what a cut can do.
-    #[error("the region holds something else than a counter, or is damaged: erase it and provision a new pairing")]
+    #[error(
+        "the region holds something else than a counter, or is damaged: erase it and provision a new pairing"
+    )]
     Damaged,
     /// Too many pairings.
     #[error("the region is full of other pairings: erase it and provision a new pairing")]
@@ -112,20 +118,29 @@ impl<S: NorFlash> core::fmt::Debug for Counter<S> {
 }
 
 impl<S: NorFlash> Counter<S> {
-    /// Opens the counter of `pairing` in `region`, whole pages of `flash`; what a cut left behind is put in order.
+    /// Opens the counter of `pairing` in `region`, whole pages of `flash`; what a cut left behind is put in
+    /// order.
     ///
     /// A pairing that the region never saw begins at 0.
     ///
     /// # Errors
     /// See [`CounterError`].
-    pub async fn open(mut flash: S, region: Range<u32>, pairing: Pairing) -> Result<Self, CounterError<S::Error>> {
+    pub async fn open(
+        mut flash: S,
+        region: Range<u32>,
+        pairing: Pairing,
+    ) -> Result<Self, CounterError<S::Error>> {
         let size = region.end.checked_sub(region.start).ok_or(CounterError::Region)?;
         if (size as usize) < PAGES * S::ERASE_SIZE || region.end as usize > flash.capacity() {
             return Err(CounterError::Region);
         }
         let config = MapConfig::<S>::try_new(region.clone()).map_err(|_| CounterError::Region)?;
         let closed = pages::finish_erases(&mut flash, region).await.map_err(CounterError::Flash)?;
-        let mut counter = Self { storage: MapStorage::new(flash, config, Cache::new_uncached()), pairing, record: Record::default() };
+        let mut counter = Self {
+            storage: MapStorage::new(flash, config, Cache::new_uncached()),
+            pairing,
+            record: Record::default(),
+        };
         let (records, copies) = counter.read().await?;
         if records == 0 && closed {
             return Err(CounterError::Lost);
@@ -139,7 +154,8 @@ impl<S: NorFlash> Counter<S> {
         Ok(counter)
     }
 
-    /// Reads the highest record of the pairing; records of any pairing, and those that say the same as the highest.
+    /// Reads the highest record of the pairing; records of any pairing, and those that say the same as the
+    /// highest.
     async fn read(&mut self) -> Result<(usize, usize), CounterError<S::Error>> {
         let (mut records, mut copies) = (0, 0);
         let mut buffer = Buffer::new();
@@ -193,8 +209,8 @@ impl<S: NorFlash> Counter<S> {
         self.write(Record { next, ..self.record }).await
     }
 
-    /// Counts a boot: the number is in flash when this returns, and no boot gets the same. Where there is no random generator, a
-    /// nonce that must never repeat is derived from it.
+    /// Counts a boot: the number is in flash when this returns, and no boot gets the same. Where there is no
+    /// random generator, a nonce that must never repeat is derived from it.
     ///
     /// # Errors
     /// Flash failed, or there were 2³² − 1 boots.

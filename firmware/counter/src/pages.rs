@@ -40,7 +40,9 @@ pub(crate) async fn finish_erases<S: NorFlash>(flash: &mut S, region: Range<u32>
             State::Unmarked => {}
             State::Closed => closed = true,
             // Its records had moved to the page before, which is the one that is written to.
-            State::Open if pages.state((page + count - 1) % count).await? == State::Open => pages.erase(page).await?,
+            State::Open if pages.state((page + count - 1) % count).await? == State::Open => {
+                pages.erase(page).await?
+            }
             State::Open => {}
         }
     }

@@ -1,7 +1,7 @@
 //! NOR flash in memory, whose power can be cut at any byte.
 //!
-//! A word is written once between two erases, except that zeros may be written over anything. What a cut leaves of the word at hand
-//! or of the page at hand is up to [`Torn`].
+//! A word is written once between two erases, except that zeros may be written over anything. What a cut
+//! leaves of the word at hand or of the page at hand is up to [`Torn`].
 
 use std::vec::Vec;
 
@@ -12,8 +12,8 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashEr
 pub(crate) enum Torn {
     /// Bytes before the cut done, bytes behind it untouched.
     Sharp,
-    /// The word that is written: any mixture of old and new bits. The page that is erased: by byte done, untouched or a mixture, from
-    /// a generator of this seed.
+    /// The word that is written: any mixture of old and new bits. The page that is erased: by byte done,
+    /// untouched or a mixture, from a generator of this seed.
     Blurred(u64),
 }
 
@@ -46,7 +46,13 @@ pub(crate) struct Flash<const PAGE: usize, const WORD: usize> {
 
 impl<const PAGE: usize, const WORD: usize> Flash<PAGE, WORD> {
     pub(crate) fn new(pages: usize) -> Self {
-        Self { bytes: std::vec![0xFF; pages * PAGE], erases: std::vec![0; pages], left: u64::MAX, done: 0, torn: Torn::Sharp }
+        Self {
+            bytes: std::vec![0xFF; pages * PAGE],
+            erases: std::vec![0; pages],
+            left: u64::MAX,
+            done: 0,
+            torn: Torn::Sharp,
+        }
     }
 
     /// The same flash whose power goes after `left` more bytes.
@@ -106,7 +112,10 @@ impl<const PAGE: usize, const WORD: usize> NorFlash for Flash<PAGE, WORD> {
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Failure> {
         let offset = offset as usize;
-        if !offset.is_multiple_of(WORD) || !bytes.len().is_multiple_of(WORD) || offset + bytes.len() > self.bytes.len() {
+        if !offset.is_multiple_of(WORD)
+            || !bytes.len().is_multiple_of(WORD)
+            || offset + bytes.len() > self.bytes.len()
+        {
             return Err(Failure::Misuse);
         }
         for (word, new) in bytes.chunks(WORD).enumerate() {

@@ -8,18 +8,22 @@ use crate::simulated::{Failure, Flash, Torn};
 use crate::{Blocking, Counter, CounterError, PAGES, wait};
 
 type Small = Flash<128, 4>;
-type Opened<const PAGE: usize, const WORD: usize> = Result<Counter<Blocking<Flash<PAGE, WORD>>>, CounterError<Failure>>;
+type Opened<const PAGE: usize, const WORD: usize> =
+    Result<Counter<Blocking<Flash<PAGE, WORD>>>, CounterError<Failure>>;
 
 fn open<const PAGE: usize, const WORD: usize>(flash: Flash<PAGE, WORD>, pairing: u8) -> Opened<PAGE, WORD> {
     let region = 0..flash.bytes.len() as u32;
     wait(Counter::open(Blocking(flash), region, [pairing; 16]))
 }
 
-fn closed<const PAGE: usize, const WORD: usize>(counter: Counter<Blocking<Flash<PAGE, WORD>>>) -> Flash<PAGE, WORD> {
+fn closed<const PAGE: usize, const WORD: usize>(
+    counter: Counter<Blocking<Flash<PAGE, WORD>>>,
+) -> Flash<PAGE, WORD> {
     counter.close().0
 }
 
-/// Opens flash whose power goes after `left` bytes and burns; gives what is left in flash, and whether the burn returned.
+/// Opens flash whose power goes after `left` bytes and burns; gives what is left in flash, and whether the
+/// burn returned.
 fn burn_and_cut<const PAGE: usize, const WORD: usize>(
     flash: &Flash<PAGE, WORD>,
     counter: u64,
@@ -35,18 +39,25 @@ fn burn_and_cut<const PAGE: usize, const WORD: usize>(
         done = true;
         Ok::<_, CounterError<Failure>>(())
     });
-    assert!(matches!(outcome, Ok(()) | Err(CounterError::Flash(Failure::Cut))), "{outcome:?} where only a cut can be");
+    assert!(
+        matches!(outcome, Ok(()) | Err(CounterError::Flash(Failure::Cut))),
+        "{outcome:?} where only a cut can be"
+    );
     (flash, done)
 }
 
 /// Lent flash: what a cut left stays to be seen.
 struct Borrowed<'f, F>(&'f mut F);
 
-impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash::ErrorType for Borrowed<'_, F> {
+impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash::ErrorType
+    for Borrowed<'_, F>
+{
     type Error = F::Error;
 }
 
-impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash::ReadNorFlash for Borrowed<'_, F> {
+impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash::ReadNorFlash
+    for Borrowed<'_, F>
+{
     const READ_SIZE: usize = F::READ_SIZE;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
@@ -58,7 +69,9 @@ impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash
     }
 }
 
-impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash::NorFlash for Borrowed<'_, F> {
+impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash::NorFlash
+    for Borrowed<'_, F>
+{
     const WRITE_SIZE: usize = F::WRITE_SIZE;
     const ERASE_SIZE: usize = F::ERASE_SIZE;
 
@@ -72,7 +85,11 @@ impl<F: embedded_storage::nor_flash::NorFlash> embedded_storage_async::nor_flash
 }
 
 /// Cuts the power at every byte of every burn and looks at what the next opening finds.
-fn cut_everywhere<const PAGE: usize, const WORD: usize>(pages: usize, burns: u64, torn: impl Fn(u64) -> Torn) -> u64 {
+fn cut_everywhere<const PAGE: usize, const WORD: usize>(
+    pages: usize,
+    burns: u64,
+    torn: impl Fn(u64) -> Torn,
+) -> u64 {
     let mut flash = Flash::<PAGE, WORD>::new(pages);
     let mut cuts = 0;
     for counter in 0..burns {
@@ -81,17 +98,26 @@ fn cut_everywhere<const PAGE: usize, const WORD: usize>(pages: usize, burns: u64
         for left in 0..after.done {
             let (cut, done) = burn_and_cut(&flash, counter, left, torn(cuts));
             assert!(!done, "a burn returned without power");
-            let mut opened = open(cut.powered(), 1).unwrap_or_else(|e| panic!("burn {counter} cut after {left} bytes: {e}"));
+            let mut opened = open(cut.powered(), 1)
+                .unwrap_or_else(|e| panic!("burn {counter} cut after {left} bytes: {e}"));
             let next = opened.next();
-            assert!(next == counter || next == counter + 1, "burn {counter} cut after {left} bytes: next is {next}");
+            assert!(
+                next == counter || next == counter + 1,
+                "burn {counter} cut after {left} bytes: next is {next}"
+            );
             // It goes on as if nothing had been.
-            wait(opened.burn(next)).unwrap_or_else(|e| panic!("burn {counter} cut after {left} bytes: then {e}"));
+            wait(opened.burn(next))
+                .unwrap_or_else(|e| panic!("burn {counter} cut after {left} bytes: then {e}"));
             assert_eq!(open(closed(opened), 1).unwrap().next(), next + 1);
             cuts += 1;
         }
         flash = after.powered();
     }
-    assert!(flash.erases.iter().all(|&erases| erases >= 2), "no page was used a third time: {:?}", flash.erases);
+    assert!(
+        flash.erases.iter().all(|&erases| erases >= 2),
+        "no page was used a third time: {:?}",
+        flash.erases
+    );
     cuts
 }
 
@@ -176,7 +202,9 @@ fn one_byte_that_rots_takes_nothing_back() {
             rotten.bytes[at] ^= 0x10;
             match open(rotten, 1) {
                 Ok(opened) => assert_eq!(opened.next(), counter + 1, "byte {at} after burn {counter}"),
-                Err(e) => assert!(matches!(e, CounterError::Damaged | CounterError::Flash(Failure::Misuse)), "{e}"),
+                Err(e) => {
+                    assert!(matches!(e, CounterError::Damaged | CounterError::Flash(Failure::Misuse)), "{e}")
+                }
             }
         }
     }

@@ -10,7 +10,8 @@ unsafe extern "C" {
     static _counter_end: u8;
 }
 
-/// The counter's pages, as offsets from the beginning of the flash. `memory.x` keeps them out of the program's.
+/// The counter's pages, as offsets from the beginning of the flash. `memory.x` keeps them out of the
+/// program's.
 #[must_use]
 pub fn counter_region() -> Range<u32> {
     (&raw const _counter_start) as u32..(&raw const _counter_end) as u32

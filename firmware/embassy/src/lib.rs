@@ -1,7 +1,8 @@
 //! What boards with embassy's drivers share.
 //!
-//! The party computes in thread mode and never waits; drivers are tasks on an executor in an interrupt, so that a long computation never
-//! starves the link. Between the two is a [`Wire`]: two pipes, and whether the connection has ended.
+//! The party computes in thread mode and never waits; drivers are tasks on an executor in an interrupt, so
+//! that a long computation never starves the link. Between the two is a [`Wire`]: two pipes, and whether the
+//! connection has ended.
 //!
 //! | module | question that it answers |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! A USB port as a wire: a serial port (CDC ACM), which every desktop system knows without a driver of its own.
+//! A USB port as a wire: a serial port (CDC ACM), which every desktop system knows without a driver of its
+//! own.
 
 use embassy_futures::join::join;
 use embassy_usb::class::cdc_acm::{CdcAcmClass, ControlChanged, Receiver, State};
@@ -13,7 +14,8 @@ use crate::wire::Wire;
 const TEST_IDS: (u16, u16) = (0x1209, 0x0001);
 /// Bytes of a packet at full speed.
 const PACKET: u16 = 64;
-/// Bytes sent at a time. A host takes a full packet for the first part of a longer transfer and waits for the rest, so none is full.
+/// Bytes sent at a time. A host takes a full packet for the first part of a longer transfer and waits for the
+/// rest, so none is full.
 const SENT: usize = PACKET as usize - 1;
 
 /// What the device is described with.
@@ -76,14 +78,20 @@ async fn opened(control: &ControlChanged<'_>, open: bool) {
     }
 }
 
-/// Is the serial port called `product`, for ever. A connection begins when the host opens the port and ends when it closes it.
+/// Is the serial port called `product`, for ever. A connection begins when the host opens the port and ends
+/// when it closes it.
 ///
 /// # Panics
 /// Called twice.
 pub async fn serve<D: Driver<'static>>(driver: D, product: &'static str, wire: &Wire) -> ! {
     static DESCRIPTIONS: StaticCell<Descriptions> = StaticCell::new();
-    let Descriptions { configuration, binary, microsoft, control, state } =
-        DESCRIPTIONS.init(Descriptions { configuration: [0; 256], binary: [0; 64], microsoft: [], control: [0; 64], state: State::new() });
+    let Descriptions { configuration, binary, microsoft, control, state } = DESCRIPTIONS.init(Descriptions {
+        configuration: [0; 256],
+        binary: [0; 64],
+        microsoft: [],
+        control: [0; 64],
+        state: State::new(),
+    });
     let mut config = Config::new(TEST_IDS.0, TEST_IDS.1);
     config.manufacturer = Some("halfnet");
     config.product = Some(product);

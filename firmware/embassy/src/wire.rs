@@ -44,14 +44,25 @@ impl Wire {
     /// A wire that nobody holds yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { outgoing: Pipe::new(), incoming: Pipe::new(), lost: AtomicBool::new(false), anew: Signal::new() }
+        Self {
+            outgoing: Pipe::new(),
+            incoming: Pipe::new(),
+            lost: AtomicBool::new(false),
+            anew: Signal::new(),
+        }
     }
 
-    /// Carries one connection's bytes in both directions until `reader` ends, either fails or `until` is done; then waits until the party
-    /// has taken what had come and begins anew.
+    /// Carries one connection's bytes in both directions until `reader` ends, either fails or `until` is
+    /// done; then waits until the party has taken what had come and begins anew.
     ///
     /// `packet`: bytes given to `writer` at a time, at most [`PIECE`].
-    pub async fn carry(&self, mut reader: impl Read, mut writer: impl Write, packet: usize, until: impl Future<Output = ()>) {
+    pub async fn carry(
+        &self,
+        mut reader: impl Read,
+        mut writer: impl Write,
+        packet: usize,
+        until: impl Future<Output = ()>,
+    ) {
         let inward = async {
             let mut piece = [0; PIECE];
             while let Ok(count @ 1..) = reader.read(&mut piece).await {
@@ -107,7 +118,8 @@ impl Link for WireLink<'_> {
     }
 
     fn idle(&mut self) {
-        // The driver's interrupts come when they come; all that sleeping would save is power, which a board on a cable has.
+        // The driver's interrupts come when they come; all that sleeping would save is power, which a board
+        // on a cable has.
         core::hint::spin_loop();
     }
 
@@ -252,7 +264,10 @@ mod tests {
         }));
         assert_eq!(came, b"late");
         let mut ear = Ear::default();
-        let ((), rest) = block_on(join(wire.carry_to_the_end(Peer { says: b"new", stays: false }, &mut ear, PIECE), drain(&mut link)));
+        let ((), rest) = block_on(join(
+            wire.carry_to_the_end(Peer { says: b"new", stays: false }, &mut ear, PIECE),
+            drain(&mut link),
+        ));
         assert_eq!((rest.as_slice(), ear.0.as_slice()), (b"new".as_slice(), b"".as_slice()));
     }
 }

@@ -1,4 +1,5 @@
-//! The same inferences twice, under one test seed: P0 on the host, P0 on the board. Answers and every byte must be equal.
+//! The same inferences twice, under one test seed: P0 on the host, P0 on the board. Answers and every byte
+//! must be equal.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,9 @@ use halfnet_firmware::memory::Needs;
 
 use crate::emulator::{Emulator, MACHINE, forwarded, serial};
 use crate::proxy::{Passed, Proxy, free_address};
-use crate::work::{Halfnet, Link, Process, Settings, TEST_SEED, TIMEOUT, build, copy, erase_flash, finish, firmware, fresh};
+use crate::work::{
+    Halfnet, Link, Process, Settings, TEST_SEED, TIMEOUT, build, copy, erase_flash, finish, firmware, fresh,
+};
 
 /// Where pictures come from.
 #[derive(Clone, Debug)]
@@ -95,12 +98,18 @@ impl Row {
     }
 
     pub(crate) fn is_equal(&self) -> bool {
-        self.host_passed == self.board.passed && self.board.answers.len() == self.count && self.equal_answers() == self.count
+        self.host_passed == self.board.passed
+            && self.board.answers.len() == self.count
+            && self.equal_answers() == self.count
     }
 
     fn correct(&self) -> String {
         let known = self.host.iter().filter(|answer| answer.truth.is_some()).count();
-        let correct = self.host.iter().filter(|answer| answer.truth.is_some_and(|truth| answer.values == truth.to_string())).count();
+        let correct = self
+            .host
+            .iter()
+            .filter(|answer| answer.truth.is_some_and(|truth| answer.values == truth.to_string()))
+            .count();
         if known == 0 { "-".into() } else { format!("{correct}/{known}") }
     }
 }
@@ -133,7 +142,9 @@ pub(crate) fn print(rows: &[Row]) -> bool {
         );
         println!("{:<16} {memory}", "");
         for (who, a, b) in [("P0", &host_passed.zero, &passed.zero), ("P1", &host_passed.one, &passed.one)] {
-            if let Some(at) = (a != b).then(|| a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))) {
+            if let Some(at) =
+                (a != b).then(|| a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len())))
+            {
                 println!("{:<16} {who}'s bytes differ first at {at} of {} and {}", "", a.len(), b.len());
             }
         }
@@ -160,7 +171,8 @@ impl Comparison {
         let raw = match &self.pictures {
             Pictures::TestSet => None,
             Pictures::Raw(path, skip) => {
-                let pictures = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let pictures =
+                    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
                 let end = skip + header.input.elements() * self.count;
                 let file = work.join("pictures");
                 std::fs::write(&file, pictures.get(*skip..end).context("not so many pictures in the file")?)?;
@@ -169,7 +181,12 @@ impl Comparison {
         };
         let blob = copied.join("board");
         let mut provision = self.halfnet.command()?;
-        provision.arg("provision").arg("--material").arg(copied.join("party0.postcard")).arg("--out").arg(&blob);
+        provision
+            .arg("provision")
+            .arg("--material")
+            .arg(copied.join("party0.postcard"))
+            .arg("--out")
+            .arg(&blob);
         match &raw {
             None => provision.arg("--pictures").arg(format!("idx:0..{}", self.count)),
             Some(file) => provision.arg("--raw-pictures").arg(file),
@@ -180,10 +197,24 @@ impl Comparison {
         erase_flash(&copied)?;
 
         let (host, host_passed) = self.on_host(&dealt, raw.as_deref())?;
-        let elf = build(&copied, self.link, Settings { repeatable: true, timeout: Some(120_000), ..Settings::default() })?;
+        let elf = build(
+            &copied,
+            self.link,
+            Settings { repeatable: true, timeout: Some(120_000), ..Settings::default() },
+        )?;
         let board = self.on_board(&elf, &copied)?;
         let (network, machine) = (header.name.to_owned(), self.machine.clone());
-        Ok(Row { network, machine, link: self.link, mode, count: self.count, host, host_passed, board, needs })
+        Ok(Row {
+            network,
+            machine,
+            link: self.link,
+            mode,
+            count: self.count,
+            host,
+            host_passed,
+            board,
+            needs,
+        })
     }
 
     fn data<'c>(&self, command: &'c mut Command) -> &'c mut Command {
@@ -204,7 +235,14 @@ impl Comparison {
             Some(file) => infer.arg("--raw-pictures").arg(file),
         };
         self.data(&mut infer).arg("--material").arg(folder.join("party0.postcard"));
-        infer.args(["--peer-listen", &address.to_string(), "--insecure-test-seed", TEST_SEED, "--timeout", TIMEOUT]);
+        infer.args([
+            "--peer-listen",
+            &address.to_string(),
+            "--insecure-test-seed",
+            TEST_SEED,
+            "--timeout",
+            TIMEOUT,
+        ]);
         let infer = infer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let one = self.party_one(folder, &proxy)?;
         let output = infer.wait_with_output()?;
@@ -216,7 +254,8 @@ impl Comparison {
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).context("the host's answers")?;
         let answers = json["answers"].as_array().context("the host gives no answers")?;
         let one = |answer: &serde_json::Value| {
-            let values = answer["values"].as_array()?.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let values =
+                answer["values"].as_array()?.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             Some(Answer { values, truth: answer["truth"].as_u64() })
         };
         Ok((answers.iter().filter_map(one).collect(), passed))
@@ -234,9 +273,12 @@ impl Comparison {
             Link::Ethernet => forwarded(address),
         };
         let board = Emulator::start(elf, &self.machine, folder, &link, false)?;
-        // The emulated line waits for its other end; a port that is forwarded leads nowhere until the board listens.
+        // The emulated line waits for its other end; a port that is forwarded leads nowhere until the board
+        // listens.
         let early = (self.link == Link::Uart).then(|| Proxy::start(address)).transpose()?;
-        let early = early.map(|proxy| Ok::<_, anyhow::Error>((self.party_one(folder, &proxy)?, proxy))).transpose()?;
+        let early = early
+            .map(|proxy| Ok::<_, anyhow::Error>((self.party_one(folder, &proxy)?, proxy)))
+            .transpose()?;
         board.wait_for("waiting", Duration::from_secs(30))?;
         let began = Instant::now();
         let (one, proxy) = match early {
@@ -266,7 +308,10 @@ impl Comparison {
         drop(one);
         ensure!(ended.success, "the board ended with a failure");
         ensure!(passed.zero.len() > HEADER, "nothing passed");
-        let memory = ended.lines.iter().find_map(|line| line.split_once("statics ").map(|(_, rest)| format!("statics {rest}")));
+        let memory = ended
+            .lines
+            .iter()
+            .find_map(|line| line.split_once("statics ").map(|(_, rest)| format!("statics {rest}")));
         Ok(Run { answers, passed, rounds, memory: memory.unwrap_or_default(), seconds })
     }
 }

@@ -27,8 +27,12 @@ impl Demo {
     /// Runs both networks in both modes; says whether everything was equal.
     pub(crate) fn run(&self) -> Result<bool> {
         let work = firmware().join("target/demo");
-        let comparison =
-            |name: &str| Comparison { count: self.count, machine: self.machine.clone(), work: work.join(name), ..Comparison::default() };
+        let comparison = |name: &str| Comparison {
+            count: self.count,
+            machine: self.machine.clone(),
+            work: work.join(name),
+            ..Comparison::default()
+        };
         let mut rows = comparison("mnist").run()?;
         match std::env::var_os("HALFNET_DATA").map(PathBuf::from).filter(|data| data.join(WEIGHTS).exists()) {
             Some(data) => {
@@ -53,7 +57,16 @@ pub(crate) fn import(halfnet: &Halfnet, data: &Path, work: &Path) -> Result<Path
     let model = work.join("resnet20.postcard");
     if !is_current(&model, halfnet)? {
         std::fs::create_dir_all(work)?;
-        finish(halfnet.command()?.arg("import").arg(data.join(WEIGHTS)).arg("--data").arg(data).arg("--out").arg(&model))?;
+        finish(
+            halfnet
+                .command()?
+                .arg("import")
+                .arg(data.join(WEIGHTS))
+                .arg("--data")
+                .arg(data)
+                .arg("--out")
+                .arg(&model),
+        )?;
     }
     Ok(model)
 }

@@ -26,7 +26,8 @@ pub(crate) fn serial(address: SocketAddr, wait: bool) -> Vec<String> {
     vec!["-serial".into(), format!("tcp:{address},server=on,wait={wait},nodelay=on")]
 }
 
-/// The board's Ethernet on a network of its own, on which nothing leads out and `address` of this machine leads to the board's port.
+/// The board's Ethernet on a network of its own, on which nothing leads out and `address` of this machine
+/// leads to the board's port.
 pub(crate) fn forwarded(address: SocketAddr) -> Vec<String> {
     let nic = format!("user,id={NETWORK},model=lan9118,restrict=on,hostfwd=tcp:{address}-:{PORT}");
     NO_SERIAL.into_iter().map(str::to_owned).chain(["-nic".into(), nic]).collect()
@@ -55,7 +56,13 @@ pub(crate) struct Ended {
 
 impl Emulator {
     /// Starts `elf` with the folder of its files in `folder`; `print`: its log on standard output too.
-    pub(crate) fn start(elf: &Path, machine: &str, folder: &Path, arguments: &[String], print: bool) -> Result<Self> {
+    pub(crate) fn start(
+        elf: &Path,
+        machine: &str,
+        folder: &Path,
+        arguments: &[String],
+        print: bool,
+    ) -> Result<Self> {
         let bytes = std::fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
         let table = Table::parse(&bytes)?.with_context(|| format!("{} has no log strings", elf.display()))?;
         let elf = std::path::absolute(elf)?;
@@ -91,10 +98,12 @@ impl Emulator {
         Ok(Self { process, reader: Some(reader), lines })
     }
 
-    /// Runs `elf` to its end, an instruction a nanosecond, with nothing at its ports; `print`: its log on standard output too.
+    /// Runs `elf` to its end, an instruction a nanosecond, with nothing at its ports; `print`: its log on
+    /// standard output too.
     pub(crate) fn count(elf: &Path, machine: &str, print: bool) -> Result<Ended> {
         let folder = elf.parent().context("the program lies in no folder")?;
-        let options: Vec<String> = ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect();
+        let options: Vec<String> =
+            ["-icount", "shift=0"].into_iter().chain(NO_SERIAL).map(str::to_owned).collect();
         Self::start(elf, machine, folder, &options, print)?.finish()
     }
 
@@ -124,7 +133,8 @@ impl Emulator {
     /// Waits for a line of the log that contains `text`.
     pub(crate) fn wait_for(&self, text: &str, limit: Duration) -> Result<String> {
         loop {
-            let line = self.lines.recv_timeout(limit).with_context(|| format!("the board did not say `{text}`"))?;
+            let line =
+                self.lines.recv_timeout(limit).with_context(|| format!("the board did not say `{text}`"))?;
             if line.contains(text) {
                 return Ok(line);
             }

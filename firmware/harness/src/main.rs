@@ -106,7 +106,10 @@ fn exit(success: bool) -> ExitCode {
 }
 
 /// Gives every option and its value to `take`.
-fn options(mut arguments: impl Iterator<Item = String>, mut take: impl FnMut(&str, String) -> Result<()>) -> Result<()> {
+fn options(
+    mut arguments: impl Iterator<Item = String>,
+    mut take: impl FnMut(&str, String) -> Result<()>,
+) -> Result<()> {
     while let Some(option) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
         take(&option, value)?;

@@ -67,15 +67,35 @@ impl Default for Halfnet {
 
 impl Halfnet {
     pub(crate) fn command(&self) -> Result<Command> {
-        ensure!(self.0.exists(), "{} is missing: build the host's program first, cargo build --release", self.0.display());
+        ensure!(
+            self.0.exists(),
+            "{} is missing: build the host's program first, cargo build --release",
+            self.0.display()
+        );
         Ok(Command::new(&self.0))
     }
 
     /// Deals `count` bundles for P0 as its own client, label released.
-    pub(crate) fn deal(&self, model: &Path, out: &Path, mode: char, count: usize, p0_memory: Option<&str>) -> Result<()> {
+    pub(crate) fn deal(
+        &self,
+        model: &Path,
+        out: &Path,
+        mode: char,
+        count: usize,
+        p0_memory: Option<&str>,
+    ) -> Result<()> {
         let mut deal = self.command()?;
         deal.arg("deal").arg("--model").arg(model).arg("--out").arg(out);
-        deal.args(["--bundles", &count.to_string(), "--mode", &mode.to_string(), "--client", "p0", "--release", "label"]);
+        deal.args([
+            "--bundles",
+            &count.to_string(),
+            "--mode",
+            &mode.to_string(),
+            "--client",
+            "p0",
+            "--release",
+            "label",
+        ]);
         deal.args(["--insecure-test-seed", TEST_SEED, "--json"]);
         if let Some(bytes) = p0_memory {
             deal.args(["--p0-memory", bytes]);
@@ -126,25 +146,48 @@ pub(crate) fn build(folder: &Path, link: Link, settings: Settings) -> Result<Pat
         variables.extend(value.map(|value| (variable, value.to_string().into())));
     }
     let elf = folder.join("party.elf");
-    let features = if settings.wide_rings { "party,wide-rings".into() } else { format!("party{}", wide_rings(&folder.join("board"))?) };
+    let features = if settings.wide_rings {
+        "party,wide-rings".into()
+    } else {
+        format!("party{}", wide_rings(&folder.join("board"))?)
+    };
     std::fs::copy(build_program(&format!("party-{}", link.name()), &features, &variables)?, &elf)?;
     Ok(elf)
 }
 
-/// The feature beside others that the material in `blob` asks of a program: code that its plan has no use for is left out.
+/// The feature beside others that the material in `blob` asks of a program: code that its plan has no use for
+/// is left out.
 pub(crate) fn wide_rings(blob: &Path) -> Result<&'static str> {
     let bytes = std::fs::read(blob).with_context(|| format!("cannot read {}", blob.display()))?;
-    let board = Board::decode(&bytes).with_context(|| format!("{} is no board's material", blob.display()))?;
+    let board =
+        Board::decode(&bytes).with_context(|| format!("{} is no board's material", blob.display()))?;
     Ok(if board.plan.widest() > WIDEST_NARROW { ",wide-rings" } else { "" })
 }
 
-/// Builds a program of the emulated board with these features and variables of `halfnet-provisioned`, and no others.
+/// Builds a program of the emulated board with these features and variables of `halfnet-provisioned`, and no
+/// others.
 pub(crate) fn build_program(name: &str, features: &str, variables: &[(&str, OsString)]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--no-default-features", "--features", features, "--bin", name]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--no-default-features",
+        "--features",
+        features,
+        "--bin",
+        name,
+    ]);
     cargo.current_dir(firmware().join("boards/qemu-mps2-an500"));
     // Flags of the host are none of the board's.
-    for variable in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS", "HALFNET_REPLAY"] {
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "HALFNET_TEST_SEED",
+        "HALFNET_TIMEOUT",
+        "HALFNET_ROUNDS",
+        "HALFNET_REPLAY",
+    ] {
         cargo.env_remove(variable);
     }
     finish(cargo.envs(variables.iter().map(|(variable, value)| (variable, value))))?;

@@ -1,4 +1,5 @@
-//! What a board's build script does: `memory.x` goes where the linker looks, and the material goes into the program.
+//! What a board's build script does: `memory.x` goes where the linker looks, and the material goes into the
+//! program.
 //!
 //! These variables say what is linked in:
 //!
@@ -9,12 +10,13 @@
 //! | `HALFNET_TIMEOUT` | optional: milliseconds after which a silent peer is gone; 30000 |
 //! | `HALFNET_ROUNDS` | optional: how many times every picture is asked, where that ends; once |
 //!
-//! With `test`, the frames of the known answer's P1 are what `HALFNET_REPLAY` names while the board is compiled, unless it is set. The seed
-//! of `test` is in the repository: it is for checks that a board builds, and no P1 is paired with it.
+//! With `test`, the frames of the known answer's P1 are what `HALFNET_REPLAY` names while the board is
+//! compiled, unless it is set. The seed of `test` is in the repository: it is for checks that a board builds,
+//! and no P1 is paired with it.
 //!
-//! The board includes `$OUT_DIR/provisioned.rs`: `BLOB`, `TEST_SEED`, `TIMEOUT`, `ROUNDS`, the sizes of the memory that the plan asks for,
-//! and `memory()`, which lends it.
-//! It is for build scripts, so what is wrong is a panic, whose text cargo shows.
+//! The board includes `$OUT_DIR/provisioned.rs`: `BLOB`, `TEST_SEED`, `TIMEOUT`, `ROUNDS`, the sizes of the
+//! memory that the plan asks for, and `memory()`, which lends it. It is for build scripts, so what is wrong
+//! is a panic, whose text cargo shows.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -45,16 +47,22 @@ pub fn memory_x() {
 /// Puts the material into the program.
 ///
 /// # Panics
-/// `HALFNET_BOARD` is not set, or names no material that a board can use; a test seed is given for material that is no test's.
+/// `HALFNET_BOARD` is not set, or names no material that a board can use; a test seed is given for material
+/// that is no test's.
 pub fn material() {
-    for name in ["HALFNET_BOARD", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS", "HALFNET_REPLAY"] {
+    for name in ["HALFNET_BOARD", "HALFNET_TEST_SEED", "HALFNET_TIMEOUT", "HALFNET_ROUNDS", "HALFNET_REPLAY"]
+    {
         println!("cargo:rerun-if-env-changed={name}");
     }
-    let path = env::var_os("HALFNET_BOARD").expect("HALFNET_BOARD names the blob that `halfnet provision` makes");
+    let path =
+        env::var_os("HALFNET_BOARD").expect("HALFNET_BOARD names the blob that `halfnet provision` makes");
     let blob = if path == "test" { test_blob() } else { read_blob(Path::new(&path)) };
     let board = Board::decode(&blob).unwrap_or_else(|e| panic!("HALFNET_BOARD: {e}"));
     let (widest, has_code) = (board.plan.widest(), env::var_os("CARGO_FEATURE_WIDE_RINGS").is_some());
-    assert!(widest <= WIDEST_NARROW || has_code, "HALFNET_BOARD: the plan has rings of {widest} bits: build with --features wide-rings");
+    assert!(
+        widest <= WIDEST_NARROW || has_code,
+        "HALFNET_BOARD: the plan has rings of {widest} bits: build with --features wide-rings"
+    );
     assert!(board.pictures().len() > 0, "HALFNET_BOARD: no picture to ask: provision with --pictures");
     if path == "test" && env::var_os("HALFNET_REPLAY").is_none() {
         let peer = out().join("peer");
@@ -62,14 +70,20 @@ pub fn material() {
         println!("cargo:rustc-env=HALFNET_REPLAY={}", peer.display());
     }
     let test_seed = env::var("HALFNET_TEST_SEED").ok().map(|hex| {
-        assert!(board.test, "HALFNET_TEST_SEED: this material was dealt with entropy, and nonces of its own are drawn for it");
+        assert!(
+            board.test,
+            "HALFNET_TEST_SEED: this material was dealt with entropy, and nonces of its own are drawn for it"
+        );
         bytes(&hex).expect("HALFNET_TEST_SEED: pairs of hexadecimal digits")
     });
-    let number = |name: &str, default: u32| env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")));
+    let number = |name: &str, default: u32| {
+        env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")))
+    };
     let times = Times { timeout: number("HALFNET_TIMEOUT", 30_000), rounds: number("HALFNET_ROUNDS", 1) };
     let out = out();
     fs::write(out.join("board"), &blob).expect("the blob is copied");
-    fs::write(out.join("provisioned.rs"), source(Needs::of(&board.plan), test_seed.as_deref(), &times)).expect("the source is written");
+    fs::write(out.join("provisioned.rs"), source(Needs::of(&board.plan), test_seed.as_deref(), &times))
+        .expect("the source is written");
 }
 
 fn read_blob(path: &Path) -> Vec<u8> {
@@ -109,16 +123,20 @@ fn test_blob() -> Vec<u8> {
 /// What the known answer's P1 sent, the handshake in front.
 fn test_peer(board: &Board<'_>) -> Vec<u8> {
     let Replay { deal, counter, received, .. } = known_answer();
-    let hello = Hello { agreement: board.agreement, deal, nonce: [0; 16], request: [0; 16], counter }.encode();
+    let hello =
+        Hello { agreement: board.agreement, deal, nonce: [0; 16], request: [0; 16], counter }.encode();
     let acknowledge = Acknowledge { counter, session: [0; 16] }.encode();
     let head = |code, payload: &[u8]| header(code, 0, payload.len() as u32).encode();
-    [&head(Code::Hello, &hello)[..], &hello, &head(Code::Acknowledge, &acknowledge), &acknowledge, received].concat()
+    [&head(Code::Hello, &hello)[..], &hello, &head(Code::Acknowledge, &acknowledge), &acknowledge, received]
+        .concat()
 }
 
 /// Bytes of hexadecimal digits.
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
-    digits.filter(|digits| digits.len().is_multiple_of(2)).map(|digits| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    digits
+        .filter(|digits| digits.len().is_multiple_of(2))
+        .map(|digits| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// How long a silent peer is waited for, in milliseconds, and how many times every picture is asked.

@@ -1,9 +1,12 @@
 //! Models around a single gate, large enough to be timed.
 //!
-//! The gate is a layer of its own; what is before and after it only brings it an input and gives its output a reader.
+//! The gate is a layer of its own; what is before and after it only brings it an input and gives its output a
+//! reader.
 
 use halfnet_core::model::blob::{self, Kind};
-use halfnet_core::model::{Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, Model, Normalisation, Step, Term};
+use halfnet_core::model::{
+    Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, Model, Normalisation, Step, Term,
+};
 use halfnet_core::shape::{Convolution, Shape};
 use heapless::Vec as List;
 use thiserror::Error;
@@ -52,13 +55,20 @@ pub fn relu(elements: usize, width: u8) -> Result<Vec<u8>, GateError> {
     let gate = conv(input, 1, (1, 1), 0);
     let gate_weights = factor.max(1).to_le_bytes();
     let bias = [0; 8];
-    let step = Step::Activate(Activation { ring_bits, shift: RELU_SHIFT, relu: Bitmap::All, polynomial: None, pool: None });
+    let step = Step::Activate(Activation {
+        ring_bits,
+        shift: RELU_SHIFT,
+        relu: Bitmap::All,
+        polynomial: None,
+        pool: None,
+    });
     let reader = Reader::new(input, width + 4);
     let layers = [layer(0, gate, Integers { bits: 64, bytes: &gate_weights }, &bias, step), reader.layer(1)];
     encode("relu", input, &layers)
 }
 
-/// A model with one convolution of 64 to 64 channels, 3×3 over 32×32, in a ring of 16 or 32 bits, and its opening; the gate is layer 1.
+/// A model with one convolution of 64 to 64 channels, 3×3 over 32×32, in a ring of 16 or 32 bits, and its
+/// opening; the gate is layer 1.
 ///
 /// # Errors
 /// Another ring is asked for.
@@ -76,12 +86,25 @@ pub fn convolution(ring_bits: u8) -> Result<Vec<u8>, GateError> {
     let gate = conv(inner, 64, (3, 3), 1);
     let shift = ring_bits - CONVOLUTION_OPENED;
     let scale = 1_i64 << (ring_bits - 16);
-    let gate_weights: Vec<u8> = (0..gate.weights()).flat_map(|_| ((spread() * scale) as i32).to_le_bytes()).collect();
+    let gate_weights: Vec<u8> =
+        (0..gate.weights()).flat_map(|_| ((spread() * scale) as i32).to_le_bytes()).collect();
     let bias = [0; 8 * 64];
     let reader = Reader::new(inner, CONVOLUTION_OPENED);
     let layers = [
-        layer(0, before, Integers { bits: 8, bytes: &before_weights }, &bias, Step::Rescale { shift: 0, pool: None }),
-        layer(1, gate, Integers { bits: 32, bytes: &gate_weights }, &bias, Step::Rescale { shift, pool: None }),
+        layer(
+            0,
+            before,
+            Integers { bits: 8, bytes: &before_weights },
+            &bias,
+            Step::Rescale { shift: 0, pool: None },
+        ),
+        layer(
+            1,
+            gate,
+            Integers { bits: 32, bytes: &gate_weights },
+            &bias,
+            Step::Rescale { shift, pool: None },
+        ),
         reader.layer(2),
     ];
     encode("convolution", input, &layers)
@@ -107,11 +130,22 @@ fn shape(elements: usize) -> Result<Shape, GateError> {
     if shape.validate().is_err() { Err(GateError::Elements(elements)) } else { Ok(shape) }
 }
 
-fn conv(input: Shape, out_channels: u16, (kernel_height, kernel_width): (u16, u16), padding: u16) -> Convolution {
+fn conv(
+    input: Shape,
+    out_channels: u16,
+    (kernel_height, kernel_width): (u16, u16),
+    padding: u16,
+) -> Convolution {
     Convolution { input, out_channels, kernel_height, kernel_width, stride: 1, padding, groups: 1 }
 }
 
-fn layer<'a>(source: u16, geometry: Convolution, weights: Integers<'a>, bias: &'a [u8], step: Step<'a>) -> Layer<'a> {
+fn layer<'a>(
+    source: u16,
+    geometry: Convolution,
+    weights: Integers<'a>,
+    bias: &'a [u8],
+    step: Step<'a>,
+) -> Layer<'a> {
     let mut terms = List::new();
     // A list of three has room for one.
     let _ = terms.push(Term { source, linear: Linear::Convolution { geometry, weights } });
@@ -119,7 +153,8 @@ fn layer<'a>(source: u16, geometry: Convolution, weights: Integers<'a>, bias: &'
     Layer { terms, bias: Integers { bits: 64, bytes: bias }, step, output_scale: &[] }
 }
 
-/// The last layer: two logits, each of which reads the first element of a channel. It is no part of a gate and takes next to nothing.
+/// The last layer: two logits, each of which reads the first element of a channel. It is no part of a gate
+/// and takes next to nothing.
 struct Reader {
     geometry: Convolution,
     weights: Vec<u8>,
@@ -144,11 +179,19 @@ impl Reader {
 
 fn encode(name: &str, input: Shape, layers: &[Layer<'_>]) -> Result<Vec<u8>, GateError> {
     let mut model = Model {
-        header: Header { name, data_set: "random", input, normalisation: List::new(), classes: 2, class_names: "" },
+        header: Header {
+            name,
+            data_set: "random",
+            input,
+            normalisation: List::new(),
+            classes: 2,
+            class_names: "",
+        },
         layers: List::new(),
     };
     let middle = -(1 << (PIXEL_BITS - 1)) * (1 << 16);
-    let room = (0..input.channels).all(|_| model.header.normalisation.push(Normalisation { gain: 1 << 16, offset: middle }).is_ok())
+    let room = (0..input.channels)
+        .all(|_| model.header.normalisation.push(Normalisation { gain: 1 << 16, offset: middle }).is_ok())
         && layers.iter().all(|layer| model.layers.push(layer.clone()).is_ok());
     if !room {
         return Err(GateError::TooLong);

@@ -1,16 +1,20 @@
-//! A random ResNet-18 of CIFAR's shape: 3×3 stem without ReLU, eight blocks of two 3×3 convolutions, 1×1 projections where a block halves
-//! the picture, a global average pool and ten classes. 491,520 activations in 16 layers, 555.4 million multiply-adds.
+//! A random ResNet-18 of CIFAR's shape: 3×3 stem without ReLU, eight blocks of two 3×3 convolutions, 1×1
+//! projections where a block halves the picture, a global average pool and ten classes. 491,520 activations
+//! in 16 layers, 555.4 million multiply-adds.
 //!
-//! Weights are normal, scaled layer by layer so that pre-activations have mean 0 and deviation 1 on random pictures. The importer then makes
-//! integers of it as of any trained network. (Scaled channel by channel, as batch normalisation would leave it, a random network is chaotic:
-//! each layer multiplies any difference, so that even the floats' last bits reach the logits.)
+//! Weights are normal, scaled layer by layer so that pre-activations have mean 0 and deviation 1 on random
+//! pictures. The importer then makes integers of it as of any trained network. (Scaled channel by channel, as
+//! batch normalisation would leave it, a random network is chaotic: each layer multiplies any difference, so
+//! that even the floats' last bits reach the logits.)
 
 use halfnet_core::gate::polynomial::distribution_aware;
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 
 use super::random::Random;
 use crate::data::{DataSet, DataSetKind};
-use crate::float::{ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask};
+use crate::float::{
+    ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask,
+};
 use crate::import::{ImportError, ImportOptions, Imported, import_network};
 use crate::progress::Progress;
 
@@ -26,9 +30,10 @@ const RANGE_PICTURES: usize = 64;
 const ROUNDING_PICTURES: usize = 8;
 /// Bits that every activation opens.
 const OPENED_BITS: u8 = 10;
-/// Deviation of the normal distribution that polynomials replace ReLU for. Pre-activations have deviation 1; fitted to that, polynomials of
-/// degree 2 make a random network unstable (a deviation that is too large by a little grows by 1.16 times that a layer, and then faster);
-/// from 1.3 or so on it shrinks. Training finds weights for which it does.
+/// Deviation of the normal distribution that polynomials replace ReLU for. Pre-activations have deviation 1;
+/// fitted to that, polynomials of degree 2 make a random network unstable (a deviation that is too large by a
+/// little grows by 1.16 times that a layer, and then faster); from 1.3 or so on it shrinks. Training finds
+/// weights for which it does.
 const FITTED_DEVIATION: f64 = 1.5;
 /// Variance that a block's convolution keeps, at least, beside its shortcut.
 const LEAST_VARIANCE: f64 = 0.1;
@@ -45,7 +50,8 @@ pub enum Relus {
 }
 
 impl Relus {
-    /// ReLUs of each of `layers` (their elements), rounded so that the sum is exact: what is left over goes to the largest remainders.
+    /// ReLUs of each of `layers` (their elements), rounded so that the sum is exact: what is left over goes
+    /// to the largest remainders.
     fn spread(self, layers: &[usize]) -> Vec<usize> {
         let total: usize = layers.iter().sum();
         let wanted = match self {
@@ -77,8 +83,15 @@ pub fn network(relus: Relus, seed: u64) -> FloatNetwork {
     let data_set = DataSetKind::Cifar10;
     // 42.5 of 255 steps are one deviation.
     let normalisation = vec![ChannelNormalisation { mean: 0.5, deviation: 1.0 / 6.0 }; 3];
-    let network = FloatNetwork { name: "random_resnet18".to_owned(), data_set, input: data_set.shape(), normalisation, layers: Vec::new() };
-    let sizes: Vec<usize> = STAGES.iter().flat_map(|&(c, side)| [Shape::new(c, side, side).elements(); 4]).collect();
+    let network = FloatNetwork {
+        name: "random_resnet18".to_owned(),
+        data_set,
+        input: data_set.shape(),
+        normalisation,
+        layers: Vec::new(),
+    };
+    let sizes: Vec<usize> =
+        STAGES.iter().flat_map(|&(c, side)| [Shape::new(c, side, side).elements(); 4]).collect();
     let mut builder = Builder {
         wires: {
             let pictures = pictures(SCALING_PICTURES, seed.wrapping_add(1));
@@ -98,7 +111,12 @@ pub fn network(relus: Relus, seed: u64) -> FloatNetwork {
             let source = builder.network.layers.len();
             let stride = shape.height / side;
             let name = format!("layer{}.{block}.conv", stage + 1);
-            builder.layer(&format!("{name}1"), &[(source, conv(shape, channels, 3, stride))], None, Kind::Activate(None));
+            builder.layer(
+                &format!("{name}1"),
+                &[(source, conv(shape, channels, 3, stride))],
+                None,
+                Kind::Activate(None),
+            );
             let last = stage == 3 && block == 1;
             let pool = last.then_some(Pool { kernel: side, stride: side, padding: 0 });
             let own = (source + 1, conv(output, channels, 3, 1));
@@ -107,7 +125,12 @@ pub fn network(relus: Relus, seed: u64) -> FloatNetwork {
                 let join = Join { input: shape, output, stride: 1, channel_offset: 0 };
                 builder.layer(&format!("{name}2"), &[own], Some((source, join)), kind);
             } else {
-                builder.layer(&format!("{name}2"), &[own, (source, conv(shape, channels, 1, stride))], None, kind);
+                builder.layer(
+                    &format!("{name}2"),
+                    &[own, (source, conv(shape, channels, 1, stride))],
+                    None,
+                    kind,
+                );
             }
             shape = output;
         }
@@ -135,7 +158,15 @@ pub fn import(network: &FloatNetwork, seed: u64, progress: Progress) -> Result<I
 }
 
 fn conv(input: Shape, out_channels: u16, kernel: u16, stride: u16) -> Convolution {
-    Convolution { input, out_channels, kernel_height: kernel, kernel_width: kernel, stride, padding: kernel / 2, groups: 1 }
+    Convolution {
+        input,
+        out_channels,
+        kernel_height: kernel,
+        kernel_width: kernel,
+        stride,
+        padding: kernel / 2,
+        groups: 1,
+    }
 }
 
 enum Kind {
@@ -155,7 +186,13 @@ struct Builder {
 }
 
 impl Builder {
-    fn layer(&mut self, name: &str, convolutions: &[(usize, Convolution)], join: Option<(usize, Join)>, kind: Kind) {
+    fn layer(
+        &mut self,
+        name: &str,
+        convolutions: &[(usize, Convolution)],
+        join: Option<(usize, Join)>,
+        kind: Kind,
+    ) {
         let shape = convolutions[0].1.output();
         let term = |&(source, geometry): &(usize, Convolution)| {
             let spread = (geometry.fan_in() as f32).sqrt();
@@ -168,7 +205,8 @@ impl Builder {
             Kind::Activate(pool) => FloatStep::Activate { relu: Mask::All, polynomial: None, pool },
         };
         let terms = convolutions.iter().map(term).collect();
-        let mut layer = FloatLayer { name: name.to_owned(), terms, bias: vec![0.0; usize::from(shape.channels)], step };
+        let mut layer =
+            FloatLayer { name: name.to_owned(), terms, bias: vec![0.0; usize::from(shape.channels)], step };
         let sums = self.sums(&layer);
         let own = sums.iter().flatten().map(|&v| f64::from(v));
         let (gain, bias) = match join {
@@ -177,7 +215,9 @@ impl Builder {
                 let gain = 1.0 / variance.max(f64::MIN_POSITIVE).sqrt();
                 (gain, -mean * gain)
             }
-            Some((source, _)) => beside(moments(own.zip(self.wires.iter().flat_map(|wires| &wires[source]).map(|&v| f64::from(v))))),
+            Some((source, _)) => beside(moments(
+                own.zip(self.wires.iter().flat_map(|wires| &wires[source]).map(|&v| f64::from(v))),
+            )),
         };
         layer.bias.fill(bias as f32);
         for term in &mut layer.terms {
@@ -190,7 +230,8 @@ impl Builder {
         if let FloatStep::Activate { relu, polynomial, .. } = &mut layer.step {
             let count = self.relus.next().unwrap_or(0);
             *relu = mask(shape.elements(), count, &mut self.choice);
-            *polynomial = (count < shape.elements()).then(|| normal_replacement(usize::from(shape.channels), FITTED_DEVIATION));
+            *polynomial = (count < shape.elements())
+                .then(|| normal_replacement(usize::from(shape.channels), FITTED_DEVIATION));
         }
         for (wires, sum) in (0..self.wires.len()).zip(self.sums(&layer)) {
             self.wires[wires].push(layer.step(&sum));
@@ -219,7 +260,8 @@ fn moments(pairs: impl Iterator<Item = (f64, f64)>) -> (f64, f64, f64, f64, f64)
     (a, aa / n - a * a, b, bb / n - b * b, ab / n - a * b)
 }
 
-/// The gain of a convolution and the bias that give its sum with a shortcut mean 0 and deviation 1: g with g²·V + 2·g·C + V' = 1.
+/// The gain of a convolution and the bias that give its sum with a shortcut mean 0 and deviation 1: g with
+/// g²·V + 2·g·C + V' = 1.
 fn beside((mean, variance, skip_mean, skip_variance, covariance): (f64, f64, f64, f64, f64)) -> (f64, f64) {
     let left = (1.0 - skip_variance).max(LEAST_VARIANCE);
     let variance = variance.max(f64::MIN_POSITIVE);
@@ -279,8 +321,14 @@ mod tests {
 
     #[test]
     fn a_gain_beside_a_shortcut_leaves_unit_deviation() {
-        let own: Vec<f64> = Random::new(1, 1).normal(4000).iter().map(|&v| 3.0 * f64::from(v) + 2.0).collect();
-        let skip: Vec<f64> = Random::new(1, 2).normal(4000).iter().zip(&own).map(|(&v, o)| f64::from(v.max(0.0)) + 0.05 * o).collect();
+        let own: Vec<f64> =
+            Random::new(1, 1).normal(4000).iter().map(|&v| 3.0 * f64::from(v) + 2.0).collect();
+        let skip: Vec<f64> = Random::new(1, 2)
+            .normal(4000)
+            .iter()
+            .zip(&own)
+            .map(|(&v, o)| f64::from(v.max(0.0)) + 0.05 * o)
+            .collect();
         let (gain, bias) = beside(moments(own.iter().copied().zip(skip.iter().copied())));
         let (mean, variance, ..) = moments(own.iter().zip(&skip).map(|(o, s)| (gain * o + s + bias, 0.0)));
         assert!(mean.abs() < 1e-9 && (variance - 1.0).abs() < 1e-9, "{mean} {variance}");
@@ -288,7 +336,8 @@ mod tests {
 
     #[test]
     fn the_scale_of_a_picture_stays_in_bounds() {
-        // Of N(0, q), c2·z² + c1·z + c0 has second moment 3·c2²·q² + (c1² + 2·c2·c0)·q + c0²; its elasticity at q = 1 decides.
+        // Of N(0, q), c2·z² + c1·z + c0 has second moment 3·c2²·q² + (c1² + 2·c2·c0)·q + c0²; its elasticity
+        // at q = 1 decides.
         let elasticity = |deviation: f64| {
             let FloatPolynomial { c2, c1, c0 } = normal_replacement(1, deviation);
             let (square, linear) = (3.0 * c2[0] * c2[0], c1[0] * c1[0] + 2.0 * c2[0] * c0[0]);

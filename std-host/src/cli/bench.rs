@@ -1,4 +1,5 @@
-//! `halfnet bench`: what single gates and a whole network cost between two processes, and what this machine could do at best.
+//! `halfnet bench`: what single gates and a whole network cost between two processes, and what this machine
+//! could do at best.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,7 +82,8 @@ struct Resnet18 {
     /// Seed of weights, pictures and the choice of ReLUs
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Measure nothing: write the network and the pictures there, as model.postcard and, as bytes in a row, pictures
+    /// Measure nothing: write the network and the pictures there, as model.postcard and, as bytes in a row,
+    /// pictures
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     #[command(flatten)]
@@ -94,7 +96,9 @@ fn relus(text: &str) -> Result<Relus, String> {
         "none" => Ok(Relus::None),
         number => {
             let count = number.parse().ok().filter(|n| *n <= resnet18::ACTIVATIONS);
-            count.map(Relus::Some).ok_or_else(|| format!("must be `all`, `none` or a number up to {}", resnet18::ACTIVATIONS))
+            count
+                .map(Relus::Some)
+                .ok_or_else(|| format!("must be `all`, `none` or a number up to {}", resnet18::ACTIVATIONS))
         }
     }
 }
@@ -118,7 +122,11 @@ struct LimitReport {
 
 fn limits() -> Result<LimitReport, Failure> {
     let found = limit();
-    Ok(LimitReport { kernel: Kernels::detect()?.name(), multiply_adds_per_s: found.multiply_adds, prg_bytes_per_s: found.prg_bytes })
+    Ok(LimitReport {
+        kernel: Kernels::detect()?.name(),
+        multiply_adds_per_s: found.multiply_adds,
+        prg_bytes_per_s: found.prg_bytes,
+    })
 }
 
 fn limit_table(report: &LimitReport) -> String {
@@ -185,7 +193,14 @@ struct GateReport {
 }
 
 /// Takes one layer out of a trial; `left_out` is sent by the layer, in one round, but is no part of the gate.
-fn gate(name: &str, bytes: &[u8], options: &Options, index: usize, left_out: [u64; 2], whole: TrialReport) -> Result<GateReport, Failure> {
+fn gate(
+    name: &str,
+    bytes: &[u8],
+    options: &Options,
+    index: usize,
+    left_out: [u64; 2],
+    whole: TrialReport,
+) -> Result<GateReport, Failure> {
     let model = Model::decode(bytes)?;
     let layer = inspect(&model, bytes.len(), options, None)?.layers.swap_remove(index);
     let LayerFigures { elements, bytes_sent, rounds, seconds, cpu_s, .. } = whole.layers[index].clone();
@@ -216,7 +231,11 @@ fn gate(name: &str, bytes: &[u8], options: &Options, index: usize, left_out: [u6
 fn gate_table(report: &GateReport) -> String {
     let mut table = Table::new(["", "P0", "P1"]);
     table.row(["bytes sent".to_owned(), grouped(report.bytes_sent[0]), grouped(report.bytes_sent[1])]);
-    table.row(["an element".to_owned(), format!("{:.3}", report.bytes_per_element[0]), format!("{:.3}", report.bytes_per_element[1])]);
+    table.row([
+        "an element".to_owned(),
+        format!("{:.3}", report.bytes_per_element[0]),
+        format!("{:.3}", report.bytes_per_element[1]),
+    ]);
     table.row(["processor time".to_owned(), seconds(report.cpu_s[0]), seconds(report.cpu_s[1])]);
     format!(
         "{}: {} elements, {}-bit ring, {} bits opened, mode {}\n{}{} rounds, {}; {} bytes of bundle; {} of {} answers equal the reference\n",
@@ -250,7 +269,9 @@ fn run_relu(arguments: &Relu, output: &Output) -> Result<(), Failure> {
 /// Bytes that each party sends in opening 2 of the first layer's ReLUs.
 fn opening_2(plan: &[u8]) -> Result<[u64; 2], Failure> {
     let plan = Plan::decode(plan)?;
-    Ok(plan.layers().next().map_or([0; 2], |layer| cost::step_bytes(&layer, &plan.header.options, halfnet_core::plan::Step::OpenRelu)))
+    Ok(plan.layers().next().map_or([0; 2], |layer| {
+        cost::step_bytes(&layer, &plan.header.options, halfnet_core::plan::Step::OpenRelu)
+    }))
 }
 
 /// The convolution in each ring asked for.
@@ -270,8 +291,13 @@ struct ConvReport {
 }
 
 fn run_conv(arguments: &Conv, output: &Output) -> Result<(), Failure> {
-    let mut report =
-        ConvReport { limit_multiply_adds_per_s: limit().multiply_adds, multiply_adds: 0, widest: None, ring_16: None, ring_32: None };
+    let mut report = ConvReport {
+        limit_multiply_adds_per_s: limit().multiply_adds,
+        multiply_adds: 0,
+        widest: None,
+        ring_16: None,
+        ring_32: None,
+    };
     for bits in [16, 32].into_iter().filter(|b| arguments.bits.is_none_or(|wanted| wanted == *b)) {
         let bytes = gates::convolution(bits).map_err(|e| Failure::Usage(e.to_string()))?;
         let model = Model::decode(&bytes)?;
@@ -344,8 +370,13 @@ fn run_resnet18(arguments: &Resnet18, output: &Output) -> Result<(), Failure> {
     let pictures = (0..pictures.len()).map(|i| pictures.picture(i).to_vec()).collect();
     let trial = trial(&imported.bytes, options, pictures, Some(float), output)?;
     let limit_s = multiply_adds as f64 / limit;
-    let report =
-        NetworkReport { multiply_adds, limit_multiply_adds_per_s: limit, limit_s, cpu_over_limit: trial.cpu_s.map(|s| s / limit_s), trial };
+    let report = NetworkReport {
+        multiply_adds,
+        limit_multiply_adds_per_s: limit,
+        limit_s,
+        cpu_over_limit: trial.cpu_s.map(|s| s / limit_s),
+        trial,
+    };
     output.print(&report, |report| {
         format!(
             "{}\n{} multiply-adds would take {} from registers alone; P0 takes {:.2} times that, P1 {:.2}\n",

@@ -25,7 +25,8 @@ pub(crate) struct Arguments {
     /// Folder with the data sets [default: HALFNET_DATA, or the bundled digits]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The float weights that the model was imported from [default: the bundled model's own; without any, integers and parties alone]
+    /// The float weights that the model was imported from [default: the bundled model's own; without any,
+    /// integers and parties alone]
     #[arg(long, value_name = "FILE.safetensors")]
     weights: Option<PathBuf>,
     /// The picture
@@ -44,10 +45,18 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let source = ModelSource::read(arguments.model.as_deref())?;
     let model = source.model()?;
     let float = source.network(&model, arguments.weights.as_deref())?;
-    let (pixels, _) = pictures::read(std::slice::from_ref(&arguments.picture), &model.header, arguments.data.as_deref())?.remove(0);
+    let (pixels, _) =
+        pictures::read(std::slice::from_ref(&arguments.picture), &model.header, arguments.data.as_deref())?
+            .remove(0);
     let test_seed = arguments.test_seed.warned();
     let options = arguments.deal.resolve(&model, Defaults::Looked);
-    let request = Request { model: source.bytes(), options, pixels: &pixels, float: float.as_ref(), test_seed: test_seed.as_deref() };
+    let request = Request {
+        model: source.bytes(),
+        options,
+        pixels: &pixels,
+        float: float.as_ref(),
+        test_seed: test_seed.as_deref(),
+    };
     let bar = output.progress().bar(1, "comparing");
     bar.enable_steady_tick(TICK);
     let mut corrupt = arguments.corrupt;
@@ -61,5 +70,9 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     })?;
     bar.finish_and_clear();
     output.print(&comparison, Comparison::table)?;
-    if comparison.is_exact() { Ok(()) } else { Err(Failure::Check(comparison.verdict().trim_end().to_owned())) }
+    if comparison.is_exact() {
+        Ok(())
+    } else {
+        Err(Failure::Check(comparison.verdict().trim_end().to_owned()))
+    }
 }

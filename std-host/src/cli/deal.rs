@@ -41,14 +41,29 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let progress = |done| bar.set_position(done);
     let report = match (&arguments.state, arguments.more) {
         (Some(state), Some(count)) => {
-            let request = MoreRequest { state: state.clone(), model: arguments.model.clone(), bundles: None, count, test_seed };
+            let request = MoreRequest {
+                state: state.clone(),
+                model: arguments.model.clone(),
+                bundles: None,
+                count,
+                test_seed,
+            };
             deal_more(&request, &progress)
         }
         _ => {
             let source = ModelSource::read(arguments.model.as_deref())?;
             let options = arguments.flags.resolve(&source.model()?, Defaults::Private);
             let model = arguments.model.clone().unwrap_or_default();
-            deal(&DealRequest { model, out: arguments.out.clone(), options, count: arguments.bundles, test_seed }, &progress)
+            deal(
+                &DealRequest {
+                    model,
+                    out: arguments.out.clone(),
+                    options,
+                    count: arguments.bundles,
+                    test_seed,
+                },
+                &progress,
+            )
         }
     };
     bar.finish_and_clear();
@@ -58,7 +73,11 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
 fn table(report: &DealReport) -> String {
     let [p0, p1] = report.bytes_sent.map(grouped);
     let [arena0, arena1] = report.arena_bytes.map(grouped);
-    let warning = if report.insecure_test_seed { "dealt under a test seed: insecure, for loopback alone\n" } else { "" };
+    let warning = if report.insecure_test_seed {
+        "dealt under a test seed: insecure, for loopback alone\n"
+    } else {
+        ""
+    };
     format!(
         "{} bundles of {} bytes, counters {} to {}\n\
          an inference: P0 sends {p0} bytes, P1 {p1}; {} rounds, {} flights; arena {arena0} and {arena1} bytes\n{}\n{warning}",

@@ -46,7 +46,11 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let model = source.model()?;
     let options = arguments.deal.resolve(&model, Defaults::Private);
     let wanted = arguments.images.map(|n| n as usize);
-    let pictures = source.pictures(&model, arguments.data.as_ref(), wanted.or((!source.is_bundled()).then_some(IMAGES)))?;
+    let pictures = source.pictures(
+        &model,
+        arguments.data.as_ref(),
+        wanted.or((!source.is_bundled()).then_some(IMAGES)),
+    )?;
     let network = source.network(&model, arguments.weights.as_deref())?;
     let trial = Trial {
         model: source.bytes(),
@@ -77,5 +81,8 @@ pub(super) fn exact(report: &TrialReport) -> Result<(), Failure> {
         return Ok(());
     }
     let wrong = report.images - report.agree_with_reference;
-    Err(Failure::Check(format!("{wrong} of {} answers differ from the reference with the same coins: please report this", report.images)))
+    Err(Failure::Check(format!(
+        "{wrong} of {} answers differ from the reference with the same coins: please report this",
+        report.images
+    )))
 }

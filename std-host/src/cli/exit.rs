@@ -132,10 +132,20 @@ impl From<ProcessError> for Failure {
         fn kind(error: &ProcessError) -> fn(Box<dyn Error>) -> Failure {
             match error {
                 E::Spent { source, .. } => kind(source),
-                E::Usage(_) | E::Client(_) | E::TestSeed(_) | E::Entropy(EntropyError::TestSeed(_)) => |e| Failure::Usage(e.to_string()),
-                E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => |e| Failure::Usage(e.to_string()),
-                E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Normalisation { .. } | E::Plan(_) => Failure::Input,
-                E::Listen { .. } | E::Connect { .. } | E::Line { .. } | E::Plaintext { .. } | E::TestMaterial { .. } => Failure::Address,
+                E::Usage(_) | E::Client(_) | E::TestSeed(_) | E::Entropy(EntropyError::TestSeed(_)) => {
+                    |e| Failure::Usage(e.to_string())
+                }
+                E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => {
+                    |e| Failure::Usage(e.to_string())
+                }
+                E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Normalisation { .. } | E::Plan(_) => {
+                    Failure::Input
+                }
+                E::Listen { .. }
+                | E::Connect { .. }
+                | E::Line { .. }
+                | E::Plaintext { .. }
+                | E::TestMaterial { .. } => Failure::Address,
                 E::File(_)
                 | E::Store(_)
                 | E::Weights(_)
@@ -214,7 +224,11 @@ mod tests {
             Failure::Check(String::new()),
             Failure::Stopped("".into()),
         ];
-        let listed: Vec<u8> = HELP.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+        let listed: Vec<u8> = HELP
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+            .collect();
         let codes: Vec<u8> = std::iter::once(0).chain(failures.iter().map(Failure::code)).collect();
         assert_eq!(listed, codes);
     }

@@ -54,7 +54,8 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     };
     let imported = import_file(&arguments.weights, &data, &options)?;
     // The file is the network itself.
-    write_secret(&arguments.out, |out| out.write_all(&imported.bytes)).map_err(|e| Failure::Machine(Box::new(e)))?;
+    write_secret(&arguments.out, |out| out.write_all(&imported.bytes))
+        .map_err(|e| Failure::Machine(Box::new(e)))?;
     eprintln!("wrote {} ({} bytes)", arguments.out.display(), imported.bytes.len());
     if let Some(warning) = imported.report.warning() {
         eprintln!("{warning}");

@@ -27,7 +27,10 @@ pub(crate) struct Arguments {
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0).ok_or_else(|| "must be a number, zero or more".to_owned())
+    text.parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite() && *n >= 0.0)
+        .ok_or_else(|| "must be a number, zero or more".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -1,7 +1,7 @@
 //! The command line: raw arguments, then a resolved configuration, then a run.
 //!
-//! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`); progress, warnings and
-//! errors go to standard error. [`exit`] is the one place that decides exit codes.
+//! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`);
+//! progress, warnings and errors go to standard error. [`exit`] is the one place that decides exit codes.
 
 mod bench;
 mod compare;
@@ -61,7 +61,9 @@ pub(crate) fn main() -> ExitCode {
     };
     let output = Output::new(arguments.json);
     let patient = matches!(arguments.command, Command::Party(_) | Command::Infer(_));
-    let result = signals::listen(patient).map_err(|e| Failure::Machine(Box::new(e))).and_then(|()| run(arguments.command, &output));
+    let result = signals::listen(patient)
+        .map_err(|e| Failure::Machine(Box::new(e)))
+        .and_then(|()| run(arguments.command, &output));
     signals::give_way();
     exit::report(result)
 }

@@ -16,7 +16,8 @@ pub(crate) struct DealFlags {
     /// Who brings the picture and gets the answer
     #[arg(long, value_enum)]
     client: Option<ClientFlag>,
-    /// What the client learns: `label`, or `logits:BITS` (at most min(16, b − 2) of the last layer; `logits` for the most)
+    /// What the client learns: `label`, or `logits:BITS` (at most min(16, b − 2) of the last layer; `logits`
+    /// for the most)
     #[arg(long, value_name = "label|logits[:BITS]")]
     release: Option<ReleaseFlag>,
     /// Bytes that P0's arena may take; tiles are made smaller to fit [default: as many as it likes]
@@ -62,8 +63,12 @@ impl FromStr for ReleaseFlag {
         match text.split_once(':') {
             None if text == "label" => Ok(Self::Label),
             None if text == "logits" => Ok(Self::Logits(None)),
-            Some(("logits", "exact" | "all")) => Err("exact logits are never released: BITS must be 1 to 16".to_owned()),
-            Some(("logits", text)) => bits(text).map(|b| Self::Logits(Some(b))).ok_or_else(|| "BITS must be 1 to 16".to_owned()),
+            Some(("logits", "exact" | "all")) => {
+                Err("exact logits are never released: BITS must be 1 to 16".to_owned())
+            }
+            Some(("logits", text)) => {
+                bits(text).map(|b| Self::Logits(Some(b))).ok_or_else(|| "BITS must be 1 to 16".to_owned())
+            }
             _ => Err("must be `label`, `logits` or `logits:BITS`, BITS from 1 to 16".to_owned()),
         }
     }
@@ -72,7 +77,8 @@ impl FromStr for ReleaseFlag {
 /// The flag of everything that deals or opens connections.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TestSeed {
-    /// Derive every secret and nonce from this: repeatable, insecure, and what is dealt works on loopback alone
+    /// Derive every secret and nonce from this: repeatable, insecure, and what is dealt works on loopback
+    /// alone
     #[arg(long, value_name = "HEX")]
     insecure_test_seed: Option<String>,
 }
@@ -89,7 +95,9 @@ impl TestSeed {
 
 /// Says on standard error what a test seed means.
 pub(crate) fn warn_of_test_seed() {
-    eprintln!("warning: --insecure-test-seed makes secrets that anybody can know; for tests on this machine alone");
+    eprintln!(
+        "warning: --insecure-test-seed makes secrets that anybody can know; for tests on this machine alone"
+    );
 }
 
 /// What is meant where a flag is not given.

@@ -24,8 +24,16 @@ impl Output {
     }
 
     /// Prints the one result of a command: an object for machines, or the text that `table` makes of it.
-    pub(crate) fn print<T: Serialize>(&self, result: &T, table: impl FnOnce(&T) -> String) -> Result<(), Failure> {
-        let mut text = if self.json { serde_json::to_string(result).map_err(|e| Failure::Machine(Box::new(e)))? } else { table(result) };
+    pub(crate) fn print<T: Serialize>(
+        &self,
+        result: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let mut text = if self.json {
+            serde_json::to_string(result).map_err(|e| Failure::Machine(Box::new(e)))?
+        } else {
+            table(result)
+        };
         if !text.ends_with('\n') {
             text.push('\n');
         }

@@ -30,7 +30,10 @@ pub(crate) fn party(arguments: &PartyArguments, output: &Output) -> Result<(), F
     }
     output.print(&served, |s| {
         let (arena, peak) = (grouped(s.stats.arena_bytes), grouped(s.stats.peak_rss_bytes));
-        format!("{} inferences, {} failed; arena {arena} bytes, at most {peak} bytes resident\n", s.inferences, s.failed)
+        format!(
+            "{} inferences, {} failed; arena {arena} bytes, at most {peak} bytes resident\n",
+            s.inferences, s.failed
+        )
     })
 }
 
@@ -52,7 +55,11 @@ fn table(result: &Answers) -> String {
     let mut table = Table::new(["picture", "answer", "right"]);
     for answer in &result.answers {
         let values: Vec<String> = answer.values.iter().map(ToString::to_string).collect();
-        table.row([answer.picture.clone(), values.join(" "), answer.truth.map_or(String::new(), |t| t.to_string())]);
+        table.row([
+            answer.picture.clone(),
+            values.join(" "),
+            answer.truth.map_or(String::new(), |t| t.to_string()),
+        ]);
     }
     table.render()
 }

@@ -74,21 +74,30 @@ pub(super) fn run(request: &Request<'_>, output: &Output) -> Result<(), Failure>
     let pictures: Vec<(String, Labelled)> = names.into_iter().zip::<Vec<Labelled>>(pictures).collect();
 
     let bar = output.progress().bar(pictures.len() as u64, "predicting");
-    let answer = |(index, (picture, (pixels, truth))): (usize, &(String, Labelled))| -> Result<Answer, PredictError> {
-        let counter = request.counter.saturating_add(index as u64);
-        let found = predictor.answer(counter, pixels, None)?;
-        bar.inc(1);
-        let label = match options.release {
-            Release::Label => found.outcome.label(),
-            Release::Logits { .. } => label(&found.values),
+    let answer =
+        |(index, (picture, (pixels, truth))): (usize, &(String, Labelled))| -> Result<Answer, PredictError> {
+            let counter = request.counter.saturating_add(index as u64);
+            let found = predictor.answer(counter, pixels, None)?;
+            bar.inc(1);
+            let label = match options.release {
+                Release::Label => found.outcome.label(),
+                Release::Logits { .. } => label(&found.values),
+            };
+            let range_violations = found.outcome.range_violations();
+            Ok(Answer {
+                picture: picture.clone(),
+                counter,
+                values: found.values,
+                label,
+                truth: *truth,
+                range_violations,
+            })
         };
-        let range_violations = found.outcome.range_violations();
-        Ok(Answer { picture: picture.clone(), counter, values: found.values, label, truth: *truth, range_violations })
-    };
     let answers: Vec<Answer> = pictures.par_iter().enumerate().map(answer).collect::<Result<_, _>>()?;
     bar.finish_and_clear();
 
-    let known: Vec<bool> = answers.iter().filter_map(|a| a.truth.map(|t| usize::from(t) == a.label)).collect();
+    let known: Vec<bool> =
+        answers.iter().filter_map(|a| a.truth.map(|t| usize::from(t) == a.label)).collect();
     let correct = (!known.is_empty()).then(|| known.iter().filter(|right| **right).count());
     let prediction = Prediction {
         model: model.header.name.to_owned(),
@@ -113,8 +122,14 @@ fn table(prediction: &Prediction) -> String {
     }
     let warning = match prediction.range_violations {
         0 => String::new(),
-        count => format!("{} sums are out of range: two parties garble them, so their answers may differ\n", grouped(count)),
+        count => format!(
+            "{} sums are out of range: two parties garble them, so their answers may differ\n",
+            grouped(count)
+        ),
     };
     let Prediction { model, mode, client, release, .. } = prediction;
-    format!("what two parties answer: {model}, mode {mode}, client {client}, release {release}\n\n{}{warning}", table.render())
+    format!(
+        "what two parties answer: {model}, mode {mode}, client {client}, release {release}\n\n{}{warning}",
+        table.render()
+    )
 }

@@ -10,7 +10,8 @@ use halfnet_host::report::table::grouped;
 use super::exit::Failure;
 use super::output::Output;
 
-/// Write what a board is flashed with to be party 0: the public plan, the identifiers and the seed, never the model
+/// Write what a board is flashed with to be party 0: the public plan, the identifiers and the seed, never the
+/// model
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// party0.postcard, dealt with --mode s or h
@@ -19,7 +20,8 @@ pub(crate) struct Arguments {
     /// The blob for the board
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Pictures that the board classifies, where it is the client: PNG files, idx:N, or idx:A..B for A to B − 1 of the test set
+    /// Pictures that the board classifies, where it is the client: PNG files, idx:N, or idx:A..B for A to B −
+    /// 1 of the test set
     #[arg(long, value_name = "FILE.png|FILE.wav|idx:A..B", num_args = 1..)]
     pictures: Vec<String>,
     /// Pictures in a row, as bytes
@@ -37,16 +39,22 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let pictures = match &arguments.raw_pictures {
         Some(raw) => pictures::read_raw(raw, header)?,
         None => {
-            let read = pictures::read(&pictures::expand(&arguments.pictures)?, header, arguments.data.as_deref())?;
+            let read =
+                pictures::read(&pictures::expand(&arguments.pictures)?, header, arguments.data.as_deref())?;
             read.into_iter().map(|(pixels, _)| pixels).collect()
         }
     };
-    let request = ProvisionRequest { material: arguments.material.clone(), out: arguments.out.clone(), pictures };
+    let request =
+        ProvisionRequest { material: arguments.material.clone(), out: arguments.out.clone(), pictures };
     output.print(&provision(&request)?, table)
 }
 
 fn table(report: &ProvisionReport) -> String {
-    let warning = if report.insecure_test_seed { "\ndealt under a test seed: what the board computes is no secret" } else { "" };
+    let warning = if report.insecure_test_seed {
+        "\ndealt under a test seed: what the board computes is no secret"
+    } else {
+        ""
+    };
     let [sent, received] = report.longest_frames.map(|n| grouped(n.into()));
     let rest = report.bytes - report.plan_bytes - report.picture_bytes;
     format!(

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: a party ends between two inferences, everything else at once; no secret is left in a temporary folder.
+//! SIGINT and SIGTERM: a party ends between two inferences, everything else at once; no secret is left in a
+//! temporary folder.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,8 @@ pub(super) fn listen(patient: bool) -> io::Result<()> {
     thread.spawn(wait).map(drop)
 }
 
-/// If a signal is ending the process, its exit code is the signal's: waits for that instead of telling what the end has broken.
+/// If a signal is ending the process, its exit code is the signal's: waits for that instead of telling what
+/// the end has broken.
 pub(super) fn give_way() {
     while ENDING.load(Ordering::SeqCst) {
         std::thread::park();

@@ -34,13 +34,15 @@ pub(crate) struct Arguments {
     /// Round to the nearest instead of by coins
     #[arg(long)]
     deterministic: bool,
-    /// Predict what two parties answer, bit for bit, from the dealer's state (without --model, of the model that it was dealt from)
+    /// Predict what two parties answer, bit for bit, from the dealer's state (without --model, of the model
+    /// that it was dealt from)
     #[arg(long, value_name = "dealer.postcard", requires = "counter", conflicts_with_all = ["seed", "seeds", "deterministic"])]
     coins: Option<PathBuf>,
     /// The counter of the first picture's inference; others follow
     #[arg(long, value_name = "K", requires = "coins")]
     counter: Option<u64>,
-    /// A picture to predict the answer for; may be repeated [default: the test pictures, as far as counters were dealt]
+    /// A picture to predict the answer for; may be repeated [default: the test pictures, as far as counters
+    /// were dealt]
     #[arg(long, value_name = "FILE.png|FILE.wav|idx:N", requires = "coins", conflicts_with = "limit")]
     picture: Vec<String>,
 }
@@ -77,8 +79,14 @@ struct Layer {
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     if let (Some(state), Some(counter)) = (&arguments.coins, arguments.counter) {
         let Arguments { model, data, limit, picture, .. } = arguments;
-        let request =
-            prediction::Request { state, counter, model: model.as_deref(), data: data.as_ref(), limit: *limit, pictures: picture };
+        let request = prediction::Request {
+            state,
+            counter,
+            model: model.as_deref(),
+            data: data.as_ref(),
+            limit: *limit,
+            pictures: picture,
+        };
         return prediction::run(&request, output);
     }
     let source = ModelSource::read(arguments.model.as_deref())?;
@@ -86,11 +94,16 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let pictures = source.pictures(&model, arguments.data.as_ref(), arguments.limit)?;
     let reference = Reference::new(&model);
     let coins = |seed: u64, picture: usize| -> Box<dyn Coins> {
-        if arguments.deterministic { Box::new(Nearest) } else { Box::new(SeededCoins::new(seed, picture as u64)) }
+        if arguments.deterministic {
+            Box::new(Nearest)
+        } else {
+            Box::new(SeededCoins::new(seed, picture as u64))
+        }
     };
     let seeds = (0..arguments.seeds).map(|i| arguments.seed.wrapping_add(i));
-    let runs: Vec<TestRun> =
-        seeds.map(|seed| test_set::run(&reference, &pictures, |picture| coins(seed, picture), &output.progress())).collect();
+    let runs: Vec<TestRun> = seeds
+        .map(|seed| test_set::run(&reference, &pictures, |picture| coins(seed, picture), &output.progress()))
+        .collect();
     output.print(&summarise(&reference, model.header.name, model.header.data_set, &runs), table)
 }
 
@@ -99,7 +112,13 @@ fn summarise(reference: &Reference, name: &str, data_set: &str, runs: &[TestRun]
     let layer = |index: usize| {
         let seen = runs.iter().map(|r| r.layers[index]).reduce(LayerRange::merge).unwrap_or_default();
         let range = reference.layers()[index].range();
-        Layer { low: seen.low, high: seen.high, range, used: range.map(|r| seen.used(r)), violations: seen.violations }
+        Layer {
+            low: seen.low,
+            high: seen.high,
+            range,
+            used: range.map(|r| seen.used(r)),
+            violations: seen.violations,
+        }
     };
     let layers: Vec<Layer> = (0..reference.layers().len()).map(layer).collect();
     Summary {
@@ -119,7 +138,13 @@ fn table(summary: &Summary) -> String {
     let mut table = Table::new(["layer", "smallest sum", "largest sum", "range used", "out of range"]);
     for (index, layer) in summary.layers.iter().enumerate() {
         let used = layer.used.map_or(String::new(), |u| format!("{:.0} %", 100.0 * u));
-        table.row([index.to_string(), layer.low.to_string(), layer.high.to_string(), used, grouped(layer.violations)]);
+        table.row([
+            index.to_string(),
+            layer.low.to_string(),
+            layer.high.to_string(),
+            used,
+            grouped(layer.violations),
+        ]);
     }
     let runs = match summary.accuracies.len() {
         1 => String::new(),

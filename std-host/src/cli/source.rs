@@ -44,21 +44,30 @@ impl ModelSource {
         Ok(Model::decode(&self.bytes)?)
     }
 
-    /// The float network that the model was imported from: the one named, or, for the bundled model, the bundled one.
-    pub(crate) fn network(&self, model: &Model<'_>, weights: Option<&Path>) -> Result<Option<FloatNetwork>, Failure> {
+    /// The float network that the model was imported from: the one named, or, for the bundled model, the
+    /// bundled one.
+    pub(crate) fn network(
+        &self,
+        model: &Model<'_>,
+        weights: Option<&Path>,
+    ) -> Result<Option<FloatNetwork>, Failure> {
         let network = match weights {
             Some(path) => FloatNetwork::read(path)?,
             None if self.bytes == bundled::MODEL => bundled::network()?,
             None => return Ok(None),
         };
         let shapes = network.layers.iter().map(FloatLayer::sum_shape);
-        let same_relus = network.layers.iter().zip(&model.layers).all(|(float, layer)| match (&float.step, &layer.step) {
-            (FloatStep::Activate { relu, .. }, Step::Activate(activation)) => {
-                (0..layer.sum_shape().elements()).all(|element| relu.get(element) == activation.relu.get(element))
-            }
-            _ => true,
-        });
-        let fits = network.input == model.header.input && shapes.eq(model.layers.iter().map(Layer::sum_shape)) && same_relus;
+        let same_relus =
+            network.layers.iter().zip(&model.layers).all(|(float, layer)| match (&float.step, &layer.step) {
+                (FloatStep::Activate { relu, .. }, Step::Activate(activation)) => {
+                    (0..layer.sum_shape().elements())
+                        .all(|element| relu.get(element) == activation.relu.get(element))
+                }
+                _ => true,
+            });
+        let fits = network.input == model.header.input
+            && shapes.eq(model.layers.iter().map(Layer::sum_shape))
+            && same_relus;
         let other = "the float weights are of another network than the model, or of one with other ReLUs: name those it was imported from";
         if fits { Ok(Some(network)) } else { Err(Failure::Input(other.into())) }
     }
@@ -66,13 +75,21 @@ impl ModelSource {
     /// The model of a file, the bundled one, or another that was dealt, as the dealer's state says.
     pub(crate) fn dealt(path: Option<&Path>, state: &DealerState) -> Result<Self, Failure> {
         match path {
-            None if *blake3::hash(bundled::MODEL).as_bytes() != state.model_hash => Self::read(Some(&state.model)),
+            None if *blake3::hash(bundled::MODEL).as_bytes() != state.model_hash => {
+                Self::read(Some(&state.model))
+            }
             path => Self::read(path),
         }
     }
 
-    /// The first `limit` test pictures: the bundled ones if neither a model nor a folder is named, else those of the model's data set.
-    pub(crate) fn pictures(&self, model: &Model<'_>, data: Option<&PathBuf>, limit: Option<usize>) -> Result<DataSet, Failure> {
+    /// The first `limit` test pictures: the bundled ones if neither a model nor a folder is named, else those
+    /// of the model's data set.
+    pub(crate) fn pictures(
+        &self,
+        model: &Model<'_>,
+        data: Option<&PathBuf>,
+        limit: Option<usize>,
+    ) -> Result<DataSet, Failure> {
         let pictures = if self.is_bundled && data.is_none() {
             let pictures = bundled::pictures()?;
             pictures.first(limit.unwrap_or(usize::MAX))
@@ -83,7 +100,10 @@ impl ModelSource {
         if pictures.shape != model.header.input {
             let (found, expected) = (pictures.shape, model.header.input);
             return Err(Failure::Input(
-                format!("the pictures have shape {found:?}, the model takes {expected:?}: is its data set right?").into(),
+                format!(
+                    "the pictures have shape {found:?}, the model takes {expected:?}: is its data set right?"
+                )
+                .into(),
             ));
         }
         Ok(pictures)

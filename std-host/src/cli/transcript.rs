@@ -82,7 +82,9 @@ fn run_record(arguments: &Record, output: &Output) -> Result<(), Failure> {
     options::warn_of_test_seed();
     let source = ModelSource::read(arguments.model.as_deref())?;
     let model = source.model()?;
-    let (pixels, _) = pictures::read(std::slice::from_ref(&arguments.picture), &model.header, arguments.data.as_deref())?.remove(0);
+    let (pixels, _) =
+        pictures::read(std::slice::from_ref(&arguments.picture), &model.header, arguments.data.as_deref())?
+            .remove(0);
     let bar = output.progress().bar(1, "recording");
     let options = arguments.deal.resolve(&model, Defaults::Looked);
     let transcript = record(source.bytes(), options, &pixels, &arguments.insecure_test_seed)?;
@@ -102,7 +104,11 @@ fn run_record(arguments: &Record, output: &Output) -> Result<(), Failure> {
     };
     output.print(&recorded, |r| {
         let bytes = grouped(r.payload_bytes as u64);
-        format!("{} frames of {bytes} bytes in {}; recorded under a test seed: insecure\n", r.frames, r.out.display())
+        format!(
+            "{} frames of {bytes} bytes in {}; recorded under a test seed: insecure\n",
+            r.frames,
+            r.out.display()
+        )
     })
 }
 

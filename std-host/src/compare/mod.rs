@@ -1,8 +1,10 @@
-//! Why a private answer differs: one picture, layer by layer, in floats, in integers, and between two parties.
+//! Why a private answer differs: one picture, layer by layer, in floats, in integers, and between two
+//! parties.
 //!
-//! Three differences are kept apart. Between the float network and the deterministic integers lies what the importer rounded; between
-//! those and the stochastic integers lies what the dealt coins rounded; between the stochastic integers and two parties with the same
-//! coins lies nothing, or a fault. [`compare`] deals for looking into it and reconstructs every wire of the parties as E + A.
+//! Three differences are kept apart. Between the float network and the deterministic integers lies what the
+//! importer rounded; between those and the stochastic integers lies what the dealt coins rounded; between the
+//! stochastic integers and two parties with the same coins lies nothing, or a fault. [`compare`] deals for
+//! looking into it and reconstructs every wire of the parties as E + A.
 
 mod report;
 
@@ -48,7 +50,10 @@ impl Observer for Kept {
 ///
 /// # Errors
 /// The options do not fit the model, the picture has another size, or a session ended early.
-pub fn compare(request: &Request<'_>, tamper: &mut dyn FnMut(Sender, &mut Vec<u8>)) -> Result<Comparison, TrialError> {
+pub fn compare(
+    request: &Request<'_>,
+    tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
+) -> Result<Comparison, TrialError> {
     let model = Model::decode(request.model)?;
     let mut rehearsal = Rehearsal::new(request.model, request.options, 1, request.test_seed)?;
     let run = rehearsal.run(request.pixels, tamper)?;
@@ -61,7 +66,8 @@ pub fn compare(request: &Request<'_>, tamper: &mut dyn FnMut(Sender, &mut Vec<u8
 
     let plan = Plan::decode(rehearsal.plan_bytes())?;
     let masks = predictor.wire_masks(run.counter)?;
-    let wires = Wires { run: &run, masks: &masks, input: reference.input(request.pixels), stochastic: &stochastic.0 };
+    let wires =
+        Wires { run: &run, masks: &masks, input: reference.input(request.pixels), stochastic: &stochastic.0 };
     let inspection = inspect(&model, request.model.len(), &request.options, None)?;
     let mut layers = Vec::with_capacity(model.layers.len());
     for (index, (layer, figures)) in plan.layers().zip(inspection.layers).enumerate() {
@@ -75,7 +81,9 @@ pub fn compare(request: &Request<'_>, tamper: &mut dyn FnMut(Sender, &mut Vec<u8
         let exact = |v: &i64| *v as f64;
         layers.push(LayerComparison {
             index,
-            name: request.float.map_or_else(|| figures.linear.clone(), |network| network.layers[index].name.clone()),
+            name: request
+                .float
+                .map_or_else(|| figures.linear.clone(), |network| network.layers[index].name.clone()),
             linear: figures.linear,
             elements: figures.elements,
             outputs: nearest.0[index].len(),
@@ -85,11 +93,21 @@ pub fn compare(request: &Request<'_>, tamper: &mut dyn FnMut(Sender, &mut Vec<u8
             used: range.map(|range| seen.used(range)),
             range_violations: seen.violations,
             in_real_units: units.is_known(),
-            float_error: float.as_ref().filter(|_| units.is_known()).map(|trace| from_float(trace, index, &nearest.0[index], &units)),
-            coin_error: Differences::of(&units, nearest.0[index].iter().map(exact), stochastic.0[index].iter().map(exact)),
+            float_error: float
+                .as_ref()
+                .filter(|_| units.is_known())
+                .map(|trace| from_float(trace, index, &nearest.0[index], &units)),
+            coin_error: Differences::of(
+                &units,
+                nearest.0[index].iter().map(exact),
+                stochastic.0[index].iter().map(exact),
+            ),
             parties_off: parties.as_ref().map(|p| p.iter().filter(|d| **d != 0).count()),
             party_error: parties
-                .filter(|_| !(matches!(layer.step, StepPlan::Release { .. }) && request.options.release == Release::Label))
+                .filter(|_| {
+                    !(matches!(layer.step, StepPlan::Release { .. })
+                        && request.options.release == Release::Label)
+                })
                 .map(|p| Differences::of(&units, p.iter().map(|_| 0.0), p.iter().map(exact))),
         });
     }
@@ -149,12 +167,15 @@ struct Wires<'a> {
 }
 
 impl Wires<'_> {
-    /// E + A − X of every element, the representative next to zero modulo 2^`bits`; `None` where no convolution reads the wire.
+    /// E + A − X of every element, the representative next to zero modulo 2^`bits`; `None` where no
+    /// convolution reads the wire.
     fn differences(&self, wire: usize, bits: u8) -> Option<Vec<i64>> {
         let masked = self.run.masked.get(wire)?.as_ref()?;
         let expected = if wire == 0 { &self.input } else { self.stochastic.get(wire - 1)? };
         let masks = self.masks.get(wire)?;
-        let difference = |((e, a), x): ((&u64, &u64), &i64)| signed(e.wrapping_add(*a).wrapping_sub(*x as u64) & low_mask(bits), bits);
+        let difference = |((e, a), x): ((&u64, &u64), &i64)| {
+            signed(e.wrapping_add(*a).wrapping_sub(*x as u64) & low_mask(bits), bits)
+        };
         Some(masked.iter().zip(masks).zip(expected).map(difference).collect())
     }
 }
@@ -177,7 +198,8 @@ struct Units {
 impl Units {
     fn of(model: &Model<'_>, layer: usize) -> Self {
         let layer = &model.layers[layer];
-        let scales = layer.output_scale.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
+        let scales =
+            layer.output_scale.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
         let sum = layer.sum_shape();
         let plane = match layer.step {
             Step::Activate(activation) => activation.pool.map_or(sum, |p| p.output(sum)).plane(),
@@ -204,7 +226,10 @@ impl Units {
 impl Differences {
     /// Of `found` against `expected`, both in integers of `units`.
     fn of(units: &Units, expected: impl Iterator<Item = f64>, found: impl Iterator<Item = f64>) -> Self {
-        Self::between(expected.enumerate().map(|(i, v)| v * units.at(i)), found.enumerate().map(|(i, v)| v * units.at(i)))
+        Self::between(
+            expected.enumerate().map(|(i, v)| v * units.at(i)),
+            found.enumerate().map(|(i, v)| v * units.at(i)),
+        )
     }
 }
 

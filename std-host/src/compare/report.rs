@@ -63,8 +63,8 @@ pub struct LayerComparison {
     pub float_error: Option<Differences>,
     /// The integers under the dealt coins against the deterministic ones.
     pub coin_error: Differences,
-    /// Elements in which the parties differ from the integers under the same coins: none, or a fault. `null` where nothing multiplies by
-    /// what the layer writes.
+    /// Elements in which the parties differ from the integers under the same coins: none, or a fault. `null`
+    /// where nothing multiplies by what the layer writes.
     pub parties_off: Option<usize>,
     /// The parties against the integers under the same coins; `null` for a label too.
     pub party_error: Option<Differences>,
@@ -132,11 +132,14 @@ impl Comparison {
         let number = |v: f64| if v == 0.0 { "0".to_owned() } else { format!("{v:.3e}") };
         let three = |d: Option<&Differences>| {
             let part = |p: f64| format!("{:.2} %", 100.0 * p);
-            d.map_or([const { String::new() }; 3], |d| [number(d.largest), number(d.rms), d.relative_rms.map_or(String::new(), part)])
+            d.map_or([const { String::new() }; 3], |d| {
+                [number(d.largest), number(d.rms), d.relative_rms.map_or(String::new(), part)]
+            })
         };
         for layer in &self.layers {
             let used = layer.used.map_or(String::new(), |u| format!("{:.0} %", 100.0 * u));
-            let mut row = vec![layer.index.to_string(), layer.name.clone(), grouped(layer.outputs as u64), used];
+            let mut row =
+                vec![layer.index.to_string(), layer.name.clone(), grouped(layer.outputs as u64), used];
             if float {
                 row.extend(three(layer.float_error.as_ref()));
             }
@@ -144,8 +147,14 @@ impl Comparison {
             row.push(layer.parties_off.map_or(String::new(), |off| grouped(off as u64)));
             table.row(row);
         }
-        let mut text =
-            format!("{}, mode {}, client {}, release {}\n\n{}\n", self.model, self.mode, self.client, self.release, table.render());
+        let mut text = format!(
+            "{}, mode {}, client {}, release {}\n\n{}\n",
+            self.model,
+            self.mode,
+            self.client,
+            self.release,
+            table.render()
+        );
         text += "float: deterministic integers against the float network; coins: integers under the dealt coins against deterministic ones;\n\
                  parties off: elements in which two parties differ from the integers under the same coins\n";
         if !float {
@@ -166,7 +175,8 @@ impl Comparison {
     /// The first place where something is off, and what it means.
     #[must_use]
     pub fn verdict(&self) -> String {
-        let name = |index: usize| format!("layer {index} ({})", self.layers.get(index).map_or("", |l| &l.name));
+        let name =
+            |index: usize| format!("layer {index} ({})", self.layers.get(index).map_or("", |l| &l.name));
         let far = self.first_layer_far.map_or(String::new(), |index| {
             format!(
                 "the integers leave the float network at {}: more than {:.0} % of it is no rounding; are the weights those it was imported from?\n",
@@ -185,7 +195,9 @@ impl Comparison {
                 };
                 format!("the parties leave the integers at {}: {cause}\n", name(index))
             }
-            (off, _) => format!("the parties' input differs in {off} elements: this is a fault, please report it\n"),
+            (off, _) => {
+                format!("the parties' input differs in {off} elements: this is a fault, please report it\n")
+            }
         };
         far + &parties
     }

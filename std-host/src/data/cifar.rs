@@ -1,7 +1,8 @@
 //! CIFAR-10 and CIFAR-100, from lossless atlases or from the original binary records.
 //!
-//! An atlas is a JPEG XL picture of 800×1280 with 1,000 tiles of 32×32, 25 a row; picture `1000·f + 25·row + column` of a split is
-//! tile (row, column) of atlas f. A record of the originals is one label byte (CIFAR-100: coarse, then fine) and 3,072 pixels.
+//! An atlas is a JPEG XL picture of 800×1280 with 1,000 tiles of 32×32, 25 a row; picture `1000·f + 25·row +
+//! column` of a split is tile (row, column) of atlas f. A record of the originals is one label byte
+//! (CIFAR-100: coarse, then fine) and 3,072 pixels.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,10 @@ pub(super) fn load(root: &Path, set: DataSetKind, split: Split, limit: usize) ->
             return from_records(&place, set, split, limit);
         }
     }
-    let files = format!("{split}_labels.bin with {split}_00.jxl …, or {} (also in {archive}/)", record_files(set, split).join(", "));
+    let files = format!(
+        "{split}_labels.bin with {split}_00.jxl …, or {} (also in {archive}/)",
+        record_files(set, split).join(", ")
+    );
     Err(DataError::Missing { set, what: "pictures and labels", folder, files })
 }
 
@@ -40,7 +44,13 @@ fn record_files(set: DataSetKind, split: Split) -> &'static [&'static str] {
     match (set, split) {
         (DataSetKind::Cifar100, Split::Train) => &["train.bin"],
         (DataSetKind::Cifar100, Split::Test) => &["test.bin"],
-        (_, Split::Train) => &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+        (_, Split::Train) => &[
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ],
         (_, Split::Test) => &["test_batch.bin"],
     }
 }
@@ -49,11 +59,16 @@ fn record_files(set: DataSetKind, split: Split) -> &'static [&'static str] {
 fn labels(set: DataSetKind, bytes: &[u8], path: &Path) -> Result<Vec<u16>, DataError> {
     let each = label_bytes(set);
     if !bytes.len().is_multiple_of(each) {
-        return Err(malformed(path, format!("{} bytes are no whole number of labels of {each}", bytes.len())));
+        return Err(malformed(
+            path,
+            format!("{} bytes are no whole number of labels of {each}", bytes.len()),
+        ));
     }
     let labels: Vec<u16> = bytes.chunks_exact(each).map(|l| u16::from(l[each - 1])).collect();
     match labels.iter().find(|&&l| usize::from(l) >= set.classes()) {
-        Some(label) => Err(malformed(path, format!("a label is {label}, but {set} has {} classes", set.classes()))),
+        Some(label) => {
+            Err(malformed(path, format!("a label is {label}, but {set} has {} classes", set.classes())))
+        }
         None => Ok(labels),
     }
 }
@@ -79,13 +94,18 @@ fn from_atlases(folder: &Path, set: DataSetKind, split: Split, limit: usize) -> 
 
 /// The first `count` tiles of an atlas.
 fn atlas(path: &Path, count: usize) -> Result<Vec<u8>, DataError> {
-    let broken = |e: Box<dyn std::error::Error + Send + Sync>| malformed(path, format!("no readable JPEG XL picture: {e}"));
+    let broken = |e: Box<dyn std::error::Error + Send + Sync>| {
+        malformed(path, format!("no readable JPEG XL picture: {e}"))
+    };
     let image = jxl_oxide::JxlImage::builder().open(path).map_err(broken)?;
     let frame = image.render_frame(0).map_err(broken)?.image_all_channels();
     let (width, height) = (COLUMNS * SIDE, ATLAS / COLUMNS * SIDE);
     if (frame.width(), frame.height(), frame.channels()) != (width, height, 3) {
         let found = format!("{}×{} with {} channels", frame.width(), frame.height(), frame.channels());
-        return Err(malformed(path, format!("an atlas is {width}×{height} with 3 channels, this is {found}")));
+        return Err(malformed(
+            path,
+            format!("an atlas is {width}×{height} with 3 channels, this is {found}"),
+        ));
     }
     let mut pixels = Vec::with_capacity(count * PIXELS);
     for tile in 0..count {
@@ -111,7 +131,10 @@ fn from_records(folder: &Path, set: DataSetKind, split: Split, limit: usize) -> 
         let path: PathBuf = folder.join(file);
         let bytes = read(&path)?;
         if bytes.is_empty() || !bytes.len().is_multiple_of(header + PIXELS) {
-            return Err(malformed(&path, format!("{} bytes are no whole number of records of {}", bytes.len(), header + PIXELS)));
+            return Err(malformed(
+                &path,
+                format!("{} bytes are no whole number of records of {}", bytes.len(), header + PIXELS),
+            ));
         }
         let mut classes = Vec::new();
         for record in bytes.chunks_exact(header + PIXELS).take(wanted) {
@@ -162,7 +185,12 @@ mod tests {
         let root = folder("faults");
         let error = |set, split| load(&root, set, split, usize::MAX).unwrap_err().to_string();
         let missing = error(DataSetKind::Cifar10, Split::Test);
-        assert!(missing.contains("test_batch.bin") && missing.contains("test_00.jxl") && missing.contains("--data"), "{missing}");
+        assert!(
+            missing.contains("test_batch.bin")
+                && missing.contains("test_00.jxl")
+                && missing.contains("--data"),
+            "{missing}"
+        );
         std::fs::write(root.join("cifar10/test_batch.bin"), [0; PIXELS]).unwrap();
         assert!(error(DataSetKind::Cifar10, Split::Test).contains("no whole number of records"));
         std::fs::write(root.join("cifar10/test_batch.bin"), record(&[10], 0)).unwrap();

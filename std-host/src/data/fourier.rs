@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn a_transform_is_its_definition() {
         for size in [2, 8, 64] {
-            let values: Vec<[f64; 2]> = (0..size).map(|i| [((i * i * 37) % 101) as f64, ((i * 53) % 97) as f64 - 40.0]).collect();
+            let values: Vec<[f64; 2]> =
+                (0..size).map(|i| [((i * i * 37) % 101) as f64, ((i * 53) % 97) as f64 - 40.0]).collect();
             let mut found = values.clone();
             Transform::new(size).run(&mut found);
             for (k, found) in found.iter().enumerate() {
@@ -60,7 +61,10 @@ mod tests {
                     expected[0] += re * cos - im * sin;
                     expected[1] += re * sin + im * cos;
                 }
-                assert!((found[0] - expected[0]).abs() + (found[1] - expected[1]).abs() < 1e-9, "{k} of {size}");
+                assert!(
+                    (found[0] - expected[0]).abs() + (found[1] - expected[1]).abs() < 1e-9,
+                    "{k} of {size}"
+                );
             }
         }
     }

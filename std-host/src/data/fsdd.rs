@@ -1,7 +1,8 @@
 //! The Free Spoken Digit Dataset: 8 kHz recordings of ten digits by six speakers, as log-mel spectrograms.
 //!
-//! Takes 0 to 4 of a speaker and digit are the test split, 5 to 49 are for training, as the authors define. Clips come in the order
-//! of takes, then speakers, then digits, so that the first sixty of a split hold every digit of every speaker.
+//! Takes 0 to 4 of a speaker and digit are the test split, 5 to 49 are for training, as the authors define.
+//! Clips come in the order of takes, then speakers, then digits, so that the first sixty of a split hold
+//! every digit of every speaker.
 
 use std::path::{Path, PathBuf};
 
@@ -38,8 +39,16 @@ pub(super) fn load(root: &Path, split: Split, limit: usize) -> Result<DataSet, D
     let (mut clips, all) = if table.is_file() {
         (parse(&read(&table)?, &table)?, flac(&folder.join("fsdd.flac"))?)
     } else {
-        let places = [folder.join("recordings"), root.join("free-spoken-digit-dataset").join("recordings"), folder.clone()];
-        match places.iter().map(|place| recordings(place)).find(|found| found.as_ref().is_ok_and(|f| !f.is_empty())) {
+        let places = [
+            folder.join("recordings"),
+            root.join("free-spoken-digit-dataset").join("recordings"),
+            folder.clone(),
+        ];
+        match places
+            .iter()
+            .map(|place| recordings(place))
+            .find(|found| found.as_ref().is_ok_and(|f| !f.is_empty()))
+        {
             Some(found) => (found?, Vec::new()),
             None => {
                 let files = "fsdd.csv with fsdd.flac, or the original recordings/0_george_0.wav …".to_owned();
@@ -54,10 +63,17 @@ pub(super) fn load(root: &Path, split: Split, limit: usize) -> Result<DataSet, D
     let one = |clip: &Clip| {
         let samples = match &clip.place {
             Place::Wave(path) => wave(path)?,
-            Place::Part { start, count } => match start.checked_add(*count).and_then(|end| all.get(*start..end)) {
-                Some(part) => part.to_vec(),
-                None => return Err(malformed(&table, format!("a clip ends at sample {}, of {}", start + count, all.len()))),
-            },
+            Place::Part { start, count } => {
+                match start.checked_add(*count).and_then(|end| all.get(*start..end)) {
+                    Some(part) => part.to_vec(),
+                    None => {
+                        return Err(malformed(
+                            &table,
+                            format!("a clip ends at sample {}, of {}", start + count, all.len()),
+                        ));
+                    }
+                }
+            }
         };
         let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
         Ok((log_mel.picture(&samples), Digest::of(clip.digit, &bytes)))
@@ -65,7 +81,11 @@ pub(super) fn load(root: &Path, split: Split, limit: usize) -> Result<DataSet, D
     let made: Vec<(Vec<u8>, Digest)> = clips.par_iter().map(one).collect::<Result<_, _>>()?;
     published::check(SET, split, &folder, made.iter().map(|(_, digest)| *digest))?;
     let labels = clips.iter().map(|clip| clip.digit).collect();
-    Ok(DataSet { shape: SET.shape(), pixels: made.into_iter().flat_map(|(pixels, _)| pixels).collect(), labels })
+    Ok(DataSet {
+        shape: SET.shape(),
+        pixels: made.into_iter().flat_map(|(pixels, _)| pixels).collect(),
+        labels,
+    })
 }
 
 /// `digit,speaker,take,split,start_sample,num_samples` a line, after a line that says so.
@@ -77,15 +97,20 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Clip>, DataError> {
         return Err(malformed(path, format!("the first line is not `{head}`")));
     }
     let clip = |line: &str| {
-        let [digit, speaker, take, split, start, count] = line.trim().split(',').collect::<Vec<_>>().try_into().ok()?;
+        let [digit, speaker, take, split, start, count] =
+            line.trim().split(',').collect::<Vec<_>>().try_into().ok()?;
         let (take, digit) = (take.parse().ok()?, digit.parse().ok()?);
         let is_test = split == "test";
-        let fits = usize::from(digit) < SET.classes() && (is_test || split == "train") && is_test == (take < TEST_TAKES);
+        let fits = usize::from(digit) < SET.classes()
+            && (is_test || split == "train")
+            && is_test == (take < TEST_TAKES);
         let place = Place::Part { start: start.parse().ok()?, count: count.parse().ok()? };
         fits.then(|| Clip { take, speaker: speaker.to_owned(), digit, place })
     };
     let lines = lines.filter(|line| !line.trim().is_empty());
-    lines.map(|line| clip(line).ok_or_else(|| malformed(path, format!("`{line}` is no recording of a digit")))).collect()
+    lines
+        .map(|line| clip(line).ok_or_else(|| malformed(path, format!("`{line}` is no recording of a digit"))))
+        .collect()
 }
 
 /// `DIGIT_SPEAKER_TAKE.wav` files of a folder.
@@ -99,7 +124,9 @@ fn recordings(folder: &Path) -> Result<Vec<Clip>, DataError> {
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let parts: Vec<&str> = name.split('_').collect();
-        let [digit, speaker, take] = parts[..] else { return Err(malformed(&path, "not called DIGIT_SPEAKER_TAKE.wav")) };
+        let [digit, speaker, take] = parts[..] else {
+            return Err(malformed(&path, "not called DIGIT_SPEAKER_TAKE.wav"));
+        };
         match (digit.parse(), take.parse()) {
             (Ok(digit), Ok(take)) if usize::from(digit) < SET.classes() => {
                 clips.push(Clip { take, speaker: speaker.to_owned(), digit, place: Place::Wave(path) });
@@ -115,7 +142,12 @@ fn flac(path: &Path) -> Result<Vec<i16>, DataError> {
     let broken = |e: claxon::Error| malformed(path, format!("no readable FLAC recording: {e}"));
     if !path.is_file() {
         let folder = path.parent().unwrap_or(path).to_owned();
-        return Err(DataError::Missing { set: SET, what: "recordings", folder, files: "fsdd.flac".to_owned() });
+        return Err(DataError::Missing {
+            set: SET,
+            what: "recordings",
+            folder,
+            files: "fsdd.flac".to_owned(),
+        });
     }
     let mut reader = claxon::FlacReader::open(path).map_err(broken)?;
     let info = reader.streaminfo();
@@ -155,7 +187,12 @@ mod tests {
     }
 
     fn record(root: &Path, name: &str, rate: u32) {
-        let spec = hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: rate,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
         let mut writer = hound::WavWriter::create(root.join("fsdd/recordings").join(name), spec).unwrap();
         (0..4000).for_each(|i| writer.write_sample(((i * 37) % 4001 - 2000) as i16).unwrap());
         writer.finalize().unwrap();
@@ -173,7 +210,10 @@ mod tests {
         assert_eq!(labels(Split::Test, 2), [1, 3]);
         let set = load(&root, Split::Test, usize::MAX).unwrap();
         assert_eq!((set.shape, set.pixels.len()), (SET.shape(), 3 * 1024));
-        assert_eq!(set.picture(0), LogMel::new().picture(&wave(&root.join("fsdd/recordings/1_theo_0.wav")).unwrap()));
+        assert_eq!(
+            set.picture(0),
+            LogMel::new().picture(&wave(&root.join("fsdd/recordings/1_theo_0.wav")).unwrap())
+        );
         std::fs::remove_dir_all(root).unwrap();
     }
 
@@ -182,7 +222,10 @@ mod tests {
         let root = folder("faults");
         let error = || load(&root, Split::Test, usize::MAX).unwrap_err().to_string();
         let missing = error();
-        assert!(missing.contains("fsdd.flac") && missing.contains("0_george_0.wav") && missing.contains("--data"), "{missing}");
+        assert!(
+            missing.contains("fsdd.flac") && missing.contains("0_george_0.wav") && missing.contains("--data"),
+            "{missing}"
+        );
         record(&root, "1_theo_0.wav", 16_000);
         assert!(error().contains("16000 samples a second") && error().contains("convert it"), "{}", error());
         let table = root.join("fsdd/fsdd.csv");

@@ -5,9 +5,10 @@
 //! | Tiny-ImageNet | `train/WNID/images/*.JPEG` | `val/images/*.JPEG`, `val/val_annotations.txt` |
 //! | ImageNet | `train/WNID/*.JPEG` | `val/WNID/*.JPEG` |
 //!
-//! Classes are numbered in the order of their names, as most code does it. Pictures come class after class in turn, so that the first
-//! ones of a split are of all classes. A Tiny-ImageNet may also be an archive, `NAME.tar.zst` in its folder, which is read as it is.
-//! ImageNet's pictures are scaled to 256 on the shorter side and cut to the middle 224×224.
+//! Classes are numbered in the order of their names, as most code does it. Pictures come class after class in
+//! turn, so that the first ones of a split are of all classes. A Tiny-ImageNet may also be an archive,
+//! `NAME.tar.zst` in its folder, which is read as it is. ImageNet's pictures are scaled to 256 on the shorter
+//! side and cut to the middle 224×224.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -56,7 +57,9 @@ impl Source {
     fn read(&self, file: &str) -> Result<Vec<u8>, DataError> {
         match self {
             Self::Folder(folder) => read(&folder.join(file)),
-            Self::Archive(_, files) => files.get(file).cloned().ok_or_else(|| malformed(&self.path(file), "not in the archive")),
+            Self::Archive(_, files) => {
+                files.get(file).cloned().ok_or_else(|| malformed(&self.path(file), "not in the archive"))
+            }
         }
     }
 
@@ -92,7 +95,8 @@ impl Source {
 fn unpack(path: &Path, set: DataSetKind) -> Result<BTreeMap<String, Vec<u8>>, DataError> {
     let broken = |e: std::io::Error| malformed(path, format!("no readable archive: {e}"));
     let packed = std::io::Cursor::new(read(path)?);
-    let plain = ruzstd::decoding::StreamingDecoder::new(packed).map_err(|e| malformed(path, format!("no Zstandard file: {e}")))?;
+    let plain = ruzstd::decoding::StreamingDecoder::new(packed)
+        .map_err(|e| malformed(path, format!("no Zstandard file: {e}")))?;
     let mut archive = tar::Archive::new(plain);
     let mut files = BTreeMap::new();
     for entry in archive.entries().map_err(broken)? {
@@ -101,7 +105,11 @@ fn unpack(path: &Path, set: DataSetKind) -> Result<BTreeMap<String, Vec<u8>>, Da
             continue;
         }
         let name = entry.path().map_err(broken)?.to_string_lossy().into_owned();
-        let Some(name) = name.trim_start_matches("./").strip_prefix(set.name()).and_then(|n| n.strip_prefix('/')) else { continue };
+        let Some(name) =
+            name.trim_start_matches("./").strip_prefix(set.name()).and_then(|n| n.strip_prefix('/'))
+        else {
+            continue;
+        };
         let name = name.to_owned();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(broken)?;
@@ -126,7 +134,12 @@ fn classes(source: &Source, set: DataSetKind) -> Result<Vec<String>, DataError> 
 }
 
 /// Files of a split, with their classes.
-fn files(source: &Source, set: DataSetKind, split: Split, classes: &[String]) -> Result<Vec<(String, u16)>, DataError> {
+fn files(
+    source: &Source,
+    set: DataSetKind,
+    split: Split,
+    classes: &[String],
+) -> Result<Vec<(String, u16)>, DataError> {
     let mut by_class: Vec<Vec<String>> = vec![Vec::new(); classes.len()];
     if split == Split::Test && set != DataSetKind::Imagenet {
         let table = "val/val_annotations.txt";
@@ -134,7 +147,9 @@ fn files(source: &Source, set: DataSetKind, split: Split, classes: &[String]) ->
             let mut fields = line.split('\t');
             let (Some(file), Some(class)) = (fields.next(), fields.next()) else { continue };
             let number = classes.binary_search_by(|c| c.as_str().cmp(class));
-            let number = number.map_err(|_| malformed(&source.path(table), format!("`{class}` of {file} is not in wnids.txt")))?;
+            let number = number.map_err(|_| {
+                malformed(&source.path(table), format!("`{class}` of {file} is not in wnids.txt"))
+            })?;
             by_class[number].push(format!("val/images/{file}"));
         }
     } else {
@@ -148,7 +163,12 @@ fn files(source: &Source, set: DataSetKind, split: Split, classes: &[String]) ->
         }
     }
     let most = by_class.iter().map(Vec::len).max().unwrap_or(0);
-    let turn = |i: usize| by_class.iter().enumerate().filter_map(move |(class, files)| Some((files.get(i)?.clone(), class as u16)));
+    let turn = |i: usize| {
+        by_class
+            .iter()
+            .enumerate()
+            .filter_map(move |(class, files)| Some((files.get(i)?.clone(), class as u16)))
+    };
     Ok((0..most).flat_map(turn).collect())
 }
 
@@ -170,7 +190,12 @@ pub(super) fn load(root: &Path, set: DataSetKind, split: Split, limit: usize) ->
         let decoded = match set {
             DataSetKind::Imagenet => decoded.middle(256, width),
             _ if (decoded.width, decoded.height) == (width, height) => decoded,
-            _ => return Err(wrong(format!("{}×{} pixels, {set} has {width}×{height}", decoded.width, decoded.height))),
+            _ => {
+                return Err(wrong(format!(
+                    "{}×{} pixels, {set} has {width}×{height}",
+                    decoded.width, decoded.height
+                )));
+            }
         };
         // What is published are the files.
         Ok((decoded.planes(), Digest::of(*class, &bytes)))

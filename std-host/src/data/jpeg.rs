@@ -33,10 +33,12 @@ impl Decoded {
         (0..3).flat_map(|channel| self.pixels.iter().skip(channel).step_by(3).copied()).collect()
     }
 
-    /// The middle `side`×`side` pixels of the picture scaled so that its shorter side is `shorter` (bilinear, a triangle as wide as
-    /// the scale when the picture gets smaller, as Pillow and torchvision do it).
+    /// The middle `side`×`side` pixels of the picture scaled so that its shorter side is `shorter` (bilinear,
+    /// a triangle as wide as the scale when the picture gets smaller, as Pillow and torchvision do it).
     pub(super) fn middle(&self, shorter: usize, side: usize) -> Self {
-        let scale = |length: usize| (length * shorter + self.width.min(self.height) / 2) / self.width.min(self.height);
+        let scale = |length: usize| {
+            (length * shorter + self.width.min(self.height) / 2) / self.width.min(self.height)
+        };
         let (width, height) = (scale(self.width), scale(self.height));
         let (columns, rows) = (weights(self.width, width, side), weights(self.height, height, side));
         // Rows first: (row of the source, column of the result, channel).
@@ -51,7 +53,11 @@ impl Decoded {
         let mut pixels = Vec::with_capacity(side * side * 3);
         for (first, weights) in &rows {
             for element in 0..side * 3 {
-                let sum: f32 = weights.iter().enumerate().map(|(i, weight)| weight * narrow[(first + i) * side * 3 + element]).sum();
+                let sum: f32 = weights
+                    .iter()
+                    .enumerate()
+                    .map(|(i, weight)| weight * narrow[(first + i) * side * 3 + element])
+                    .sum();
                 pixels.push(sum.round().clamp(0.0, 255.0) as u8);
             }
         }
@@ -80,7 +86,9 @@ mod tests {
     use super::*;
 
     fn ramp(width: usize, height: usize) -> Decoded {
-        let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| [(2 * x) as u8, (2 * y) as u8, 77])).collect();
+        let pixels = (0..height)
+            .flat_map(|y| (0..width).flat_map(move |x| [(2 * x) as u8, (2 * y) as u8, 77]))
+            .collect();
         Decoded { width, height, pixels }
     }
 
@@ -95,7 +103,10 @@ mod tests {
         for (i, pixel) in half.pixels.as_chunks::<3>().0.iter().enumerate() {
             // Column i of the result is the mean of two columns of the source around 2·(i + 10) + 0.5.
             let expected = [2 * (2 * (i % 40 + 10)) + 1, 2 * (2 * (i / 40 + 5)) + 1, 77];
-            assert!(pixel.iter().zip(expected).all(|(&p, e)| usize::from(p).abs_diff(e) <= 1), "{i}: {pixel:?} {expected:?}");
+            assert!(
+                pixel.iter().zip(expected).all(|(&p, e)| usize::from(p).abs_diff(e) <= 1),
+                "{i}: {pixel:?} {expected:?}"
+            );
         }
     }
 

@@ -27,8 +27,15 @@ pub enum DataSetKind {
 
 impl DataSetKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Mnist, Self::Cifar10, Self::Cifar100, Self::Fsdd, Self::TinyImagenet, Self::TinyImagenet20, Self::Imagenet];
+    pub const ALL: [Self; 7] = [
+        Self::Mnist,
+        Self::Cifar10,
+        Self::Cifar100,
+        Self::Fsdd,
+        Self::TinyImagenet,
+        Self::TinyImagenet20,
+        Self::Imagenet,
+    ];
 
     /// The name in model headers and on the command line; also the folder's.
     #[must_use]

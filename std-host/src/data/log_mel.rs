@@ -8,9 +8,9 @@
 //! | bands | 32 triangles, equally spaced on the mel scale 2595·log10(1 + f/700) from 80 Hz to 4 kHz, each with a peak of 1 |
 //! | value | 10·log10 of a band's energy, in decibels below the clip's loudest; 60 dB and more below it is 0, the loudest 255 |
 //!
-//! Of a longer clip the 776 ms with the most energy are taken, a shorter one lies in the middle of silence. Row 0 is the lowest band,
-//! column 0 the first frame. Sums are in 64 bits, so that a byte depends on the machine only where a value lies within rounding of
-//! the middle between two.
+//! Of a longer clip the 776 ms with the most energy are taken, a shorter one lies in the middle of silence.
+//! Row 0 is the lowest band, column 0 the first frame. Sums are in 64 bits, so that a byte depends on the
+//! machine only where a value lies within rounding of the middle between two.
 
 use super::fourier::Transform;
 
@@ -75,7 +75,8 @@ impl LogMel {
         let window = (0..WINDOW).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
         let bin = |b: usize| b as f64 * f64::from(SAMPLE_RATE) / BINS as f64;
         let band = |c: &[f64]| {
-            let weight = |b: usize| ((bin(b) - c[0]) / (c[1] - c[0])).min((c[2] - bin(b)) / (c[2] - c[1])).max(0.0);
+            let weight =
+                |b: usize| ((bin(b) - c[0]) / (c[1] - c[0])).min((c[2] - bin(b)) / (c[2] - c[1])).max(0.0);
             let bins = || (0..=BINS / 2).filter(|&b| weight(b) > 0.0);
             Band { first: bins().next().unwrap_or(0), weights: bins().map(weight).collect() }
         };
@@ -100,14 +101,19 @@ impl LogMel {
             self.transform.run(&mut values);
             for (b, band) in self.bands.iter().enumerate() {
                 let bins = values[band.first..].iter().zip(&band.weights);
-                energies[b * FRAMES + frame] = bins.map(|([re, im], weight)| (re * re + im * im) * weight).sum();
+                energies[b * FRAMES + frame] =
+                    bins.map(|([re, im], weight)| (re * re + im * im) * weight).sum();
             }
         }
         let loudest = energies.iter().copied().fold(0.0, f64::max);
         let byte = |energy: f64| {
             let decibels = 10.0 * (energy / loudest).log10();
             // Silence: 0/0 or the logarithm of 0.
-            if decibels.is_finite() { (255.0 * (1.0 + decibels / DECIBELS)).round().clamp(0.0, 255.0) as u8 } else { 0 }
+            if decibels.is_finite() {
+                (255.0 * (1.0 + decibels / DECIBELS)).round().clamp(0.0, 255.0) as u8
+            } else {
+                0
+            }
         };
         energies.into_iter().map(byte).collect()
     }
@@ -164,7 +170,11 @@ mod tests {
             bins.map(|(k, weight)| {
                 let turn = std::f64::consts::TAU * (log_mel.bands[band].first + k) as f64 / BINS as f64;
                 let sum = |of: fn(f64) -> f64| -> f64 {
-                    (0..WINDOW).map(|i| f64::from(samples[frame * HOP + i]) * log_mel.window[i] * of(turn * i as f64)).sum()
+                    (0..WINDOW)
+                        .map(|i| {
+                            f64::from(samples[frame * HOP + i]) * log_mel.window[i] * of(turn * i as f64)
+                        })
+                        .sum()
                 };
                 (sum(f64::cos).powi(2) + sum(f64::sin).powi(2)) * weight
             })

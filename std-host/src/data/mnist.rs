@@ -1,4 +1,5 @@
-//! The idx format of MNIST: big-endian header (two zero bytes, type 8 = unsigned bytes, number of sizes, the sizes), then bytes.
+//! The idx format of MNIST: big-endian header (two zero bytes, type 8 = unsigned bytes, number of sizes, the
+//! sizes), then bytes.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,13 @@ fn find(root: &Path, name: &str, what: &'static str) -> Result<PathBuf, DataErro
 }
 
 /// Pictures and labels from two idx files, plain or gzipped.
-pub(super) fn parse(images: &[u8], labels: &[u8], images_path: &Path, labels_path: &Path, limit: usize) -> Result<DataSet, DataError> {
+pub(super) fn parse(
+    images: &[u8],
+    labels: &[u8],
+    images_path: &Path,
+    labels_path: &Path,
+    limit: usize,
+) -> Result<DataSet, DataError> {
     let ([count, rows, columns], pixels) = idx::<3>(images, images_path, limit)?;
     let ([label_count], labels) = idx::<1>(labels, labels_path, limit)?;
     if count != label_count {
@@ -42,7 +49,11 @@ pub(super) fn parse(images: &[u8], labels: &[u8], images_path: &Path, labels_pat
     if let Some(label) = labels.iter().find(|&&l| usize::from(l) >= DataSetKind::Mnist.classes()) {
         return Err(malformed(labels_path, format!("a label is {label}, digits are 0 to 9")));
     }
-    Ok(DataSet { shape: Shape::new(1, rows, columns), pixels, labels: labels.into_iter().map(u16::from).collect() })
+    Ok(DataSet {
+        shape: Shape::new(1, rows, columns),
+        pixels,
+        labels: labels.into_iter().map(u16::from).collect(),
+    })
 }
 
 /// Sizes (the first as stated in the file) and at most `limit` items of a file of unsigned bytes.
@@ -66,7 +77,10 @@ fn idx<const N: usize>(bytes: &[u8], path: &Path, limit: usize) -> Result<([usiz
         return Err(malformed(path, format!("impossible sizes {sizes:?}")));
     };
     let mut items = Vec::new();
-    source.take(wanted as u64).read_to_end(&mut items).map_err(|e| malformed(path, format!("cannot be decompressed: {e}")))?;
+    source
+        .take(wanted as u64)
+        .read_to_end(&mut items)
+        .map_err(|e| malformed(path, format!("cannot be decompressed: {e}")))?;
     if items.len() != wanted {
         return Err(malformed(path, format!("cut: {} of {wanted} bytes", items.len())));
     }
@@ -92,7 +106,10 @@ mod tests {
     fn plain_and_gzipped() {
         let (images, labels) = files();
         let whole = parsed(&images, &labels, usize::MAX).unwrap();
-        assert_eq!((whole.len(), whole.shape, whole.picture(2), whole.labels[2]), (3, Shape::new(1, 2, 2), &[8, 9, 10, 11][..], 9));
+        assert_eq!(
+            (whole.len(), whole.shape, whole.picture(2), whole.labels[2]),
+            (3, Shape::new(1, 2, 2), &[8, 9, 10, 11][..], 9)
+        );
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(&images).unwrap();
         assert_eq!(parsed(&gzip.finish().unwrap(), &labels, usize::MAX).unwrap(), whole);
@@ -104,7 +121,17 @@ mod tests {
         let (images, labels) = files();
         assert!(parsed(&images[..20], &labels, 9).unwrap_err().to_string().contains("cut: 4 of 12"));
         assert!(parsed(&images, &images, 9).unwrap_err().to_string().contains("not an idx file"));
-        assert!(parsed(&images, &[0, 0, 8, 1, 0, 0, 0, 2, 7, 8], 9).unwrap_err().to_string().contains("2 labels for 3 pictures"));
-        assert!(parsed(&images, &[0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 10], 9).unwrap_err().to_string().contains("label is 10"));
+        assert!(
+            parsed(&images, &[0, 0, 8, 1, 0, 0, 0, 2, 7, 8], 9)
+                .unwrap_err()
+                .to_string()
+                .contains("2 labels for 3 pictures")
+        );
+        assert!(
+            parsed(&images, &[0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 10], 9)
+                .unwrap_err()
+                .to_string()
+                .contains("label is 10")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Data sets and pictures: a [`DataFolder`] in, a [`DataSet`] of bytes in (picture, channel, row, column) order out.
+//! Data sets and pictures: a [`DataFolder`] in, a [`DataSet`] of bytes in (picture, channel, row, column)
+//! order out.
 //!
 //! | folder | files |
 //! |---|---|
@@ -9,9 +10,10 @@
 //! | `tiny-imagenet-200/`, `tiny-imagenet-20/` | the original `train/`, `val/` and `wnids.txt`, or all of it as `NAME.tar.zst` |
 //! | `imagenet/` | `train/WNID/*.JPEG`, `val/WNID/*.JPEG` |
 //!
-//! The original files of CIFAR may also lie in the folder that their archive unpacks to (`cifar-10-batches-bin`,
-//! `cifar-100-binary`). Decoding uses all cores and stops after as many pictures as are wanted. A split that is read whole is compared
-//! with the published one; `docs/DATA.md` says more of each set.
+//! The original files of CIFAR may also lie in the folder that their archive unpacks to
+//! (`cifar-10-batches-bin`, `cifar-100-binary`). Decoding uses all cores and stops after as many pictures as
+//! are wanted. A split that is read whole is compared with the published one; `docs/DATA.md` says more of
+//! each set.
 
 mod cifar;
 mod fourier;
@@ -39,7 +41,9 @@ pub const FOLDER_VARIABLE: &str = "HALFNET_DATA";
 #[derive(Debug, Error)]
 pub enum DataError {
     /// Neither the flag nor the variable is set.
-    #[error("no data folder named: give --data DIR or set {FOLDER_VARIABLE} to a folder with mnist/, cifar10/, fsdd/ … in it")]
+    #[error(
+        "no data folder named: give --data DIR or set {FOLDER_VARIABLE} to a folder with mnist/, cifar10/, fsdd/ … in it"
+    )]
     NoFolder,
     /// A file that must be there is not.
     #[error("no {what} of {set} in {}: looked for {files}; is --data (or {FOLDER_VARIABLE}) the right folder?", folder.display())]
@@ -90,7 +94,9 @@ pub enum DataError {
         known: String,
     },
     /// More pictures than are held in memory.
-    #[error("the {split} split of {set} has {count} pictures, and at most {most} are held in memory: give a --limit")]
+    #[error(
+        "the {split} split of {set} has {count} pictures, and at most {most} are held in memory: give a --limit"
+    )]
     TooLarge {
         /// The data set.
         set: DataSetKind,
@@ -210,17 +216,21 @@ impl DataFolder {
         }
     }
 
-    /// Names of a set's classes from its folder (`classes.txt`, `fine_classes.txt`, `words.txt`), if they are there and complete.
+    /// Names of a set's classes from its folder (`classes.txt`, `fine_classes.txt`, `words.txt`), if they are
+    /// there and complete.
     #[must_use]
     pub fn class_names(&self, set: DataSetKind) -> Option<Vec<String>> {
         let file = match set {
-            DataSetKind::Mnist | DataSetKind::Fsdd => return Some((0..10).map(|digit| digit.to_string()).collect()),
+            DataSetKind::Mnist | DataSetKind::Fsdd => {
+                return Some((0..10).map(|digit| digit.to_string()).collect());
+            }
             DataSetKind::Cifar10 => "classes.txt",
             DataSetKind::Cifar100 => "fine_classes.txt",
             _ => return image_folder::class_names(&self.root, set),
         };
         let text = std::fs::read_to_string(self.root.join(set.name()).join(file)).ok()?;
-        let names: Vec<String> = text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+        let names: Vec<String> =
+            text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
         (names.len() == set.classes()).then_some(names)
     }
 }

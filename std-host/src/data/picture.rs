@@ -19,8 +19,9 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Reads a PNG that must have exactly the given shape. Palettes and depths below 8 bits are expanded, 16 bits cut to 8 and an
-    /// opaque alpha channel dropped; nothing is scaled or converted between grey and colour, which would change the answer.
+    /// Reads a PNG that must have exactly the given shape. Palettes and depths below 8 bits are expanded, 16
+    /// bits cut to 8 and an opaque alpha channel dropped; nothing is scaled or converted between grey and
+    /// colour, which would change the answer.
     ///
     /// # Errors
     /// The file cannot be read, is no PNG, or has another shape or transparency.
@@ -31,9 +32,16 @@ impl Picture {
         decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
         let mut reader = decoder.read_info().map_err(broken)?;
         let (width, height) = reader.info().size();
-        let wanted = || format!("{}×{} pixels, {}", shape.width, shape.height, kind(usize::from(shape.channels)));
+        let wanted =
+            || format!("{}×{} pixels, {}", shape.width, shape.height, kind(usize::from(shape.channels)));
         if (width, height) != (u32::from(shape.width), u32::from(shape.height)) {
-            return Err(malformed(path, format!("the picture has {width}×{height} pixels, the model takes {}: resize it first", wanted())));
+            return Err(malformed(
+                path,
+                format!(
+                    "the picture has {width}×{height} pixels, the model takes {}: resize it first",
+                    wanted()
+                ),
+            ));
         }
         let (color, _) = reader.output_color_type();
         let (colors, alpha) = match color {
@@ -43,7 +51,10 @@ impl Picture {
             ColorType::Rgb | ColorType::Indexed => (3, false),
         };
         if colors != usize::from(shape.channels) {
-            return Err(malformed(path, format!("the picture is {}, the model takes {}: convert it first", kind(colors), wanted())));
+            return Err(malformed(
+                path,
+                format!("the picture is {}, the model takes {}: convert it first", kind(colors), wanted()),
+            ));
         }
         let Some(size) = reader.output_buffer_size() else {
             return Err(malformed(path, "the picture is too large"));

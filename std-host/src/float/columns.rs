@@ -1,6 +1,8 @@
-//! Convolutions as dense products: the patches under a kernel as columns of a matrix, one column an output position.
+//! Convolutions as dense products: the patches under a kernel as columns of a matrix, one column an output
+//! position.
 //!
-//! Generic over the scalar, because the integer reference uses the same products on integers that a float holds exactly.
+//! Generic over the scalar, because the integer reference uses the same products on integers that a float
+//! holds exactly.
 
 use halfnet_core::shape::Convolution;
 use ndarray::linalg::general_mat_mul;
@@ -10,7 +12,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
 #[must_use]
 pub fn is_plain(geometry: &Convolution) -> bool {
     let pointwise = geometry.kernel_height == 1 && geometry.kernel_width == 1 && geometry.stride == 1;
-    let covering = geometry.kernel_height == geometry.input.height && geometry.kernel_width == geometry.input.width;
+    let covering =
+        geometry.kernel_height == geometry.input.height && geometry.kernel_width == geometry.input.width;
     geometry.padding == 0 && (pointwise || covering)
 }
 
@@ -25,7 +28,11 @@ pub fn patches<T: Copy + Default>(geometry: &Convolution, input: &[T], out: &mut
     let (stride, padding) = (usize::from(geometry.stride), usize::from(geometry.padding));
     out.clear();
     out.resize(
-        usize::from(shape.channels) * usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width) * rows * columns,
+        usize::from(shape.channels)
+            * usize::from(geometry.kernel_height)
+            * usize::from(geometry.kernel_width)
+            * rows
+            * columns,
         T::default(),
     );
     let mut lines = out.chunks_exact_mut(columns);
@@ -36,13 +43,17 @@ pub fn patches<T: Copy + Default>(geometry: &Convolution, input: &[T], out: &mut
                 let first = padding.saturating_sub(kx).div_ceil(stride).min(columns);
                 let last = (width + padding).saturating_sub(kx).div_ceil(stride).clamp(first, columns);
                 for (row, line) in (&mut lines).take(rows).enumerate() {
-                    let Some(y) = (row * stride + ky).checked_sub(padding).filter(|&y| y < height) else { continue };
+                    let Some(y) = (row * stride + ky).checked_sub(padding).filter(|&y| y < height) else {
+                        continue;
+                    };
                     let start = y * width + first * stride + kx - padding.min(first * stride + kx);
                     let line = &mut line[first..last];
                     if stride == 1 {
                         line.copy_from_slice(&plane[start..start + line.len()]);
                     } else {
-                        line.iter_mut().zip(plane[start.min(plane.len())..].iter().step_by(stride)).for_each(|(out, &v)| *out = v);
+                        line.iter_mut()
+                            .zip(plane[start.min(plane.len())..].iter().step_by(stride))
+                            .for_each(|(out, &v)| *out = v);
                     }
                 }
             }
@@ -53,7 +64,8 @@ pub fn patches<T: Copy + Default>(geometry: &Convolution, input: &[T], out: &mut
 /// out = W ⊗ x + keep · out.
 ///
 /// # Shapes
-/// `weights`: (O, C / groups, kernel_height, kernel_width); `input`: the geometry's input; `out`: its output; `scratch`: anything.
+/// `weights`: (O, C / groups, kernel_height, kernel_width); `input`: the geometry's input; `out`: its output;
+/// `scratch`: anything.
 pub fn convolve<T: LinalgScalar + Default>(
     geometry: &Convolution,
     weights: &[T],
@@ -103,9 +115,15 @@ pub(crate) mod tests {
                 let mut sum = 0.0;
                 for k in 0..geometry.fan_in() {
                     let kernel = usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width);
-                    let (c, ky, kx) = (k / kernel, k % kernel / usize::from(geometry.kernel_width), k % usize::from(geometry.kernel_width));
+                    let (c, ky, kx) = (
+                        k / kernel,
+                        k % kernel / usize::from(geometry.kernel_width),
+                        k % usize::from(geometry.kernel_width),
+                    );
                     let c = o / per_group * geometry.group_channels() + c;
-                    let at = |o: usize, k: usize| (o * usize::from(geometry.stride) + k).checked_sub(usize::from(geometry.padding));
+                    let at = |o: usize, k: usize| {
+                        (o * usize::from(geometry.stride) + k).checked_sub(usize::from(geometry.padding))
+                    };
                     let (Some(y), Some(x)) = (at(oy, ky), at(ox, kx)) else { continue };
                     if y < usize::from(shape.height) && x < usize::from(shape.width) {
                         let at = (c * usize::from(shape.height) + y) * usize::from(shape.width) + x;
@@ -147,7 +165,8 @@ pub(crate) mod tests {
             let input: Vec<f64> = (0..geometry.input.elements()).map(|i| value(i + 77)).collect();
             let mut out = vec![10.0; geometry.output().elements()];
             convolve(&geometry, &weights, &input, 2.0, &mut out, &mut Vec::new());
-            let expected: Vec<f64> = direct(&geometry, &weights, &input).into_iter().map(|v| v + 20.0).collect();
+            let expected: Vec<f64> =
+                direct(&geometry, &weights, &input).into_iter().map(|v| v + 20.0).collect();
             assert_eq!(out, expected, "{geometry:?}");
         }
     }

@@ -1,6 +1,7 @@
 //! Batch normalisation folded into the convolution before it.
 //!
-//! gain·(W ⊗ x − mean) / √(variance + ε) + bias = (W·g) ⊗ x + (bias − mean·g), with g = gain / √(variance + ε) a channel.
+//! gain·(W ⊗ x − mean) / √(variance + ε) + bias = (W·g) ⊗ x + (bias − mean·g), with g = gain / √(variance +
+//! ε) a channel.
 
 use super::{FloatError, Tensors};
 
@@ -64,16 +65,22 @@ mod tests {
 
     #[test]
     fn folding_changes_nothing() {
-        let norm =
-            BatchNorm { gain: vec![2.0, -0.5], bias: vec![1.0, 0.25], mean: vec![0.5, -3.0], variance: vec![4.0, 0.3], epsilon: 1e-5 };
+        let norm = BatchNorm {
+            gain: vec![2.0, -0.5],
+            bias: vec![1.0, 0.25],
+            mean: vec![0.5, -3.0],
+            variance: vec![4.0, 0.3],
+            epsilon: 1e-5,
+        };
         let weights = [1.0, -2.0, 0.5, 0.75];
         let input = [3.0, 7.0];
         let mut folded = weights;
         let biases = norm.fold(&mut folded);
         for channel in 0..2 {
             let sum = |w: &[f32]| w[2 * channel] * input[0] + w[2 * channel + 1] * input[1];
-            let direct =
-                norm.gain[channel] * (sum(&weights) - norm.mean[channel]) / (norm.variance[channel] + 1e-5).sqrt() + norm.bias[channel];
+            let direct = norm.gain[channel] * (sum(&weights) - norm.mean[channel])
+                / (norm.variance[channel] + 1e-5).sqrt()
+                + norm.bias[channel];
             assert!((sum(&folded) + biases[channel] - direct).abs() < 1e-4);
         }
     }

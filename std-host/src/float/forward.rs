@@ -16,13 +16,20 @@ pub struct Trace {
 }
 
 /// Adds a residual input under `sum`, each element times its input channel's factor.
-pub(crate) fn add_join<T: Copy + std::ops::AddAssign>(join: &Join, input: &[T], sum: &mut [T], mut scaled: impl FnMut(usize, T) -> T) {
+pub(crate) fn add_join<T: Copy + std::ops::AddAssign>(
+    join: &Join,
+    input: &[T],
+    sum: &mut [T],
+    mut scaled: impl FnMut(usize, T) -> T,
+) {
     let (width, out_width) = (usize::from(join.input.width), usize::from(join.output.width));
     let stride = usize::from(join.stride);
     let first = usize::from(join.channel_offset) * join.output.plane();
     let planes = sum.get_mut(first..).unwrap_or_default().chunks_exact_mut(join.output.plane());
     for (channel, (source, target)) in input.chunks_exact(join.input.plane()).zip(planes).enumerate() {
-        for (source, target) in source.chunks_exact(width).step_by(stride).zip(target.chunks_exact_mut(out_width)) {
+        for (source, target) in
+            source.chunks_exact(width).step_by(stride).zip(target.chunks_exact_mut(out_width))
+        {
             source.iter().step_by(stride).zip(target).for_each(|(&v, slot)| *slot += scaled(channel, v));
         }
     }
@@ -30,7 +37,11 @@ pub(crate) fn add_join<T: Copy + std::ops::AddAssign>(join: &Join, input: &[T], 
 
 /// Sums over the windows of a pool.
 #[must_use]
-pub(crate) fn sum_pool<T: Copy + Default + std::ops::AddAssign>(pool: Pool, shape: Shape, input: &[T]) -> Vec<T> {
+pub(crate) fn sum_pool<T: Copy + Default + std::ops::AddAssign>(
+    pool: Pool,
+    shape: Shape,
+    input: &[T],
+) -> Vec<T> {
     let mut out = vec![T::default(); pool.output(shape).elements()];
     for (index, &value) in input.iter().enumerate() {
         pool.windows_of(shape, index, |window| out[window] += value);
@@ -46,11 +57,14 @@ impl FloatLayer {
     #[must_use]
     pub fn sum(&self, wires: &[Vec<f32>], scratch: &mut Vec<f32>) -> Vec<f32> {
         let shape = self.sum_shape();
-        let mut sum: Vec<f32> = self.bias.iter().flat_map(|&b| std::iter::repeat_n(b, shape.plane())).collect();
+        let mut sum: Vec<f32> =
+            self.bias.iter().flat_map(|&b| std::iter::repeat_n(b, shape.plane())).collect();
         for term in &self.terms {
             let source = &wires[term.source];
             match &term.linear {
-                FloatLinear::Convolution { geometry, weights } => columns::convolve(geometry, weights, source, 1.0, &mut sum, scratch),
+                FloatLinear::Convolution { geometry, weights } => {
+                    columns::convolve(geometry, weights, source, 1.0, &mut sum, scratch)
+                }
                 FloatLinear::Join(join) => add_join(join, source, &mut sum, |_, v| v),
             }
         }
@@ -84,7 +98,10 @@ fn activate(relu: &Mask, polynomial: Option<&FloatPolynomial>, shape: Shape, sum
             let channel = index / plane;
             match relu.get(index) {
                 true => z.max(0.0),
-                false => (at(&polynomial.c2, channel) * z + at(&polynomial.c1, channel)) * z + at(&polynomial.c0, channel),
+                false => {
+                    (at(&polynomial.c2, channel) * z + at(&polynomial.c1, channel)) * z
+                        + at(&polynomial.c0, channel)
+                }
             }
         })
         .collect()
@@ -98,7 +115,9 @@ impl FloatNetwork {
     #[must_use]
     pub fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
         let planes = pixels.chunks_exact(self.input.plane()).zip(&self.normalisation);
-        planes.flat_map(|(plane, n)| plane.iter().map(|&p| (f32::from(p) / 255.0 - n.mean) / n.deviation)).collect()
+        planes
+            .flat_map(|(plane, n)| plane.iter().map(|&p| (f32::from(p) / 255.0 - n.mean) / n.deviation))
+            .collect()
     }
 
     /// Runs one picture and keeps everything.
@@ -152,7 +171,8 @@ mod tests {
             let mut sum = vec![1000; join.output.elements()];
             add_join(&join, &input, &mut sum, |channel, v| v * (channel as i32 + 2));
             for (index, &value) in sum.iter().enumerate() {
-                let added = join.source(index).map_or(0, |i| input[i] * ((i / join.input.plane()) as i32 + 2));
+                let added =
+                    join.source(index).map_or(0, |i| input[i] * ((i / join.input.plane()) as i32 + 2));
                 assert_eq!(value, 1000 + added, "{join:?} {index}");
             }
         }

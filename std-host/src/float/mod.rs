@@ -1,8 +1,8 @@
 //! A trained network in floating point, layer for layer as the integer model that is made from it.
 //!
-//! [`FloatNetwork::read`] recognises the architecture in a safetensors file and folds batch normalisation; [`forward`] runs it and
-//! keeps every layer's sum, so that calibration and comparison see what the integers stand for.
-//! Pools are sums: a loader folds an average's divisor into the weights that follow.
+//! [`FloatNetwork::read`] recognises the architecture in a safetensors file and folds batch normalisation;
+//! [`forward`] runs it and keeps every layer's sum, so that calibration and comparison see what the integers
+//! stand for. Pools are sums: a loader folds an average's divisor into the weights that follow.
 
 pub mod columns;
 pub mod fold;
@@ -73,7 +73,9 @@ pub enum FloatError {
     #[error("tensors that this architecture does not have: {0}")]
     Unused(String),
     /// No architecture known here has these tensors.
-    #[error("the tensor names fit neither a CIFAR ResNet (layer1.0.conv1.weight …) nor a small CNN (conv3.weight, linear.weight)")]
+    #[error(
+        "the tensor names fit neither a CIFAR ResNet (layer1.0.conv1.weight …) nor a small CNN (conv3.weight, linear.weight)"
+    )]
     UnknownArchitecture,
 }
 
@@ -86,8 +88,8 @@ pub struct ChannelNormalisation {
     pub deviation: f32,
 }
 
-/// A network whose layers correspond one to one with those of [`halfnet_core::model::Model`]: wire 0 is the normalised input, layer
-/// i writes wire i + 1.
+/// A network whose layers correspond one to one with those of [`halfnet_core::model::Model`]: wire 0 is the
+/// normalised input, layer i writes wire i + 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FloatNetwork {
     /// Name of the architecture, as `resnet20`.

@@ -1,14 +1,19 @@
-//! The CIFAR ResNet family (He et al., "Deep Residual Learning for Image Recognition", §4.2): a 3×3 stem, three stages of n blocks of
-//! two 3×3 convolutions, average pooling and a linear layer; depth 6n + 2, read from the tensor names.
+//! The CIFAR ResNet family (He et al., "Deep Residual Learning for Image Recognition", §4.2): a 3×3 stem,
+//! three stages of n blocks of two 3×3 convolutions, average pooling and a linear layer; depth 6n + 2, read
+//! from the tensor names.
 //!
-//! A stage's first block halves the plane and doubles the channels; its shortcut is "option A" (every second position, zero
-//! channels before and after) or, where the file has one, a 1×1 projection with batch normalisation ("option B").
+//! A stage's first block halves the plane and doubles the channels; its shortcut is "option A" (every second
+//! position, zero channels before and after) or, where the file has one, a 1×1 projection with batch
+//! normalisation ("option B").
 
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 
 use super::fold::BatchNorm;
 use super::small_cnn::{convolution, linear};
-use super::{ChannelNormalisation, FloatError, FloatLayer, FloatLinear, FloatNetwork, FloatStep, FloatTerm, Mask, Tensors};
+use super::{
+    ChannelNormalisation, FloatError, FloatLayer, FloatLinear, FloatNetwork, FloatStep, FloatTerm, Mask,
+    Tensors,
+};
 use crate::data::DataSetKind;
 
 /// What the pretrained networks of this family were trained with, RGB.
@@ -20,7 +25,8 @@ const NORMALISATION: [ChannelNormalisation; 3] = [
 
 pub(super) fn build(tensors: &mut Tensors) -> Result<FloatNetwork, FloatError> {
     let classes = tensors.shape("linear.weight")?.first().copied().unwrap_or(0);
-    let data_set = if classes == DataSetKind::Cifar100.classes() { DataSetKind::Cifar100 } else { DataSetKind::Cifar10 };
+    let data_set =
+        if classes == DataSetKind::Cifar100.classes() { DataSetKind::Cifar100 } else { DataSetKind::Cifar10 };
     let mut builder = Builder { tensors, layers: Vec::new(), shape: data_set.shape() };
     builder.convolution("", "conv1", "bn1", 1, None)?;
     let mut blocks = 0;
@@ -37,15 +43,23 @@ pub(super) fn build(tensors: &mut Tensors) -> Result<FloatNetwork, FloatError> {
     let Builder { mut layers, shape, .. } = builder;
     // The average over the plane: its divisor goes into the linear layer's weights.
     let mut last = linear(tensors, Shape::new(shape.channels, 1, 1), layers.len(), data_set)?;
-    if let (Some(FloatLayer { step: FloatStep::Activate { pool, .. }, .. }), FloatLinear::Convolution { weights, .. }) =
-        (layers.last_mut(), &mut last.terms[0].linear)
+    if let (
+        Some(FloatLayer { step: FloatStep::Activate { pool, .. }, .. }),
+        FloatLinear::Convolution { weights, .. },
+    ) = (layers.last_mut(), &mut last.terms[0].linear)
     {
         *pool = Some(Pool { kernel: shape.height, stride: shape.height, padding: 0 });
         weights.iter_mut().for_each(|w| *w /= shape.plane() as f32);
     }
     layers.push(last);
     let name = format!("resnet{}", 2 * blocks + 2);
-    Ok(FloatNetwork { name, data_set, input: data_set.shape(), normalisation: NORMALISATION.to_vec(), layers })
+    Ok(FloatNetwork {
+        name,
+        data_set,
+        input: data_set.shape(),
+        normalisation: NORMALISATION.to_vec(),
+        layers,
+    })
 }
 
 struct Builder<'t> {
@@ -62,7 +76,8 @@ impl Builder<'_> {
         self.convolution(prefix, "conv2", "bn2", 1, Some((source, input, stride)))
     }
 
-    /// A 3×3 convolution with its normalisation and ReLU, over the last wire, with a shortcut from (wire, shape, stride).
+    /// A 3×3 convolution with its normalisation and ReLU, over the last wire, with a shortcut from (wire,
+    /// shape, stride).
     fn convolution(
         &mut self,
         prefix: &str,
@@ -74,8 +89,12 @@ impl Builder<'_> {
         let name = format!("{prefix}{name}");
         let (geometry, mut weights) = convolution(self.tensors, &name, self.shape, stride)?;
         let channels = usize::from(geometry.out_channels);
-        let mut bias = BatchNorm::take(self.tensors, &format!("{prefix}{norm}"), channels)?.fold(&mut weights);
-        let mut terms = vec![FloatTerm { source: self.layers.len(), linear: FloatLinear::Convolution { geometry, weights } }];
+        let mut bias =
+            BatchNorm::take(self.tensors, &format!("{prefix}{norm}"), channels)?.fold(&mut weights);
+        let mut terms = vec![FloatTerm {
+            source: self.layers.len(),
+            linear: FloatLinear::Convolution { geometry, weights },
+        }];
         self.shape = geometry.output();
         if let Some((source, input, stride)) = shortcut {
             let linear = match self.projection(prefix, input, stride)? {
@@ -94,7 +113,12 @@ impl Builder<'_> {
 
     fn option_a(&self, name: &str, input: Shape, stride: u16) -> Result<Join, FloatError> {
         let output = self.shape;
-        let join = Join { input, output, stride, channel_offset: output.channels.saturating_sub(input.channels) / 2 };
+        let join = Join {
+            input,
+            output,
+            stride,
+            channel_offset: output.channels.saturating_sub(input.channels) / 2,
+        };
         let fits = |_| {
             let found = vec![usize::from(input.channels), usize::from(output.channels)];
             FloatError::Shape {
@@ -107,14 +131,29 @@ impl Builder<'_> {
     }
 
     /// The 1×1 projection of an option B shortcut, if the file has one, with its folded bias.
-    fn projection(&mut self, prefix: &str, input: Shape, stride: u16) -> Result<Option<(FloatLinear, Vec<f32>)>, FloatError> {
+    fn projection(
+        &mut self,
+        prefix: &str,
+        input: Shape,
+        stride: u16,
+    ) -> Result<Option<(FloatLinear, Vec<f32>)>, FloatError> {
         let names = [format!("{prefix}shortcut"), format!("{prefix}downsample")];
-        let Some(name) = names.into_iter().find(|n| self.tensors.has(&format!("{n}.0.weight"))) else { return Ok(None) };
+        let Some(name) = names.into_iter().find(|n| self.tensors.has(&format!("{n}.0.weight"))) else {
+            return Ok(None);
+        };
         let channels = usize::from(self.shape.channels);
-        let mut weights = self.tensors.take(&format!("{name}.0.weight"), &[channels, usize::from(input.channels), 1, 1])?;
+        let mut weights =
+            self.tensors.take(&format!("{name}.0.weight"), &[channels, usize::from(input.channels), 1, 1])?;
         let bias = BatchNorm::take(self.tensors, &format!("{name}.1"), channels)?.fold(&mut weights);
-        let geometry =
-            Convolution { input, out_channels: self.shape.channels, kernel_height: 1, kernel_width: 1, stride, padding: 0, groups: 1 };
+        let geometry = Convolution {
+            input,
+            out_channels: self.shape.channels,
+            kernel_height: 1,
+            kernel_width: 1,
+            stride,
+            padding: 0,
+            groups: 1,
+        };
         Ok(Some((FloatLinear::Convolution { geometry, weights }, bias)))
     }
 }

@@ -19,7 +19,8 @@ impl Tensors {
     /// # Errors
     /// The file cannot be read or is no safetensors file.
     pub fn read(path: &Path) -> Result<Self, FloatError> {
-        let bytes = std::fs::read(path).map_err(|source| FloatError::Read { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| FloatError::Read { path: path.to_owned(), source })?;
         Self::from_bytes(&bytes, path)
     }
 
@@ -28,11 +29,13 @@ impl Tensors {
     /// # Errors
     /// They are no safetensors file.
     pub fn from_bytes(bytes: &[u8], origin: &Path) -> Result<Self, FloatError> {
-        let file = SafeTensors::deserialize(bytes).map_err(|source| FloatError::Format { path: origin.to_owned(), source })?;
-        let tensors = file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).map(|(name, view)| {
-            let name = name.strip_prefix("module.").unwrap_or(name);
-            (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
-        });
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|source| FloatError::Format { path: origin.to_owned(), source })?;
+        let tensors =
+            file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).map(|(name, view)| {
+                let name = name.strip_prefix("module.").unwrap_or(name);
+                (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+            });
         Ok(Self { tensors: tensors.collect() })
     }
 
@@ -47,7 +50,10 @@ impl Tensors {
     /// # Errors
     /// There is none of this name.
     pub fn shape(&self, name: &str) -> Result<&[usize], FloatError> {
-        self.tensors.get(name).map(|(_, shape, _)| shape.as_slice()).ok_or_else(|| FloatError::MissingTensor(name.to_owned()))
+        self.tensors
+            .get(name)
+            .map(|(_, shape, _)| shape.as_slice())
+            .ok_or_else(|| FloatError::MissingTensor(name.to_owned()))
     }
 
     /// Takes a tensor that must have exactly this shape.
@@ -57,7 +63,11 @@ impl Tensors {
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FloatError> {
         let bytes = self.take_bytes(name, shape, Dtype::F32, "F32")?;
         let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(FloatError::NotFinite(name.to_owned())) }
+        if values.iter().all(|v| v.is_finite()) {
+            Ok(values)
+        } else {
+            Err(FloatError::NotFinite(name.to_owned()))
+        }
     }
 
     /// Takes a mask, bytes of 0 and 1, that must have exactly this shape.
@@ -73,13 +83,24 @@ impl Tensors {
         }
     }
 
-    fn take_bytes(&mut self, name: &str, shape: &[usize], expected: Dtype, text: &'static str) -> Result<Vec<u8>, FloatError> {
-        let (dtype, found, bytes) = self.tensors.remove(name).ok_or_else(|| FloatError::MissingTensor(name.to_owned()))?;
+    fn take_bytes(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        expected: Dtype,
+        text: &'static str,
+    ) -> Result<Vec<u8>, FloatError> {
+        let (dtype, found, bytes) =
+            self.tensors.remove(name).ok_or_else(|| FloatError::MissingTensor(name.to_owned()))?;
         if found != shape {
             return Err(FloatError::Shape { name: name.to_owned(), found, expected: format!("{shape:?}") });
         }
         if dtype != expected {
-            return Err(FloatError::Type { name: name.to_owned(), found: format!("{dtype:?}"), expected: text });
+            return Err(FloatError::Type {
+                name: name.to_owned(),
+                found: format!("{dtype:?}"),
+                expected: text,
+            });
         }
         Ok(bytes)
     }

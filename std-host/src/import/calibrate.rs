@@ -38,7 +38,8 @@ struct Running {
 }
 
 impl Running {
-    const EMPTY: Self = Self { low: f32::INFINITY, high: f32::NEG_INFINITY, count: 0.0, sum: 0.0, squares: 0.0 };
+    const EMPTY: Self =
+        Self { low: f32::INFINITY, high: f32::NEG_INFINITY, count: 0.0, sum: 0.0, squares: 0.0 };
 
     fn of(values: &[f32]) -> Self {
         values.iter().fold(Self::EMPTY, |r, &v| Self {
@@ -73,7 +74,9 @@ impl Running {
 #[must_use]
 pub fn ranges(network: &FloatNetwork, pictures: &DataSet, progress: &Progress) -> Vec<LayerStatistics> {
     let bar = progress.bar(pictures.len() as u64, "calibrating");
-    let empty = || -> Vec<Vec<Running>> { network.layers.iter().map(|l| vec![Running::EMPTY; l.bias.len()]).collect() };
+    let empty = || -> Vec<Vec<Running>> {
+        network.layers.iter().map(|l| vec![Running::EMPTY; l.bias.len()]).collect()
+    };
     let merge = |mut all: Vec<Vec<Running>>, one: Vec<Vec<Running>>| {
         all.iter_mut().flatten().zip(one.into_iter().flatten()).for_each(|(a, b)| *a = a.merge(b));
         all
@@ -84,7 +87,15 @@ pub fn ranges(network: &FloatNetwork, pictures: &DataSet, progress: &Progress) -
             let trace = network.run(pictures.picture(index));
             bar.inc(1);
             let planes = network.layers.iter().map(|l| l.sum_shape().plane());
-            merge(all, trace.sums.iter().zip(planes).map(|(sum, plane)| sum.chunks_exact(plane).map(Running::of).collect()).collect())
+            merge(
+                all,
+                trace
+                    .sums
+                    .iter()
+                    .zip(planes)
+                    .map(|(sum, plane)| sum.chunks_exact(plane).map(Running::of).collect())
+                    .collect(),
+            )
         })
         .reduce(empty, merge);
     bar.finish_and_clear();

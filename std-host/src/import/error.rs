@@ -17,7 +17,9 @@ pub enum ImportError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// Pictures that the network does not take.
-    #[error("{count} training pictures of shape {found:?} given, the network needs some of shape {expected:?}")]
+    #[error(
+        "{count} training pictures of shape {found:?} given, the network needs some of shape {expected:?}"
+    )]
     Pictures {
         /// Shape of the pictures given.
         found: Shape,

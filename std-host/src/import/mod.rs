@@ -1,10 +1,11 @@
 //! From a trained float network to the integer model.
 //!
-//! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real value a unit; [`quantise`]
-//! goes through the layers in order and rounds each one's weights ([`rounding`]) so that its output error on training pictures,
-//! with the inputs that the integer layers before it really give, is smallest; [`widths`] says what a choice of widths costs and
-//! searches for the narrowest that keeps the answers, from wider ones where there is none (polynomials square what rounding
-//! leaves); [`mod@write`] packs the result. The figures of merit are in the [`Report`].
+//! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real
+//! value a unit; [`quantise`] goes through the layers in order and rounds each one's weights ([`rounding`])
+//! so that its output error on training pictures, with the inputs that the integer layers before it really
+//! give, is smallest; [`widths`] says what a choice of widths costs and searches for the narrowest that keeps
+//! the answers, from wider ones where there is none (polynomials square what rounding leaves); [`mod@write`]
+//! packs the result. The figures of merit are in the [`Report`].
 
 pub mod calibrate;
 mod error;
@@ -47,7 +48,8 @@ pub struct ImportOptions {
     pub judging_pictures: usize,
     /// Training pictures that each layer's part in the error is measured on.
     pub sensitivity_pictures: usize,
-    /// Root mean square error of the logits, in parts of their deviation, that a choice of widths may have on training pictures.
+    /// Root mean square error of the logits, in parts of their deviation, that a choice of widths may have on
+    /// training pictures.
     pub logit_error: f64,
     /// Percent of training pictures on which the integer network's accuracy may be below the float network's.
     pub accuracy_loss: f64,
@@ -88,7 +90,11 @@ pub struct Imported {
 ///
 /// # Errors
 /// The weights or the data cannot be read, or no ring is wide enough.
-pub fn import_file(weights: &Path, data: &DataFolder, options: &ImportOptions) -> Result<Imported, ImportError> {
+pub fn import_file(
+    weights: &Path,
+    data: &DataFolder,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
     let network = FloatNetwork::read(weights)?;
     let wanted = options.range_pictures.max(options.judging_pictures).max(options.rounding_pictures);
     let pictures = data.load(network.data_set, Split::Train, Some(wanted))?;
@@ -96,8 +102,8 @@ pub fn import_file(weights: &Path, data: &DataFolder, options: &ImportOptions) -
     import_network(&network, &class_names, &pictures, options)
 }
 
-/// Imports a network, calibrated on the given training pictures. Where no widths keep what the options ask for, the
-/// model by rule that errs least is given, and its report is not `good`.
+/// Imports a network, calibrated on the given training pictures. Where no widths keep what the options ask
+/// for, the model by rule that errs least is given, and its report is not `good`.
 ///
 /// # Errors
 /// There are no pictures, their shape differs, or no ring is wide enough.
@@ -108,7 +114,11 @@ pub fn import_network(
     options: &ImportOptions,
 ) -> Result<Imported, ImportError> {
     if pictures.is_empty() || pictures.shape != network.input {
-        return Err(ImportError::Pictures { found: pictures.shape, count: pictures.len(), expected: network.input });
+        return Err(ImportError::Pictures {
+            found: pictures.shape,
+            count: pictures.len(),
+            expected: network.input,
+        });
     }
     let ranges = calibrate::ranges(network, &pictures.first(options.range_pictures), &options.progress);
     let rounding = pictures.first(options.rounding_pictures);
@@ -126,12 +136,14 @@ pub fn import_network(
     };
     let [usual, wider @ ..] = widths::STARTS;
     if options.ring_bits.is_some() || options.opened_bits.is_some() {
-        let (widths, quantised) = by_rule((options.ring_bits.unwrap_or(usual.0), options.opened_bits.unwrap_or(usual.1)))?;
+        let (widths, quantised) =
+            by_rule((options.ring_bits.unwrap_or(usual.0), options.opened_bits.unwrap_or(usual.1)))?;
         return finish(&widths, &quantised);
     }
     // The narrowest that are good enough, from widths that were tried.
     let narrow = |tried: &Widths, quantised: &Quantised| {
-        let noise = sensitivity::measure(network, quantised, &pictures.first(options.sensitivity_pictures), options);
+        let noise =
+            sensitivity::measure(network, quantised, &pictures.first(options.sensitivity_pictures), options);
         let search = widths::Search::new(network, tried.clone(), noise);
         let mut budget = options.logit_error * options.logit_error;
         for _ in 0..SEARCHES {

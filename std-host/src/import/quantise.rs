@@ -14,10 +14,12 @@ use crate::data::DataSet;
 use crate::float::forward::add_join;
 use crate::float::{FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, columns};
 use crate::simulate::{
-    IntegerActivation, IntegerLayer, IntegerLinear, IntegerPolynomial, IntegerStep, IntegerTerm, Products, Scratch, SeededCoins,
+    IntegerActivation, IntegerLayer, IntegerLinear, IntegerPolynomial, IntegerStep, IntegerTerm, Products,
+    Scratch, SeededCoins,
 };
 
-/// Inputs of one output from which weights are rounded plainly: the covariance would not fit, nor would the pictures tell it.
+/// Inputs of one output from which weights are rounded plainly: the covariance would not fit, nor would the
+/// pictures tell it.
 const MOST_COMPENSATED: usize = 1280;
 /// Samples an input that compensated rounding needs.
 const SAMPLES_AN_INPUT: usize = 8;
@@ -35,7 +37,8 @@ pub struct Quantised {
     pub scales: Vec<LayerScales>,
     /// What rounding the weights changed in each layer's sum, as a float layer on the same wires.
     pub changes: Vec<FloatLayer>,
-    /// Root mean square of each layer's (sum − float sum) on the pictures rounded on, in parts of the float sum's deviation.
+    /// Root mean square of each layer's (sum − float sum) on the pictures rounded on, in parts of the float
+    /// sum's deviation.
     pub errors: Vec<f64>,
 }
 
@@ -74,14 +77,23 @@ pub fn quantise(
         Pair { float: vec![network.normalise(pixels)], integer: vec![integer] }
     };
     let mut pairs: Vec<Pair> = (0..pictures.len()).into_par_iter().map(start).collect();
-    let mut quantised =
-        Quantised { normalisation: normalisation.clone(), layers: Vec::new(), scales: Vec::new(), changes: Vec::new(), errors: Vec::new() };
+    let mut quantised = Quantised {
+        normalisation: normalisation.clone(),
+        layers: Vec::new(),
+        scales: Vec::new(),
+        changes: Vec::new(),
+        errors: Vec::new(),
+    };
     let bar = options.progress.bar(network.layers.len() as u64, "rounding");
     for (index, layer) in network.layers.iter().enumerate() {
         let scales = scales::layer(layer, &bounds[index], widths[index], &units)?;
-        let sums: Vec<Vec<f32>> = pairs.par_iter().map_init(Vec::new, |scratch, pair| layer.sum(&pair.float, scratch)).collect();
-        let (integer, change) = round_layer(layer, &scales, widths[index], options.headroom, &units, &pairs, &sums)?;
-        let last_reader = |wire: usize| network.layers.iter().rposition(|l| l.terms.iter().any(|t| t.source == wire)).unwrap_or(0);
+        let sums: Vec<Vec<f32>> =
+            pairs.par_iter().map_init(Vec::new, |scratch, pair| layer.sum(&pair.float, scratch)).collect();
+        let (integer, change) =
+            round_layer(layer, &scales, widths[index], options.headroom, &units, &pairs, &sums)?;
+        let last_reader = |wire: usize| {
+            network.layers.iter().rposition(|l| l.terms.iter().any(|t| t.source == wire)).unwrap_or(0)
+        };
         let finished: Vec<usize> = (0..=index).filter(|&wire| last_reader(wire) <= index).collect();
         let deviation = deviation_of(&sums, layer);
         let squares: f64 = pairs
@@ -115,14 +127,20 @@ pub fn quantise(
 fn square_error(sum: &[i64], float: &[f32], units: &[f64], layer: &FloatLayer) -> f64 {
     let plane = layer.sum_shape().plane();
     let planes = sum.chunks_exact(plane).zip(float.chunks_exact(plane)).zip(units);
-    planes.map(|((z, f), unit)| z.iter().zip(f).map(|(&z, &f)| (z as f64 * unit - f64::from(f)).powi(2)).sum::<f64>()).sum()
+    planes
+        .map(|((z, f), unit)| {
+            z.iter().zip(f).map(|(&z, &f)| (z as f64 * unit - f64::from(f)).powi(2)).sum::<f64>()
+        })
+        .sum()
 }
 
 /// Deviation of a layer's float sums within their channels.
 fn deviation_of(sums: &[Vec<f32>], layer: &FloatLayer) -> f64 {
     let shape = layer.sum_shape();
     let channel = |c: usize| {
-        let values = || sums.iter().flat_map(|s| &s[c * shape.plane()..(c + 1) * shape.plane()]).map(|&v| f64::from(v));
+        let values = || {
+            sums.iter().flat_map(|s| &s[c * shape.plane()..(c + 1) * shape.plane()]).map(|&v| f64::from(v))
+        };
         let count = (sums.len() * shape.plane()) as f64;
         let mean = values().sum::<f64>() / count;
         values().map(|v| (v - mean).powi(2)).sum::<f64>() / count
@@ -144,15 +162,25 @@ fn parts(layer: &FloatLayer) -> Result<Vec<Part>, ImportError> {
         .terms
         .iter()
         .enumerate()
-        .filter_map(|(i, t)| if let FloatLinear::Convolution { geometry, .. } = &t.linear { Some((i, *geometry)) } else { None })
+        .filter_map(|(i, t)| {
+            if let FloatLinear::Convolution { geometry, .. } = &t.linear {
+                Some((i, *geometry))
+            } else {
+                None
+            }
+        })
         .collect();
     let groups = convolutions.iter().map(|(_, g)| usize::from(g.groups)).max().unwrap_or(1);
     if convolutions.iter().any(|(_, g)| !groups.is_multiple_of(usize::from(g.groups))) {
-        return Err(ImportError::Unsupported { layer: layer.name.clone(), reason: "its terms' groups do not divide each other" });
+        return Err(ImportError::Unsupported {
+            layer: layer.name.clone(),
+            reason: "its terms' groups do not divide each other",
+        });
     }
     let outputs = layer.bias.len() / groups;
     let part = |group: usize| {
-        let reads = convolutions.iter().map(|&(i, g)| (i, g, group * usize::from(g.groups) / groups * g.fan_in()));
+        let reads =
+            convolutions.iter().map(|&(i, g)| (i, g, group * usize::from(g.groups) / groups * g.fan_in()));
         Part {
             outputs: group * outputs..(group + 1) * outputs,
             reads: reads.collect(),
@@ -172,12 +200,14 @@ fn round_layer(
     sums: &[Vec<f32>],
 ) -> Result<(IntegerLayer, FloatLayer), ImportError> {
     let plane = layer.sum_shape().plane();
-    let mut weights: Vec<Vec<i64>> = layer.terms.iter().map(|t| vec![0; layer.bias.len() * fan_in(t)]).collect();
+    let mut weights: Vec<Vec<i64>> =
+        layer.terms.iter().map(|t| vec![0; layer.bias.len() * fan_in(t)]).collect();
     let mut bias = vec![0; layer.bias.len()];
     let mut change = layer.clone();
     change.terms.retain(|t| matches!(t.linear, FloatLinear::Convolution { .. }));
     for part in parts(layer)? {
-        let compensated = part.inputs <= MOST_COMPENSATED && pairs.len() * plane >= SAMPLES_AN_INPUT * part.inputs;
+        let compensated =
+            part.inputs <= MOST_COMPENSATED && pairs.len() * plane >= SAMPLES_AN_INPUT * part.inputs;
         let real = real_weights(layer, &part, units);
         let part_units = &scales.sum[part.outputs.clone()];
         let rounded = if compensated {
@@ -192,8 +222,12 @@ fn round_layer(
             change.bias[output] = (-rounded.change_mean[row] * scales.sum[output]) as f32;
             for (number, (term, geometry, _)) in part.reads.iter().enumerate() {
                 let fan_in = geometry.fan_in();
-                weights[*term][output * fan_in..][..fan_in].copy_from_slice(&rounded.weights[first..first + fan_in]);
-                let FloatLinear::Convolution { weights: changed, .. } = &mut change.terms[number].linear else { continue };
+                weights[*term][output * fan_in..][..fan_in]
+                    .copy_from_slice(&rounded.weights[first..first + fan_in]);
+                let FloatLinear::Convolution { weights: changed, .. } = &mut change.terms[number].linear
+                else {
+                    continue;
+                };
                 let inputs = input_units(geometry, &units[layer.terms[*term].source], output);
                 let values = rounded.change[first..first + fan_in].iter().zip(inputs);
                 changed[output * fan_in..][..fan_in]
@@ -206,10 +240,16 @@ fn round_layer(
     }
     let terms = layer.terms.iter().zip(weights).zip(&scales.joins).map(|((term, weights), factors)| {
         let linear = match &term.linear {
-            FloatLinear::Convolution { geometry, .. } => IntegerLinear::Convolution(Products::new(*geometry, weights)),
+            FloatLinear::Convolution { geometry, .. } => {
+                IntegerLinear::Convolution(Products::new(*geometry, weights))
+            }
             // A factor that all channels share and that is a power of two needs no secret.
             FloatLinear::Join(join) => match factors[0] {
-                factor if factor.is_positive() && factor.count_ones() == 1 && factors.iter().all(|&f| f == factor) => {
+                factor
+                    if factor.is_positive()
+                        && factor.count_ones() == 1
+                        && factors.iter().all(|&f| f == factor) =>
+                {
                     IntegerLinear::JoinShift { geometry: *join, shift: factor.trailing_zeros() as u8 }
                 }
                 _ => IntegerLinear::JoinScaled { geometry: *join, factors: factors.clone() },
@@ -224,7 +264,9 @@ fn round_layer(
             ring_bits: widths.ring_bits,
             shift: widths.shift(),
             relu: relu.clone(),
-            polynomial: polynomial.as_ref().map(|p| round_polynomial(p, &scales.output, coefficient_bits(widths, headroom))),
+            polynomial: polynomial
+                .as_ref()
+                .map(|p| round_polynomial(p, &scales.output, coefficient_bits(widths, headroom))),
             pool: *pool,
         }),
     };
@@ -253,8 +295,16 @@ fn real_weights(layer: &FloatLayer, part: &Part, units: &[Vec<f64>]) -> Vec<f64>
     real
 }
 
-/// A picture's inputs (K, P) of a part, and what its convolutions should give (O, P): the float sum less the joins' real values.
-fn samples(layer: &FloatLayer, scales: &LayerScales, part: &Part, pair: &Pair, sum: &[f32], buffer: &mut Buffer) {
+/// A picture's inputs (K, P) of a part, and what its convolutions should give (O, P): the float sum less the
+/// joins' real values.
+fn samples(
+    layer: &FloatLayer,
+    scales: &LayerScales,
+    part: &Part,
+    pair: &Pair,
+    sum: &[f32],
+    buffer: &mut Buffer,
+) {
     let plane = layer.sum_shape().plane();
     buffer.inputs.clear();
     for (term, geometry, first) in &part.reads {
@@ -273,7 +323,11 @@ fn samples(layer: &FloatLayer, scales: &LayerScales, part: &Part, pair: &Pair, s
     for (term, factors) in layer.terms.iter().zip(&scales.joins) {
         if let FloatLinear::Join(join) = &term.linear {
             let offset = usize::from(join.channel_offset);
-            let real: Vec<f32> = factors.iter().enumerate().map(|(c, &f)| (f as f64 * scales.sum[offset + c]) as f32).collect();
+            let real: Vec<f32> = factors
+                .iter()
+                .enumerate()
+                .map(|(c, &f)| (f as f64 * scales.sum[offset + c]) as f32)
+                .collect();
             let integers: Vec<f32> = pair.integer[term.source].iter().map(|&v| v as f32).collect();
             add_join(join, &integers, &mut buffer.whole, |c, v| -v * real[c]);
         }
@@ -311,7 +365,13 @@ fn with_samples(
     }
 }
 
-fn moments(layer: &FloatLayer, scales: &LayerScales, part: &Part, pairs: &[Pair], sums: &[Vec<f32>]) -> Moments {
+fn moments(
+    layer: &FloatLayer,
+    scales: &LayerScales,
+    part: &Part,
+    pairs: &[Pair],
+    sums: &[Vec<f32>],
+) -> Moments {
     let empty = || Moments::new(part.inputs, part.outputs.len());
     pairs
         .par_chunks(BATCH)
@@ -323,12 +383,20 @@ fn moments(layer: &FloatLayer, scales: &LayerScales, part: &Part, pairs: &[Pair]
         .reduce(empty, |a, b| a.merge(&b))
 }
 
-fn means(layer: &FloatLayer, scales: &LayerScales, part: &Part, pairs: &[Pair], sums: &[Vec<f32>]) -> (Vec<f64>, Vec<f64>) {
+fn means(
+    layer: &FloatLayer,
+    scales: &LayerScales,
+    part: &Part,
+    pairs: &[Pair],
+    sums: &[Vec<f32>],
+) -> (Vec<f64>, Vec<f64>) {
     let (mut input, mut target) = (vec![0.0; part.inputs], vec![0.0; part.outputs.len()]);
     let count = (pairs.len() * layer.sum_shape().plane()) as f64;
     with_samples(layer, scales, part, pairs, sums, |inputs, targets| {
         let add = |rows: ArrayView2<'_, f32>, into: &mut [f64]| {
-            rows.axis_iter(Axis(0)).zip(into).for_each(|(row, mean)| *mean += row.iter().map(|&v| f64::from(v)).sum::<f64>() / count);
+            rows.axis_iter(Axis(0))
+                .zip(into)
+                .for_each(|(row, mean)| *mean += row.iter().map(|&v| f64::from(v)).sum::<f64>() / count);
         };
         add(inputs, &mut input);
         add(targets, &mut target);
@@ -336,8 +404,9 @@ fn means(layer: &FloatLayer, scales: &LayerScales, part: &Part, pairs: &[Pair], 
     (input, target)
 }
 
-/// f_c: with as many fraction bits as y² has magnitude bits where training pictures go, |y| < 2^(n−2) / headroom, a coefficient's
-/// rounding moves the output by less than half a unit there. More would only widen the polynomial's word, L = W + f_c.
+/// f_c: with as many fraction bits as y² has magnitude bits where training pictures go, |y| < 2^(n−2) /
+/// headroom, a coefficient's rounding moves the output by less than half a unit there. More would only widen
+/// the polynomial's word, L = W + f_c.
 fn coefficient_bits(widths: LayerWidths, headroom: f64) -> u8 {
     (2.0 * (f64::from(widths.opened_bits) - 2.0 - headroom.max(1.0).log2())).ceil().max(0.0) as u8
 }
@@ -362,7 +431,8 @@ mod tests {
 
     #[test]
     fn coefficients_are_as_fine_as_squares_are_large() {
-        let bits = |opened_bits, headroom| coefficient_bits(LayerWidths { ring_bits: 20, opened_bits }, headroom);
+        let bits =
+            |opened_bits, headroom| coefficient_bits(LayerWidths { ring_bits: 20, opened_bits }, headroom);
         assert_eq!([bits(10, 1.0), bits(10, 1.5), bits(10, 2.0), bits(10, 4.0)], [16, 15, 14, 12]);
         assert_eq!([bits(6, 2.0), bits(3, 2.0), bits(2, 2.0), bits(16, 0.5)], [6, 0, 0, 28]);
     }

@@ -47,7 +47,8 @@ pub struct Report {
 impl fmt::Display for Report {
     /// Layer by layer, then what the whole came to.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["layer", "elements", "n", "b", "W", "range used", "error", "bytes each way"]);
+        let mut table =
+            Table::new(["layer", "elements", "n", "b", "W", "range used", "error", "bytes each way"]);
         let optional = |bits: Option<u8>| bits.map_or(String::new(), |b| b.to_string());
         for layer in &self.layers {
             table.row([
@@ -115,9 +116,11 @@ pub struct LayerReport {
     pub opened_bits: Option<u8>,
     /// W of the wire it writes.
     pub wire_bits: Option<u8>,
-    /// Part of its range that training pictures use: 1 / headroom where the float range was the only thing that counted.
+    /// Part of its range that training pictures use: 1 / headroom where the float range was the only thing
+    /// that counted.
     pub range_used: f64,
-    /// Root mean square of (sum − float sum) in parts of the float sum's deviation, on the pictures rounded on.
+    /// Root mean square of (sum − float sum) in parts of the float sum's deviation, on the pictures rounded
+    /// on.
     pub error: f64,
     /// Root mean square of its weights as integers: how fine they are.
     pub weight_rms: f64,
@@ -138,7 +141,9 @@ pub fn bytes_each_way(model: &Model<'_>) -> Vec<f64> {
             Step::Activate(a) => {
                 let opened = a.ring_bits - a.shift;
                 let relus = a.relu.count(0..sum) as f64;
-                sum as f64 * f64::from(opened) + relus * f64::from(comparison_bits(opened - 2)) + output as f64 * wire
+                sum as f64 * f64::from(opened)
+                    + relus * f64::from(comparison_bits(opened - 2))
+                    + output as f64 * wire
             }
             Step::Rescale { .. } => output as f64 * wire,
             Step::Release { .. } => 0.0,
@@ -161,7 +166,12 @@ pub(super) fn measure(
     let reference = Reference::new(&model);
     // Coins that the rounding has not seen.
     let seed = options.seed.wrapping_add(1);
-    let run = test_set::run(&reference, pictures, |i| Box::new(SeededCoins::new(seed, i as u64)), &options.progress);
+    let run = test_set::run(
+        &reference,
+        pictures,
+        |i| Box::new(SeededCoins::new(seed, i as u64)),
+        &options.progress,
+    );
     let bar = options.progress.bar(pictures.len() as u64, "comparing");
     let float = network.logits(pictures, || bar.inc(1));
     bar.finish_and_clear();
@@ -174,10 +184,13 @@ pub(super) fn measure(
     let layer = |index: usize| {
         let (integer, scales) = (&quantised.layers[index], &quantised.scales[index]);
         let activation = matches!(integer.step, IntegerStep::Activate(_));
-        let weights =
-            integer.terms.iter().filter_map(|t| if let IntegerLinear::Convolution(p) = &t.linear { Some(p.weights()) } else { None });
-        let (squares, count) = weights.flatten().fold((0.0, 0.0), |(s, n), &w| (s + (w as f64).powi(2), n + 1.0));
-        let extremes = scales.output.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), &s| (low.min(s), high.max(s)));
+        let weights = integer.terms.iter().filter_map(|t| {
+            if let IntegerLinear::Convolution(p) = &t.linear { Some(p.weights()) } else { None }
+        });
+        let (squares, count) =
+            weights.flatten().fold((0.0, 0.0), |(s, n), &w| (s + (w as f64).powi(2), n + 1.0));
+        let extremes =
+            scales.output.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), &s| (low.min(s), high.max(s)));
         LayerReport {
             name: network.layers[index].name.clone(),
             elements: network.layers[index].sum_shape().elements(),
@@ -209,16 +222,26 @@ pub(super) fn measure(
     Ok(Report { good: report.keeps(options), ..report })
 }
 
-/// Root mean square of the logits' error over the deviation of the float logits, each class about its own mean.
+/// Root mean square of the logits' error over the deviation of the float logits, each class about its own
+/// mean.
 fn logit_error(float: &[Vec<f32>], integer: &[Vec<i64>], quantised: &Quantised) -> f64 {
     let Some(scales) = quantised.scales.last() else { return 0.0 };
     let count = float.len() as f64;
     let class = |class: usize, unit: f64| {
         let mean = float.iter().map(|l| f64::from(l[class])).sum::<f64>() / count;
         let variance: f64 = float.iter().map(|l| (f64::from(l[class]) - mean).powi(2)).sum();
-        let error: f64 = float.iter().zip(integer).map(|(f, z)| (z[class] as f64 * unit - f64::from(f[class])).powi(2)).sum();
+        let error: f64 = float
+            .iter()
+            .zip(integer)
+            .map(|(f, z)| (z[class] as f64 * unit - f64::from(f[class])).powi(2))
+            .sum();
         (error, variance)
     };
-    let (error, variance) = scales.sum.iter().enumerate().map(|(c, &u)| class(c, u)).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (error, variance) = scales
+        .sum
+        .iter()
+        .enumerate()
+        .map(|(c, &u)| class(c, u))
+        .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
     (error / variance.max(f64::MIN_POSITIVE)).sqrt()
 }

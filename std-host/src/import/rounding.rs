@@ -1,10 +1,11 @@
 //! Rounding a layer's weights to integers so that its output error on data is smallest.
 //!
-//! With inputs x (the integers that the layer really receives) and targets t (what the float layer computes), the error of weights q
-//! is a quadratic form: (q − w)ᵀ H (q − w) + what no weights could do, with H the covariance of x and w the least-squares weights. It is
-//! made small by GPTQ's rule (Frantar et al., 2022), here as Babai's nearest plane on H's Cholesky factor, which is the same
-//! thing: each weight is rounded in turn and the others make up for its error. Then single weights are moved while that helps.
-//! The bias takes up the means.
+//! With inputs x (the integers that the layer really receives) and targets t (what the float layer computes),
+//! the error of weights q is a quadratic form: (q − w)ᵀ H (q − w) + what no weights could do, with H the
+//! covariance of x and w the least-squares weights. It is made small by GPTQ's rule (Frantar et al., 2022),
+//! here as Babai's nearest plane on H's Cholesky factor, which is the same thing: each weight is rounded in
+//! turn and the others make up for its error. Then single weights are moved while that helps. The bias takes
+//! up the means.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -61,7 +62,9 @@ impl Moments {
     pub fn add(&mut self, inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) {
         self.count += inputs.ncols() as f64;
         let sums = |m: &ArrayView2<'_, f32>, into: &mut [f64]| {
-            m.axis_iter(Axis(0)).zip(into).for_each(|(row, sum)| *sum += row.iter().map(|&v| f64::from(v)).sum::<f64>());
+            m.axis_iter(Axis(0))
+                .zip(into)
+                .for_each(|(row, sum)| *sum += row.iter().map(|&v| f64::from(v)).sum::<f64>());
         };
         sums(&inputs, &mut self.x);
         sums(&targets, &mut self.t);
@@ -102,8 +105,8 @@ impl Moments {
         let trace: f64 = covariance.diag().sum();
         let damping = (DAMPING * trace / inputs as f64).max(1e-6);
         covariance.diag_mut().mapv_inplace(|d| d + damping);
-        // Nearest plane works from the last index to the first: the inputs that matter most come first, while all others can
-        // still make up for them.
+        // Nearest plane works from the last index to the first: the inputs that matter most come first, while
+        // all others can still make up for them.
         let mut order: Vec<usize> = (0..inputs).collect();
         order.sort_by(|&a, &b| covariance[[a, a]].total_cmp(&covariance[[b, b]]));
         let ordered = Array2::from_shape_fn((inputs, inputs), |(i, j)| covariance[[order[i], order[j]]]);
@@ -112,8 +115,10 @@ impl Moments {
         for (output, (row, &unit)) in weights.chunks_exact(inputs).zip(units).enumerate() {
             let mean_t = self.t[output] / self.count;
             // Least squares, drawn towards the given weights where the data say little.
-            let target: Vec<f64> =
-                order.iter().map(|&k| (self.tx[[output, k]] / self.count - mean_t * mean_x[k] + damping * row[k]) / unit).collect();
+            let target: Vec<f64> = order
+                .iter()
+                .map(|&k| (self.tx[[output, k]] / self.count - mean_t * mean_x[k] + damping * row[k]) / unit)
+                .collect();
             let best = solve(&factor, &target);
             let mut chosen = nearest_plane(&factor, &best);
             descend(&ordered, &best, &mut chosen);
@@ -137,7 +142,8 @@ impl Rounded {
     }
 }
 
-/// Weights rounded one by one, with the bias that keeps each output's mean: for layers with more inputs than samples can tell apart.
+/// Weights rounded one by one, with the bias that keeps each output's mean: for layers with more inputs than
+/// samples can tell apart.
 ///
 /// # Shapes
 /// `weights`: O·K; `units` and `mean_target`: O; `mean_input`: K.
@@ -161,7 +167,8 @@ fn cholesky(matrix: &Array2<f64>) -> Array2<f64> {
     for i in 0..size {
         for j in 0..=i {
             let (row_i, row_j) = (lower.row(i), lower.row(j));
-            let (row_i, row_j) = (&row_i.as_slice().unwrap_or_default()[..j], &row_j.as_slice().unwrap_or_default()[..j]);
+            let (row_i, row_j) =
+                (&row_i.as_slice().unwrap_or_default()[..j], &row_j.as_slice().unwrap_or_default()[..j]);
             let value = matrix[[i, j]] - dot(row_i, row_j);
             lower[[i, j]] = if i == j { value.max(1e-12).sqrt() } else { value / lower[[j, j]] };
         }
@@ -202,7 +209,8 @@ fn nearest_plane(lower: &Array2<f64>, w: &[f64]) -> Vec<i64> {
     let size = w.len();
     let mut chosen = vec![0; size];
     for j in (0..size).rev() {
-        // Row j of Lᵀ(q − w) is L_jj·(q_j − w_j) + Σ_{i>j} L_ij·(q_i − w_i): what q_j should be, given those chosen before it.
+        // Row j of Lᵀ(q − w) is L_jj·(q_j − w_j) + Σ_{i>j} L_ij·(q_i − w_i): what q_j should be, given those
+        // chosen before it.
         let pulled: f64 = (j + 1..size).map(|i| lower[[i, j]] * (w[i] - chosen[i] as f64)).sum();
         chosen[j] = (w[j] + pulled / lower[[j, j]]).round() as i64;
     }
@@ -212,7 +220,8 @@ fn nearest_plane(lower: &Array2<f64>, w: &[f64]) -> Vec<i64> {
 /// Moves single weights while (q − w)ᵀ H (q − w) falls.
 fn descend(h: &Array2<f64>, w: &[f64], chosen: &mut [i64]) {
     let difference: Vec<f64> = chosen.iter().zip(w).map(|(&q, w)| q as f64 - w).collect();
-    let mut gradient: Vec<f64> = h.axis_iter(Axis(0)).map(|row| dot(row.as_slice().unwrap_or_default(), &difference)).collect();
+    let mut gradient: Vec<f64> =
+        h.axis_iter(Axis(0)).map(|row| dot(row.as_slice().unwrap_or_default(), &difference)).collect();
     for _ in 0..SWEEPS {
         let mut moved = false;
         for k in 0..w.len() {
@@ -256,7 +265,8 @@ mod tests {
 
     #[test]
     fn the_factor_is_the_matrix_and_solves_it() {
-        let matrix = Array2::from_shape_vec((3, 3), vec![4.0, 2.0, 0.6, 2.0, 5.0, 1.0, 0.6, 1.0, 3.0]).unwrap();
+        let matrix =
+            Array2::from_shape_vec((3, 3), vec![4.0, 2.0, 0.6, 2.0, 5.0, 1.0, 0.6, 1.0, 3.0]).unwrap();
         let lower = cholesky(&matrix);
         assert!((lower.dot(&lower.t()) - &matrix).iter().all(|v| v.abs() < 1e-12));
         let w = solve(&lower, &[1.0, -2.0, 0.5]);
@@ -274,7 +284,8 @@ mod tests {
         let error = |rounded: &Rounded| {
             let one = |x: &Vec<f64>| {
                 let exact: f64 = x.iter().zip(&weights).map(|(x, w)| x * w).sum::<f64>() + 3.0;
-                let sum = x.iter().zip(&rounded.weights).map(|(x, &q)| x * q as f64).sum::<f64>() + rounded.bias[0] as f64;
+                let sum = x.iter().zip(&rounded.weights).map(|(x, &q)| x * q as f64).sum::<f64>()
+                    + rounded.bias[0] as f64;
                 (sum - exact) * (sum - exact)
             };
             xs.iter().map(one).sum::<f64>() / xs.len() as f64
@@ -283,7 +294,9 @@ mod tests {
         assert!(compensated < 0.5 * plain_error, "{compensated} {plain_error}");
         // What is said to have changed is what the sums show, up to the bias' own rounding.
         for (rounded, error) in [(&rounded, compensated), (&plain, plain_error)] {
-            let change = |x: &Vec<f64>| x.iter().zip(&rounded.change).map(|(x, c)| x * c).sum::<f64>() - rounded.change_mean[0];
+            let change = |x: &Vec<f64>| {
+                x.iter().zip(&rounded.change).map(|(x, c)| x * c).sum::<f64>() - rounded.change_mean[0]
+            };
             let stated = xs.iter().map(|x| change(x).powi(2)).sum::<f64>() / xs.len() as f64;
             assert!((error - stated).abs() < 0.3 + 0.02 * error, "{error} {stated}");
         }

@@ -1,9 +1,10 @@
 //! The real value of one unit, for every channel of every wire and every sum.
 //!
-//! A sum z of Z_b must keep within 2^(b−2) (the release within 2^(b−3)) with headroom, so a unit of channel c of the sum is at
-//! least `headroom · max|z_c| / 2^(b−2)`; one of y is 2^f1 times that. Every channel has a scale of its own: scales are secret
-//! and cost nothing, because they are folded into weights. Where a residual input joins, its own unit must be a whole number κ of
-//! the sum's units: the sum's unit is made a little larger until it is, so that a join has no error at all.
+//! A sum z of Z_b must keep within 2^(b−2) (the release within 2^(b−3)) with headroom, so a unit of channel c
+//! of the sum is at least `headroom · max|z_c| / 2^(b−2)`; one of y is 2^f1 times that. Every channel has a
+//! scale of its own: scales are secret and cost nothing, because they are folded into weights. Where a
+//! residual input joins, its own unit must be a whole number κ of the sum's units: the sum's unit is made a
+//! little larger until it is, so that a join has no error at all.
 
 use halfnet_core::model::Normalisation;
 
@@ -40,27 +41,38 @@ pub fn input(network: &FloatNetwork) -> (Vec<Normalisation>, Vec<f64>) {
     network.normalisation.iter().map(channel).unzip()
 }
 
-/// Least real value of one unit of every layer's sum, channel by channel: what its own range needs, and what the layers that it is
-/// joined to need to find a κ of at least `SMALLEST_FACTOR`.
+/// Least real value of one unit of every layer's sum, channel by channel: what its own range needs, and what
+/// the layers that it is joined to need to find a κ of at least `SMALLEST_FACTOR`.
 #[must_use]
-pub fn bounds(network: &FloatNetwork, ranges: &[LayerStatistics], widths: &[LayerWidths], headroom: f64) -> Vec<Vec<f64>> {
+pub fn bounds(
+    network: &FloatNetwork,
+    ranges: &[LayerStatistics],
+    widths: &[LayerWidths],
+    headroom: f64,
+) -> Vec<Vec<f64>> {
     let own = |((layer, statistics), widths): ((&FloatLayer, &LayerStatistics), &LayerWidths)| -> Vec<f64> {
         let channels = layer.bias.len();
         let largest = (0..channels).map(|c| statistics.largest(c)).fold(f64::MIN_POSITIVE, f64::max);
         let release = matches!(layer.step, FloatStep::Release);
         let room = 2_f64.powi(i32::from(widths.ring_bits) - if release { 3 } else { 2 });
         // Logits are compared with each other: they share a unit.
-        let of_channel = |c: usize| if release { largest } else { statistics.largest(c).max(largest * SMALLEST_RANGE) };
+        let of_channel =
+            |c: usize| if release { largest } else { statistics.largest(c).max(largest * SMALLEST_RANGE) };
         (0..channels).map(|c| headroom * of_channel(c) / room).collect()
     };
     let mut bounds: Vec<Vec<f64>> = network.layers.iter().zip(ranges).zip(widths).map(own).collect();
     for index in (0..network.layers.len()).rev() {
         for term in &network.layers[index].terms {
-            let (FloatLinear::Join(join), Some(source)) = (&term.linear, term.source.checked_sub(1)) else { continue };
+            let (FloatLinear::Join(join), Some(source)) = (&term.linear, term.source.checked_sub(1)) else {
+                continue;
+            };
             let (before, after) = bounds.split_at_mut(index);
             let cut = 2_f64.powi(i32::from(cut(&network.layers[source], widths[source])));
             let joined = &after[0][usize::from(join.channel_offset)..];
-            before[source].iter_mut().zip(joined).for_each(|(unit, sum)| *unit = unit.max(SMALLEST_FACTOR * sum / cut));
+            before[source]
+                .iter_mut()
+                .zip(joined)
+                .for_each(|(unit, sum)| *unit = unit.max(SMALLEST_FACTOR * sum / cut));
         }
     }
     bounds
@@ -75,16 +87,26 @@ fn cut(layer: &FloatLayer, widths: LayerWidths) -> u8 {
 ///
 /// # Errors
 /// A join's unit is smaller than the sum's: the ring is too narrow.
-pub fn layer(layer: &FloatLayer, bounds: &[f64], widths: LayerWidths, wires: &[Vec<f64>]) -> Result<LayerScales, ImportError> {
+pub fn layer(
+    layer: &FloatLayer,
+    bounds: &[f64],
+    widths: LayerWidths,
+    wires: &[Vec<f64>],
+) -> Result<LayerScales, ImportError> {
     let mut sum = bounds.to_vec();
     let mut joins = Vec::new();
     for term in &layer.terms {
         let mut factors = Vec::new();
         if let FloatLinear::Join(join) = &term.linear {
-            for (&unit, unit_of_sum) in wires[term.source].iter().zip(&mut sum[usize::from(join.channel_offset)..]) {
+            for (&unit, unit_of_sum) in
+                wires[term.source].iter().zip(&mut sum[usize::from(join.channel_offset)..])
+            {
                 let factor = (unit / *unit_of_sum).floor();
                 if factor < 1.0 {
-                    let reason = format!("a residual input's unit is only {:.2} units of the sum", unit / *unit_of_sum);
+                    let reason = format!(
+                        "a residual input's unit is only {:.2} units of the sum",
+                        unit / *unit_of_sum
+                    );
                     return Err(ImportError::Widths { layer: layer.name.clone(), reason });
                 }
                 *unit_of_sum = unit / factor;

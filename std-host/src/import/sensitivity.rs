@@ -1,9 +1,10 @@
 //! What each layer's rounding adds to the error of the logits, measured on the float network.
 //!
-//! Two kinds of error enter a layer: its opened value is rounded to a unit of y by a fair coin, and its weights are rounded to
-//! integers. Each is put into the float network alone, and what comes out at the logits is measured. The variances of
-//! independent small errors add up, a bit more of n quarters the first kind, and a bit more of b quarters the second, so a
-//! measurement at one choice of widths predicts all others.
+//! Two kinds of error enter a layer: its opened value is rounded to a unit of y by a fair coin, and its
+//! weights are rounded to integers. Each is put into the float network alone, and what comes out at the
+//! logits is measured. The variances of independent small errors add up, a bit more of n quarters the first
+//! kind, and a bit more of b quarters the second, so a measurement at one choice of widths predicts all
+//! others.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -26,10 +27,20 @@ pub struct LayerNoise {
 
 /// Measures every layer of a quantised network.
 #[must_use]
-pub fn measure(network: &FloatNetwork, quantised: &Quantised, pictures: &DataSet, options: &ImportOptions) -> Vec<LayerNoise> {
+pub fn measure(
+    network: &FloatNetwork,
+    quantised: &Quantised,
+    pictures: &DataSet,
+    options: &ImportOptions,
+) -> Vec<LayerNoise> {
     let bar = options.progress.bar(pictures.len() as u64, "measuring");
     let one = |picture: usize| {
-        let noise = of_picture(network, quantised, pictures.picture(picture), &SeededCoins::new(options.seed, picture as u64));
+        let noise = of_picture(
+            network,
+            quantised,
+            pictures.picture(picture),
+            &SeededCoins::new(options.seed, picture as u64),
+        );
         bar.inc(1);
         noise
     };
@@ -44,14 +55,21 @@ pub fn measure(network: &FloatNetwork, quantised: &Quantised, pictures: &DataSet
         .sum();
     (0..network.layers.len())
         .map(|layer| {
-            let sum = |part: fn(&LayerNoise) -> f64| all.iter().map(|(_, noise)| part(&noise[layer])).sum::<f64>() / variance;
+            let sum = |part: fn(&LayerNoise) -> f64| {
+                all.iter().map(|(_, noise)| part(&noise[layer])).sum::<f64>() / variance
+            };
             LayerNoise { opening: sum(|n| n.opening), weights: sum(|n| n.weights) }
         })
         .collect()
 }
 
 /// A picture's logits, and the square of what each layer's errors change in them.
-fn of_picture(network: &FloatNetwork, quantised: &Quantised, pixels: &[u8], coins: &SeededCoins) -> (Vec<f32>, Vec<LayerNoise>) {
+fn of_picture(
+    network: &FloatNetwork,
+    quantised: &Quantised,
+    pixels: &[u8],
+    coins: &SeededCoins,
+) -> (Vec<f32>, Vec<LayerNoise>) {
     let trace = network.run(pixels);
     let logits = trace.wires.last().cloned().unwrap_or_default();
     let mut scratch = Vec::new();
@@ -70,7 +88,9 @@ fn of_picture(network: &FloatNetwork, quantised: &Quantised, pixels: &[u8], coin
         };
         let opening = match layer.step {
             FloatStep::Release => 0.0,
-            _ => effect(rounded(sum, &quantised.scales[index].output, layer.sum_shape().plane(), index, coins)),
+            _ => {
+                effect(rounded(sum, &quantised.scales[index].output, layer.sum_shape().plane(), index, coins))
+            }
         };
         let change = quantised.changes[index].sum(&trace.wires, &mut Vec::new());
         let weights = effect(sum.iter().zip(change).map(|(z, c)| z + c).collect());

@@ -25,14 +25,16 @@ impl LayerWidths {
 /// Widths of every layer, in order.
 pub type Widths = Vec<LayerWidths>;
 
-/// Fan-in from which a layer's sums need more ring bits than the usual: each doubling of it leaves half a bit less to a weight.
+/// Fan-in from which a layer's sums need more ring bits than the usual: each doubling of it leaves half a bit
+/// less to a weight.
 const WIDE_FAN_IN: usize = 600;
 
-/// Ring bits of an activation of ordinary fan-in, and its opened bits. The first are measured on a CIFAR ResNet-20; the others are for
-/// networks that lose too much with them.
+/// Ring bits of an activation of ordinary fan-in, and its opened bits. The first are measured on a CIFAR
+/// ResNet-20; the others are for networks that lose too much with them.
 pub const STARTS: [(u8, u8); 4] = [(16, 10), (18, 12), (20, 14), (22, 16)];
 
-/// Ring bits that a release has more than an activation: its range is half as wide, its error is the answer's, and it costs little.
+/// Ring bits that a release has more than an activation: its range is half as wide, its error is the
+/// answer's, and it costs little.
 const RELEASE_BITS: u8 = 2;
 
 /// The most that an opening may have.
@@ -40,18 +42,25 @@ const MOST_OPENED_BITS: u8 = 16;
 /// The widest ring.
 const MOST_RING_BITS: u8 = 32;
 
-/// Widths by rule, from those of an activation of ordinary fan-in: more ring bits for a large fan-in, for inputs that were summed over
-/// windows, and for the release.
+/// Widths by rule, from those of an activation of ordinary fan-in: more ring bits for a large fan-in, for
+/// inputs that were summed over windows, and for the release.
 #[must_use]
 pub fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths {
     let layer = |layer: &FloatLayer| {
         let fan_in: usize = layer.terms.iter().map(super::quantise::fan_in).sum();
-        let wide = if fan_in > WIDE_FAN_IN { (fan_in as f64 / WIDE_FAN_IN as f64).log2() / 2.0 + 2.0 } else { 0.0 };
+        let wide =
+            if fan_in > WIDE_FAN_IN { (fan_in as f64 / WIDE_FAN_IN as f64).log2() / 2.0 + 2.0 } else { 0.0 };
         // A sum over a window is as many bits wider than its summands.
-        let window = |source: usize| source.checked_sub(1).and_then(|i| network.layers[i].pool()).map_or(1, |p| u32::from(p.kernel).pow(2));
+        let window = |source: usize| {
+            source
+                .checked_sub(1)
+                .and_then(|i| network.layers[i].pool())
+                .map_or(1, |p| u32::from(p.kernel).pow(2))
+        };
         let pooled = f64::from(layer.terms.iter().map(|t| window(t.source)).max().unwrap_or(1)).log2();
         let release = if matches!(layer.step, FloatStep::Release) { RELEASE_BITS } else { 0 };
-        let ring_bits = ring_bits.saturating_add(wide as u8 + pooled.ceil() as u8 + release).min(MOST_RING_BITS);
+        let ring_bits =
+            ring_bits.saturating_add(wide as u8 + pooled.ceil() as u8 + release).min(MOST_RING_BITS);
         LayerWidths { ring_bits, opened_bits: opened_bits.min(ring_bits) }
     };
     network.layers.iter().map(layer).collect()
@@ -86,8 +95,9 @@ impl<'n> Search<'n> {
         Self { network, tried, noise }
     }
 
-    /// Variance of the logits' error at `widths`, in parts of the logits' own: a bit of n quarters what an opening adds, a bit of b
-    /// what a layer's weights add, and a bit more on the wire that they multiply takes it back.
+    /// Variance of the logits' error at `widths`, in parts of the logits' own: a bit of n quarters what an
+    /// opening adds, a bit of b what a layer's weights add, and a bit more on the wire that they multiply
+    /// takes it back.
     #[must_use]
     pub fn predict(&self, widths: &Widths) -> f64 {
         let quarter = |bits: i32| 4_f64.powi(-bits);
@@ -96,14 +106,15 @@ impl<'n> Search<'n> {
             let more = i32::from(now.opened_bits) - i32::from(tried.opened_bits);
             let finer = i32::from(now.ring_bits) - i32::from(tried.ring_bits);
             let source = self.network.layers[index].terms[0].source.checked_sub(1);
-            let input = source.map_or(0, |s| i32::from(widths[s].opened_bits) - i32::from(self.tried[s].opened_bits));
+            let input =
+                source.map_or(0, |s| i32::from(widths[s].opened_bits) - i32::from(self.tried[s].opened_bits));
             noise.opening * quarter(more) + noise.weights * quarter(finer - input)
         };
         (0..widths.len()).map(layer).sum()
     }
 
-    /// The narrowest widths found whose predicted variance is at most `budget`: from generous ones, always the bit whose removal adds
-    /// the least variance for a byte saved.
+    /// The narrowest widths found whose predicted variance is at most `budget`: from generous ones, always
+    /// the bit whose removal adds the least variance for a byte saved.
     #[must_use]
     pub fn narrowest(&self, budget: f64) -> Widths {
         let mut point = Point {
@@ -140,13 +151,16 @@ impl<'n> Search<'n> {
             moves.push(next);
         }
         let released = |index: usize| matches!(self.network.layers[index].step, FloatStep::Release);
-        let wide = |(index, w): (usize, &LayerWidths)| released(index) || w.ring_bits >= w.opened_bits + FEWEST_SHIFT;
+        let wide = |(index, w): (usize, &LayerWidths)| {
+            released(index) || w.ring_bits >= w.opened_bits + FEWEST_SHIFT
+        };
         let fits = |next: &Point| self.widths(next).iter().enumerate().all(wide);
         moves.retain(fits);
         moves
     }
 
-    /// b of a layer is what the narrowest wire that it reads has: more would widen a wire, less would save nothing.
+    /// b of a layer is what the narrowest wire that it reads has: more would widen a wire, less would save
+    /// nothing.
     fn widths(&self, point: &Point) -> Widths {
         let layer = |(index, layer): (usize, &FloatLayer)| {
             let ring_bits = layer.terms.iter().map(|t| point.wires[t.source]).min().unwrap_or(32);
@@ -163,7 +177,8 @@ impl<'n> Search<'n> {
             let opened = point.opened[index];
             let opening = match &layer.step {
                 FloatStep::Activate { relu, .. } => {
-                    elements as f64 * f64::from(opened) + relu.count(elements) as f64 * f64::from(comparison_bits(opened - 2))
+                    elements as f64 * f64::from(opened)
+                        + relu.count(elements) as f64 * f64::from(comparison_bits(opened - 2))
                 }
                 FloatStep::Rescale { .. } | FloatStep::Release => 0.0,
             };

@@ -2,8 +2,8 @@
 
 use halfnet_core::model::blob::{self, Kind};
 use halfnet_core::model::{
-    Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, MAX_INPUT_CHANNELS, MAX_LAYERS, MAX_TERMS, Model, Polynomial, Step,
-    Term,
+    Activation, Bitmap, Header, Integers, InvalidModel, Layer, Linear, MAX_INPUT_CHANNELS, MAX_LAYERS,
+    MAX_TERMS, Model, Polynomial, Step, Term,
 };
 
 use super::ImportError;
@@ -31,7 +31,8 @@ impl PackedIntegers {
     pub fn new(values: &[i64]) -> Self {
         let fits = |bits: u8| values.iter().all(|&v| v >> (bits - 1) == 0 || v >> (bits - 1) == -1);
         let bits = [8, 16, 32].into_iter().find(|&b| fits(b)).unwrap_or(64);
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes().into_iter().take(usize::from(bits / 8))).collect();
+        let bytes =
+            values.iter().flat_map(|v| v.to_le_bytes().into_iter().take(usize::from(bits / 8))).collect();
         Self { bits, bytes }
     }
 
@@ -91,9 +92,15 @@ impl PackedLayer {
         let mut terms = heapless::Vec::<Term<'a>, MAX_TERMS>::new();
         for (term, packed) in layer.terms.iter().zip(&self.terms) {
             let linear = match &term.linear {
-                IntegerLinear::Convolution(products) => Linear::Convolution { geometry: *products.geometry(), weights: packed.borrow() },
-                IntegerLinear::JoinShift { geometry, shift } => Linear::JoinShift { geometry: *geometry, shift: *shift },
-                IntegerLinear::JoinScaled { geometry, .. } => Linear::JoinScaled { geometry: *geometry, factors: packed.borrow() },
+                IntegerLinear::Convolution(products) => {
+                    Linear::Convolution { geometry: *products.geometry(), weights: packed.borrow() }
+                }
+                IntegerLinear::JoinShift { geometry, shift } => {
+                    Linear::JoinShift { geometry: *geometry, shift: *shift }
+                }
+                IntegerLinear::JoinScaled { geometry, .. } => {
+                    Linear::JoinScaled { geometry: *geometry, factors: packed.borrow() }
+                }
             };
             terms.push(Term { source: term.source as u16, linear }).map_err(|_| too_large())?;
         }
@@ -134,13 +141,18 @@ fn too_large() -> ImportError {
 ///
 /// # Errors
 /// The network has more layers, terms or channels than the format, or is not well-formed.
-pub fn model(network: &FloatNetwork, class_names: &[String], quantised: &Quantised) -> Result<Vec<u8>, ImportError> {
+pub fn model(
+    network: &FloatNetwork,
+    class_names: &[String],
+    quantised: &Quantised,
+) -> Result<Vec<u8>, ImportError> {
     let packed: Vec<PackedLayer> = quantised.layers.iter().map(PackedLayer::new).collect();
     let mut layers = heapless::Vec::<Layer<'_>, MAX_LAYERS>::new();
     for (layer, packed) in quantised.layers.iter().zip(&packed) {
         layers.push(packed.borrow(layer)?).map_err(|_| too_large())?;
     }
-    let class_names = if class_names.len() == network.classes() { class_names.join("\n") } else { String::new() };
+    let class_names =
+        if class_names.len() == network.classes() { class_names.join("\n") } else { String::new() };
     let mut normalisation = heapless::Vec::<_, MAX_INPUT_CHANNELS>::new();
     normalisation.extend_from_slice(&quantised.normalisation).map_err(|_| too_large())?;
     let header = Header {
@@ -161,13 +173,19 @@ pub fn model(network: &FloatNetwork, class_names: &[String], quantised: &Quantis
 pub fn seal(model: &Model<'_>) -> Result<Vec<u8>, ImportError> {
     let layer = |l: &Layer<'_>| {
         let weights = |linear: &Linear<'_>| match linear {
-            Linear::Convolution { weights, .. } | Linear::JoinScaled { factors: weights, .. } => weights.bytes.len(),
+            Linear::Convolution { weights, .. } | Linear::JoinScaled { factors: weights, .. } => {
+                weights.bytes.len()
+            }
             Linear::JoinShift { .. } => 0,
         };
         // All other tensors are one a channel, or one bit an element.
-        l.terms.iter().map(|t| weights(&t.linear)).sum::<usize>() + 64 * usize::from(l.sum_shape().channels) + l.sum_shape().elements() / 8
+        l.terms.iter().map(|t| weights(&t.linear)).sum::<usize>()
+            + 64 * usize::from(l.sum_shape().channels)
+            + l.sum_shape().elements() / 8
     };
-    let room: usize = model.layers.iter().map(layer).sum::<usize>() + 512 * (model.layers.len() + 1) + model.header.class_names.len();
+    let room: usize = model.layers.iter().map(layer).sum::<usize>()
+        + 512 * (model.layers.len() + 1)
+        + model.header.class_names.len();
     let mut body = vec![0; room];
     let body = model.encode_body(&mut body).map_err(|_| too_large())?;
     let bytes = [&blob::envelope(Kind::Model, body), body].concat();

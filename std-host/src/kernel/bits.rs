@@ -1,9 +1,10 @@
-//! Bit-packing, vectorised: element i occupies bits i·b .. (i + 1)·b of a byte string, lowest first, as [`halfnet_core::packing`]
-//! does.
+//! Bit-packing, vectorised: element i occupies bits i·b .. (i + 1)·b of a byte string, lowest first, as
+//! [`halfnet_core::packing`] does.
 //!
-//! Eight elements fill b bytes exactly, so that groups begin at whole bytes, and within a group every element has a fixed byte and
-//! a fixed shift below 8.
-//! * *AVX-512 VBMI* fetches or places the bytes of all lanes with one permutation (`vpermb`) and shifts lanes by those amounts.
+//! Eight elements fill b bytes exactly, so that groups begin at whole bytes, and within a group every element
+//! has a fixed byte and a fixed shift below 8.
+//! * *AVX-512 VBMI* fetches or places the bytes of all lanes with one permutation (`vpermb`) and shifts lanes
+//!   by those amounts.
 //! * *BMI2* opens or closes the gaps between the words of a 64-bit register (`pdep`, `pext`).
 //! * Elsewhere, and for what is left at the end, core's packer works.
 //!
@@ -20,8 +21,9 @@ use super::choice::operands;
 pub struct BitPacking {
     pub(super) name: &'static str,
     pub(super) supported: fn() -> bool,
-    /// Packs groups of eight elements from the front and returns how many elements; none where the width does not suit it.
-    /// Takes the words' bytes and the bytes of a word. Needs the instruction set, 1 ≤ bits ≤ the word's, and room for all bits.
+    /// Packs groups of eight elements from the front and returns how many elements; none where the width does
+    /// not suit it. Takes the words' bytes and the bytes of a word. Needs the instruction set, 1 ≤ bits ≤ the
+    /// word's, and room for all bits.
     pub(super) pack: unsafe fn(&[u8], usize, u8, &mut [u8]) -> usize,
     /// Unpacks groups of eight likewise, from bytes that hold all elements' bits, into words' bytes.
     pub(super) unpack: unsafe fn(&[u8], usize, u8, &mut [u8]) -> usize,
@@ -36,7 +38,8 @@ const ALL: &[BitPacking] = &[
     PORTABLE,
 ];
 
-const PORTABLE: BitPacking = BitPacking { name: "portable", supported: || true, pack: |_, _, _, _| 0, unpack: |_, _, _, _| 0 };
+const PORTABLE: BitPacking =
+    BitPacking { name: "portable", supported: || true, pack: |_, _, _, _| 0, unpack: |_, _, _, _| 0 };
 
 impl core::fmt::Debug for BitPacking {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -62,15 +65,21 @@ impl BitPacking {
         self.name
     }
 
-    /// Packs the low `bits` bits of every value and returns the number of bytes written; the last byte ends with zeros.
+    /// Packs the low `bits` bits of every value and returns the number of bytes written; the last byte ends
+    /// with zeros.
     ///
     /// # Errors
     /// `out` is shorter than [`packed_len`] says, or `bits` is not in 1 ..= the word's.
     pub fn pack<W: Word>(&self, values: &[W], bits: u8, out: &mut [u8]) -> Result<usize, KernelError> {
         let expected = checked_len::<W>(values.len(), bits)?;
         let found = out.len();
-        let out = out.get_mut(..expected).ok_or(KernelError::Length { what: "bytes to pack into", expected, found })?;
-        // SAFETY: a packing in hand is one whose instructions this machine has; lengths and width are checked above.
+        let out = out.get_mut(..expected).ok_or(KernelError::Length {
+            what: "bytes to pack into",
+            expected,
+            found,
+        })?;
+        // SAFETY: a packing in hand is one whose instructions this machine has; lengths and width are checked
+        // above.
         let done = unsafe { (self.pack)(bytemuck::cast_slice(values), W::BYTES, bits, out) };
         let mut packer = Packer::new(&mut out[packed_len(done, bits)..]);
         packer.extend(&values[done..], bits);
@@ -84,7 +93,11 @@ impl BitPacking {
     /// `bytes` is shorter than [`packed_len`] says, or `bits` is not in 1 ..= the word's.
     pub fn unpack<W: Word>(&self, bytes: &[u8], bits: u8, out: &mut [W]) -> Result<(), KernelError> {
         let expected = checked_len::<W>(out.len(), bits)?;
-        let bytes = bytes.get(..expected).ok_or(KernelError::Length { what: "packed bytes", expected, found: bytes.len() })?;
+        let bytes = bytes.get(..expected).ok_or(KernelError::Length {
+            what: "packed bytes",
+            expected,
+            found: bytes.len(),
+        })?;
         // SAFETY: as in `pack`.
         let done = unsafe { (self.unpack)(bytes, W::BYTES, bits, bytemuck::cast_slice_mut(out)) };
         Unpacker::new(&bytes[packed_len(done, bits)..]).take(bits, &mut out[done..]);
@@ -140,7 +153,12 @@ mod tests {
         let packed: Box<[u8]> = packed[..length].into();
         let mut back = vec![W::from_u64(0xa5a5); values.len() + 16];
         packing.unpack(&packed, bits, &mut back[..values.len()]).unwrap();
-        assert!(back[..values.len()].iter().zip(&values).all(|(back, value)| back.to_u64() == value.to_u64() & low_mask(bits)));
+        assert!(
+            back[..values.len()]
+                .iter()
+                .zip(&values)
+                .all(|(back, value)| back.to_u64() == value.to_u64() & low_mask(bits))
+        );
         assert!(back[values.len()..].iter().all(|&back| back == W::from_u64(0xa5a5)));
     }
 
@@ -157,7 +175,8 @@ mod tests {
 
     #[test]
     fn every_packing_that_this_machine_supports_is_right() {
-        let supported: Vec<&str> = ALL.iter().filter(|packing| (packing.supported)()).map(|packing| packing.name).collect();
+        let supported: Vec<&str> =
+            ALL.iter().filter(|packing| (packing.supported)()).map(|packing| packing.name).collect();
         let available: Vec<&str> = BitPacking::available().map(|packing| packing.name).collect();
         assert_eq!(available, supported);
     }
@@ -165,9 +184,21 @@ mod tests {
     #[test]
     fn wrong_lengths_and_widths_are_refused() {
         let packing = BitPacking::detect();
-        assert!(matches!(packing.pack(&[0_u16; 9], 7, &mut [0; 7]), Err(KernelError::Length { expected: 8, found: 7, .. })));
-        assert!(matches!(packing.unpack(&[0; 7], 7, &mut [0_u16; 9]), Err(KernelError::Length { expected: 8, found: 7, .. })));
-        assert!(matches!(packing.pack(&[0_u16; 9], 17, &mut [0; 99]), Err(KernelError::Bits { bits: 17, word: 16 })));
-        assert!(matches!(packing.unpack(&[0; 99], 0, &mut [0_u64; 9]), Err(KernelError::Bits { bits: 0, word: 64 })));
+        assert!(matches!(
+            packing.pack(&[0_u16; 9], 7, &mut [0; 7]),
+            Err(KernelError::Length { expected: 8, found: 7, .. })
+        ));
+        assert!(matches!(
+            packing.unpack(&[0; 7], 7, &mut [0_u16; 9]),
+            Err(KernelError::Length { expected: 8, found: 7, .. })
+        ));
+        assert!(matches!(
+            packing.pack(&[0_u16; 9], 17, &mut [0; 99]),
+            Err(KernelError::Bits { bits: 17, word: 16 })
+        ));
+        assert!(matches!(
+            packing.unpack(&[0; 99], 0, &mut [0_u64; 9]),
+            Err(KernelError::Bits { bits: 0, word: 64 })
+        ));
     }
 }

@@ -20,8 +20,12 @@ pub(super) const VBMI: BitPacking = BitPacking {
 };
 
 /// Haswell, Zen and later; before Zen 3 no faster than core's.
-pub(super) const BMI2: BitPacking =
-    BitPacking { name: "bmi2", supported: || is_x86_feature_detected!("bmi2"), pack: pack_bmi2, unpack: unpack_bmi2 };
+pub(super) const BMI2: BitPacking = BitPacking {
+    name: "bmi2",
+    supported: || is_x86_feature_detected!("bmi2"),
+    pack: pack_bmi2,
+    unpack: unpack_bmi2,
+};
 
 /// Eight or sixteen elements of a vector.
 #[derive(Clone, Copy)]
@@ -57,7 +61,8 @@ unsafe fn unpack_vbmi(bytes: &[u8], word: usize, bits: u8, out: &mut [u8]) -> us
     let step = count / 8 * usize::from(bits);
     let (places, shifts) = gather(lane, usize::from(bits));
     // SAFETY: `gather` fills whole registers.
-    let (places, shifts) = unsafe { (_mm512_loadu_si512(places.as_ptr().cast()), _mm512_loadu_si512(shifts.as_ptr().cast())) };
+    let (places, shifts) =
+        unsafe { (_mm512_loadu_si512(places.as_ptr().cast()), _mm512_loadu_si512(shifts.as_ptr().cast())) };
     let mask32 = _mm512_set1_epi32(low_mask(bits) as i32);
     let mask64 = _mm512_set1_epi64(low_mask(bits) as i64);
     let loaded: __mmask64 = u64::MAX >> (64 - step);
@@ -91,8 +96,9 @@ unsafe fn unpack_vbmi(bytes: &[u8], word: usize, bits: u8, out: &mut [u8]) -> us
     groups * count
 }
 
-/// Where the bytes of packed lanes come from: lane p's `width` bits, shifted left by p·width mod 8, cover at most two of each
-/// output byte's sources: byte `first[k]`, and byte `second[k]` where bit k of the mask says so. Then each lane's shift.
+/// Where the bytes of packed lanes come from: lane p's `width` bits, shifted left by p·width mod 8, cover at
+/// most two of each output byte's sources: byte `first[k]`, and byte `second[k]` where bit k of the mask says
+/// so. Then each lane's shift.
 fn scatter(width: usize) -> ([u8; 64], [u8; 64], u64, [u8; 64]) {
     let (mut first, mut second, mut both, mut shifts) = ([0; 64], [0; 64], 0, [0; 64]);
     for lane in 0..8 {
@@ -133,7 +139,8 @@ unsafe fn pack_vbmi(values: &[u8], word: usize, bits: u8, out: &mut [u8]) -> usi
     let stored: __mmask64 = u64::MAX >> (64 - width);
     let groups = values.len() / word / count;
     for index in 0..groups {
-        // SAFETY: a group's words are inside `values`; `width` bytes of every group are inside `out`, the mask stores no more.
+        // SAFETY: a group's words are inside `values`; `width` bytes of every group are inside `out`, the
+        // mask stores no more.
         unsafe {
             let from = values.as_ptr().add(index * count * word);
             let lanes = match (word, paired) {
@@ -149,14 +156,18 @@ unsafe fn pack_vbmi(values: &[u8], word: usize, bits: u8, out: &mut [u8]) -> usi
                 low
             };
             let shifted = _mm512_sllv_epi64(merged, shifts);
-            let packed = _mm512_or_si512(_mm512_permutexvar_epi8(first, shifted), _mm512_maskz_permutexvar_epi8(both, second, shifted));
+            let packed = _mm512_or_si512(
+                _mm512_permutexvar_epi8(first, shifted),
+                _mm512_maskz_permutexvar_epi8(both, second, shifted),
+            );
             _mm512_mask_storeu_epi8(out.as_mut_ptr().add(index * width).cast(), stored, packed);
         }
     }
     groups * count
 }
 
-/// Words in one register of 64 bits and the mask of their low bits, such that their bits and a shift of at most 7 stay below 64.
+/// Words in one register of 64 bits and the mask of their low bits, such that their bits and a shift of at
+/// most 7 stay below 64.
 fn register(word: usize, bits: u8) -> Option<(usize, u64)> {
     let fit = (8 / word).min(56 / usize::from(bits).max(1));
     // A power of two, so that registers make up groups of eight.

@@ -1,9 +1,13 @@
 //! A block: a few output positions times one or two panels, all of its sums in registers, step after step.
 //!
-//! Written once for every instruction set. Everything here is `#[inline(always)]`, so that it is compiled into the function of
-//! each instruction set that calls it, with the instructions which that function enables.
+//! Written once for every instruction set. Everything here is `#[inline(always)]`, so that it is compiled
+//! into the function of each instruction set that calls it, with the instructions which that function
+//! enables.
 
-#![allow(clippy::needless_range_loop, reason = "indices of registers: loops of constant length that are unrolled")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices of registers: loops of constant length that are unrolled"
+)]
 
 use halfnet_core::ring::Word;
 
@@ -15,13 +19,13 @@ pub(super) const MAX_PANELS: usize = 2;
 /// A vector of accumulators, one output channel a lane.
 ///
 /// # Safety
-/// Every function needs the instructions of its set. Pointers must be valid for what the function says it reads or writes;
-/// they need no alignment.
+/// Every function needs the instructions of its set. Pointers must be valid for what the function says it
+/// reads or writes; they need no alignment.
 pub(super) trait Lanes: Copy {
     /// Number of lanes.
     const LANES: usize;
-    /// Positions of a full block of one panel, and of two: as many as leave registers for weights and inputs, and enough
-    /// independent sums to hide an instruction's latency. One of 12, 8, 6 and 4.
+    /// Positions of a full block of one panel, and of two: as many as leave registers for weights and inputs,
+    /// and enough independent sums to hide an instruction's latency. One of 12, 8, 6 and 4.
     const ROWS: [usize; MAX_PANELS];
     /// What a step reads, of a lane's weights and of the input.
     type Element: bytemuck::Pod;
@@ -106,7 +110,11 @@ impl<E, const R: usize, const V: usize> Block<E, R, V> {
     /// # Safety
     /// As [`Lanes`]; each panel holds `2 * offsets.len()` steps, and every input is readable at every offset.
     #[inline(always)]
-    unsafe fn add_low_steps<L: DigitLanes<Element = E>>(&self, mut sums: [[L; V]; R], offsets: &[u32]) -> [[L; V]; R] {
+    unsafe fn add_low_steps<L: DigitLanes<Element = E>>(
+        &self,
+        mut sums: [[L; V]; R],
+        offsets: &[u32],
+    ) -> [[L; V]; R] {
         // SAFETY: the caller's promise covers every address formed here.
         unsafe {
             for (step, &offset) in offsets.iter().enumerate() {
@@ -210,7 +218,12 @@ impl<L: DigitLanes> Scheme for Digits<L> {
 /// # Safety
 /// `rows` holds `R` rows of `lanes` sums, `to` has room for as many.
 #[inline(always)]
-pub(super) unsafe fn store_transposed<T: Copy, const R: usize>(rows: *const T, lanes: usize, done: usize, to: *mut T) {
+pub(super) unsafe fn store_transposed<T: Copy, const R: usize>(
+    rows: *const T,
+    lanes: usize,
+    done: usize,
+    to: *mut T,
+) {
     for r in done..R {
         for lane in 0..lanes {
             // SAFETY: the caller's promise.

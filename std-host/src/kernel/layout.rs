@@ -1,23 +1,29 @@
-//! Where weights and inputs lie in memory: packed panels, zero-padded planes, and the offsets that tie one to the other.
+//! Where weights and inputs lie in memory: packed panels, zero-padded planes, and the offsets that tie one to
+//! the other.
 //!
-//! A *panel* holds the weights of [`Layout::lanes`] neighbouring output channels, a lane each, *step* after step; a step is what
-//! one multiply-add instruction consumes. An input *plane* is one channel with its padding. The input of step `s` at an output
-//! position is the element at `offset[s] + place(position)`: convolution of any geometry is then one loop over steps, and small
-//! planes are as good as large ones, because lanes run over channels.
+//! A *panel* holds the weights of [`Layout::lanes`] neighbouring output channels, a lane each, *step* after
+//! step; a step is what one multiply-add instruction consumes. An input *plane* is one channel with its
+//! padding. The input of step `s` at an output position is the element at `offset[s] + place(position)`:
+//! convolution of any geometry is then one loop over steps, and small planes are as good as large ones,
+//! because lanes run over channels.
 //!
 //! # Formats
 //! * [`Format::Words`]: a step is one product of two words.
-//! * [`Format::Pairs`] (16-bit rings): a step is the sum of two 16-bit products, of input channels 2c and 2c + 1, in 32 bits
-//!   (`vpmaddwd`, `vpdpwssd`). Signed or unsigned, a product's low 16 bits are the same, and only they are kept.
-//! * [`Format::Digits`] (32-bit rings): x = x0 + 2^16·x1 with x0 in −2^15 .. 2^15, likewise w, and so modulo 2^32
-//!   **x·w = x0·w0 + 2^16·(x0·w1 + x1·w0)**. The bracket is one step; x0·w0 of two neighbouring channels is another; both are exact
-//!   modulo 2^32, since the instruction adds two signed 32-bit products without saturation and the accumulator wraps. *Main* steps
-//!   sum the brackets, the sum is shifted left by 16 once, then *low* steps are added: 1½ instructions a product where `vpmulld`
-//!   and `vpaddd` take 3 operations, and exact for any ring of up to 32 bits. A weight is kept once, in 4 bytes: of an even channel
-//!   as w0 | w1 << 16, of an odd one as w1 | w0 << 16, so that a low step takes the low half of one and the high half of the other.
-//! * [`Format::Direct`]: for groups of a few channels (depthwise): words, weights as they came, lanes run over positions. So that
-//!   neighbouring output positions are neighbours in memory whatever the stride, rows are split into *phases*: column x lies at
-//!   `(x mod stride) · phase_width + x / stride`. The other formats have one phase.
+//! * [`Format::Pairs`] (16-bit rings): a step is the sum of two 16-bit products, of input channels 2c and 2c
+//!   + 1, in 32 bits (`vpmaddwd`, `vpdpwssd`). Signed or unsigned, a product's low 16 bits are the same, and
+//!   only they are kept.
+//! * [`Format::Digits`] (32-bit rings): x = x0 + 2^16·x1 with x0 in −2^15 .. 2^15, likewise w, and so modulo
+//!   2^32 **x·w = x0·w0 + 2^16·(x0·w1 + x1·w0)**. The bracket is one step; x0·w0 of two neighbouring channels
+//!   is another; both are exact modulo 2^32, since the instruction adds two signed 32-bit products without
+//!   saturation and the accumulator wraps. *Main* steps sum the brackets, the sum is shifted left by 16 once,
+//!   then *low* steps are added: 1½ instructions a product where `vpmulld` and `vpaddd` take 3 operations,
+//!   and exact for any ring of up to 32 bits. A weight is kept once, in 4 bytes: of an even channel as w0 |
+//!   w1 << 16, of an odd one as w1 | w0 << 16, so that a low step takes the low half of one and the high half
+//!   of the other.
+//! * [`Format::Direct`]: for groups of a few channels (depthwise): words, weights as they came, lanes run
+//!   over positions. So that neighbouring output positions are neighbours in memory whatever the stride, rows
+//!   are split into *phases*: column x lies at `(x mod stride) · phase_width + x / stride`. The other formats
+//!   have one phase.
 
 use halfnet_core::ring::WordKind;
 use halfnet_core::shape::{Convolution, Shape};
@@ -78,7 +84,12 @@ impl Layout {
     ///
     /// # Errors
     /// The geometry is not valid, or its padding makes the planes too large.
-    pub(super) fn new(geometry: &Convolution, word: WordKind, format: Format, lanes: usize) -> Result<Self, KernelError> {
+    pub(super) fn new(
+        geometry: &Convolution,
+        word: WordKind,
+        format: Format,
+        lanes: usize,
+    ) -> Result<Self, KernelError> {
         geometry.validate()?;
         let group_outputs = usize::from(geometry.out_channels / geometry.groups);
         // Panels of a group that fills a quarter of its lanes waste more than positions in lanes cost.
@@ -142,8 +153,9 @@ impl Layout {
         row * self.pitch + column % self.phases * self.phase_width + column / self.phases
     }
 
-    /// Weights within panels: calls `visit` with the index of each of an output channel's weights and its step (of the even
-    /// channel's step, and whether the weight is the odd one, where two share a step or are its halves).
+    /// Weights within panels: calls `visit` with the index of each of an output channel's weights and its
+    /// step (of the even channel's step, and whether the weight is the odd one, where two share a step or are
+    /// its halves).
     pub(super) fn each_step(&self, mut visit: impl FnMut(usize, usize, bool)) {
         let taps = usize::from(self.geometry.kernel_height) * usize::from(self.geometry.kernel_width);
         for channel in 0..self.geometry.group_channels() {
@@ -163,12 +175,15 @@ impl Layout {
     pub(super) fn offsets(&self) -> (Vec<u32>, Vec<u32>) {
         let taps = |plane: usize| {
             (0..usize::from(self.geometry.kernel_height)).flat_map(move |row| {
-                (0..usize::from(self.geometry.kernel_width)).map(move |column| (plane * self.plane + self.place(row, column)) as u32)
+                (0..usize::from(self.geometry.kernel_width))
+                    .map(move |column| (plane * self.plane + self.place(row, column)) as u32)
             })
         };
         if self.format == Format::Digits {
             let low: Vec<u32> = (0..self.group_low_planes).flat_map(taps).collect();
-            let main = (0..self.group_low_planes).flat_map(|pair| taps(2 * pair).zip(taps(2 * pair + 1))).flat_map(|(e, o)| [e, o]);
+            let main = (0..self.group_low_planes)
+                .flat_map(|pair| taps(2 * pair).zip(taps(2 * pair + 1)))
+                .flat_map(|(e, o)| [e, o]);
             (main.collect(), low)
         } else {
             ((0..self.group_planes).flat_map(taps).collect(), Vec::new())

@@ -22,7 +22,8 @@ const STEPS: usize = 20_000;
 /// Bytes of one call to the generator.
 const PRG_BUFFER: usize = 1 << 16;
 
-/// Measures for about half a second; the best of many short runs, so that a busy machine still shows its limit.
+/// Measures for about half a second; the best of many short runs, so that a busy machine still shows its
+/// limit.
 #[must_use]
 pub fn limit() -> Limit {
     let (run, lanes) = chains();
@@ -36,7 +37,10 @@ pub fn limit() -> Limit {
         cipher.seek(0_u32);
         cipher.write_keystream(black_box(&mut buffer));
     });
-    Limit { multiply_adds: (CHAINS * STEPS * lanes) as f64 / seconds, prg_bytes: PRG_BUFFER as f64 / prg_seconds }
+    Limit {
+        multiply_adds: (CHAINS * STEPS * lanes) as f64 / seconds,
+        prg_bytes: PRG_BUFFER as f64 / prg_seconds,
+    }
 }
 
 /// Seconds of the fastest run in a quarter of a second.
@@ -67,7 +71,8 @@ fn chains() -> (Run, usize) {
     (plain, 4)
 }
 
-/// Chains of x ← x·m + a over arrays of four words: what the target's baseline makes of them (on AArch64, NEON).
+/// Chains of x ← x·m + a over arrays of four words: what the target's baseline makes of them (on AArch64,
+/// NEON).
 fn plain() {
     let factor = black_box([0x9e37_79b9_u32; 4]);
     let mut sums = [factor; CHAINS];

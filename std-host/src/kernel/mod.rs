@@ -1,15 +1,19 @@
 //! The host's linear kernels: convolutions modulo 2^16, 2^32 and 2^64, vectorised, chosen at run time.
 //!
-//! * [`Kernels`] chooses a [`Kernel`] for this machine: the fastest whose instructions are there and which gives known answers.
-//! * [`PackedWeights`] and [`PackedInput`] hold operands the way that kernel reads them (`packed.rs`, `layout.rs`).
-//! * [`Kernel::convolve`] adds any run of output elements (`panels.rs` and `block.rs`, for depthwise layers `direct.rs`).
+//! * [`Kernels`] chooses a [`Kernel`] for this machine: the fastest whose instructions are there and which
+//!   gives known answers.
+//! * [`PackedWeights`] and [`PackedInput`] hold operands the way that kernel reads them (`packed.rs`,
+//!   `layout.rs`).
+//! * [`Kernel::convolve`] adds any run of output elements (`panels.rs` and `block.rs`, for depthwise layers
+//!   `direct.rs`).
 //! * [`BitPacking`] packs elements of any width into bytes and back (`bits.rs`).
 //! * [`limit`] measures what the machine could do at best, the yardstick beside which speeds are reported.
 //!
 //! Weights and inputs are secret: no branch and no address depends on their values.
 //!
 //! # Panics
-//! Nothing here panics on what a caller passes: lengths, words and tiles are checked and refused as [`KernelError`].
+//! Nothing here panics on what a caller passes: lengths, words and tiles are checked and refused as
+//! [`KernelError`].
 //!
 //! ```
 //! use halfnet_core::ring::{WordKind, Words, WordsMut};
@@ -109,7 +113,9 @@ pub enum KernelError {
         kernel: &'static str,
     },
     /// The prepared input belongs to another layer or kernel.
-    #[error("the prepared input is not this layer's: prepare it with the layer's geometry, word and kernel first")]
+    #[error(
+        "the prepared input is not this layer's: prepare it with the layer's geometry, word and kernel first"
+    )]
     InputElsewhere,
     /// A kernel was asked for by name and cannot be had.
     #[error("kernel {name:?} is not available on this machine, which has: {available}")]
@@ -153,7 +159,8 @@ pub struct Kernel {
     formats: Formats,
     /// Needs the instruction set.
     prepare: Prepare,
-    /// Needs the instruction set, equal layouts that this kernel made, and a tile inside the output, as long as the slice.
+    /// Needs the instruction set, equal layouts that this kernel made, and a tile inside the output, as long
+    /// as the slice.
     accumulate: Accumulate,
 }
 
@@ -194,11 +201,20 @@ impl Kernel {
     ///
     /// # Errors
     /// The geometry is not valid, or the weights are of another length or word.
-    pub fn pack(&self, geometry: &Convolution, word: WordKind, weights: Words<'_>) -> Result<PackedWeights, KernelError> {
+    pub fn pack(
+        &self,
+        geometry: &Convolution,
+        word: WordKind,
+        weights: Words<'_>,
+    ) -> Result<PackedWeights, KernelError> {
         let mut packed = self.pack_empty(geometry, word)?;
         let expected = geometry.weights();
         if weights.len() != expected {
-            return Err(KernelError::Length { what: "the convolution's weights", expected, found: weights.len() });
+            return Err(KernelError::Length {
+                what: "the convolution's weights",
+                expected,
+                found: weights.len(),
+            });
         }
         packed.fill(0, weights)?;
         Ok(packed)
@@ -211,7 +227,12 @@ impl Kernel {
     ///
     /// # Errors
     /// The geometry is not valid, or the input is of another length.
-    pub fn prepare(&self, scratch: &mut PackedInput, geometry: &Convolution, input: Words<'_>) -> Result<(), KernelError> {
+    pub fn prepare(
+        &self,
+        scratch: &mut PackedInput,
+        geometry: &Convolution,
+        input: Words<'_>,
+    ) -> Result<(), KernelError> {
         let layout = self.layout(geometry, input.kind())?;
         // SAFETY: a kernel in hand is one whose instructions this machine has.
         unsafe { (self.prepare)(scratch, &layout, input) }
@@ -225,8 +246,15 @@ impl Kernel {
     /// `tile`: indices of the output in (channel, row, column) order; `out`: one element for each.
     ///
     /// # Errors
-    /// The operands were made for another kernel or layer, the tile is not inside the output, or `out` is of another length or word.
-    pub fn convolve(&self, weights: &PackedWeights, input: &PackedInput, tile: Range<usize>, out: WordsMut<'_>) -> Result<(), KernelError> {
+    /// The operands were made for another kernel or layer, the tile is not inside the output, or `out` is of
+    /// another length or word.
+    pub fn convolve(
+        &self,
+        weights: &PackedWeights,
+        input: &PackedInput,
+        tile: Range<usize>,
+        out: WordsMut<'_>,
+    ) -> Result<(), KernelError> {
         let layout = &weights.layout;
         if self.layout(&layout.geometry, layout.word)? != *layout {
             return Err(KernelError::WeightsElsewhere { kernel: self.name });
@@ -239,13 +267,20 @@ impl Kernel {
             return Err(KernelError::Tile { tile, elements });
         }
         if out.len() != tile.len() {
-            return Err(KernelError::Length { what: "the tile's sums", expected: tile.len(), found: out.len() });
+            return Err(KernelError::Length {
+                what: "the tile's sums",
+                expected: tile.len(),
+                found: out.len(),
+            });
         }
         match (layout.word, &out) {
-            (WordKind::U16, WordsMut::U16(_)) | (WordKind::U32, WordsMut::U32(_)) | (WordKind::U64, WordsMut::U64(_)) => {}
+            (WordKind::U16, WordsMut::U16(_))
+            | (WordKind::U32, WordsMut::U32(_))
+            | (WordKind::U64, WordsMut::U64(_)) => {}
             (expected, _) => return Err(KernelError::Word { what: "the tile's sums", expected }),
         }
-        // SAFETY: a kernel in hand is one whose instructions this machine has; layouts, tile and length are checked above.
+        // SAFETY: a kernel in hand is one whose instructions this machine has; layouts, tile and length are
+        // checked above.
         unsafe { (self.accumulate)(weights, input, tile, out) };
         Ok(())
     }

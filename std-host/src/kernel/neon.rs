@@ -1,4 +1,5 @@
-//! NEON: words as they are, `mla` of eight 16-bit or four 32-bit lanes. There is no 64-bit product of vectors; scalar code is best.
+//! NEON: words as they are, `mla` of eight 16-bit or four 32-bit lanes. There is no 64-bit product of
+//! vectors; scalar code is best.
 
 use core::arch::aarch64::*;
 use core::ops::Range;
@@ -114,7 +115,9 @@ unsafe fn accumulate(weights: &PackedWeights, input: &PackedInput, tile: Range<u
             (Format::Direct, WordsMut::U64(out)) => direct::accumulate(weights, input, tile, out),
             (_, WordsMut::U16(out)) => panels::accumulate::<Single<Short>, u16>(weights, input, tile, out),
             (_, WordsMut::U32(out)) => panels::accumulate::<Single<Pair>, u32>(weights, input, tile, out),
-            (_, WordsMut::U64(out)) => panels::accumulate::<Single<Array<u64, 2>>, u64>(weights, input, tile, out),
+            (_, WordsMut::U64(out)) => {
+                panels::accumulate::<Single<Array<u64, 2>>, u64>(weights, input, tile, out)
+            }
         }
     }
 }

@@ -75,8 +75,8 @@ impl PackedWeights {
         Self { layout, panels: Lines::zeroed(elements * layout.element_bytes()), main, low }
     }
 
-    /// Packs the weights of output channels `first_channel ..`, as many as `weights` holds, replacing what was there.
-    /// A whole number of panels (16 channels are one in any kernel) at a time is fastest.
+    /// Packs the weights of output channels `first_channel ..`, as many as `weights` holds, replacing what
+    /// was there. A whole number of panels (16 channels are one in any kernel) at a time is fastest.
     ///
     /// # Shapes
     /// `weights`: (channels, C / groups, kernel_height, kernel_width), row-major.
@@ -87,7 +87,11 @@ impl PackedWeights {
         let fan_in = self.layout.geometry.fan_in();
         let room = usize::from(self.layout.geometry.out_channels).saturating_sub(first_channel);
         if !weights.len().is_multiple_of(fan_in) || weights.len() / fan_in > room {
-            return Err(KernelError::Length { what: "packed weights", expected: room * fan_in, found: weights.len() });
+            return Err(KernelError::Length {
+                what: "packed weights",
+                expected: room * fan_in,
+                found: weights.len(),
+            });
         }
         match (self.layout.word, weights) {
             (WordKind::U16, Words::U16(weights)) => self.fill_words(first_channel, weights),
@@ -113,7 +117,9 @@ impl PackedWeights {
                 let panel = &mut panels.words_mut::<W>()[start..];
                 layout.each_step(|index, step, _| {
                     let at = &mut panel[step * layout.lanes..][..count];
-                    at.iter_mut().zip(rows[index..].iter().step_by(fan_in)).for_each(|(at, &weight)| *at = weight);
+                    at.iter_mut()
+                        .zip(rows[index..].iter().step_by(fan_in))
+                        .for_each(|(at, &weight)| *at = weight);
                 });
             } else {
                 let digits_format = layout.format == Format::Digits;
@@ -158,12 +164,17 @@ impl PackedInput {
         Self::default()
     }
 
-    /// Lays out `input` as `layout` says. Inlined into every kernel, so that its loops are vectorised as that kernel's.
+    /// Lays out `input` as `layout` says. Inlined into every kernel, so that its loops are vectorised as that
+    /// kernel's.
     #[inline(always)]
     pub(super) fn fill(&mut self, layout: &Layout, input: Words<'_>) -> Result<(), KernelError> {
         let expected = layout.geometry.input.elements();
         if input.len() != expected {
-            return Err(KernelError::Length { what: "the convolution's input", expected, found: input.len() });
+            return Err(KernelError::Length {
+                what: "the convolution's input",
+                expected,
+                found: input.len(),
+            });
         }
         self.layout = None;
         let planes = layout.groups() * (layout.group_planes + layout.group_low_planes);
@@ -206,7 +217,8 @@ impl PackedInput {
                     for pair in 0..layout.group_low_planes {
                         let (even, odd) = (source(group, 2 * pair), source(group, 2 * pair + 1));
                         let to = (group * layout.group_planes + 2 * pair) * layout.plane;
-                        let (first, second) = self.planes.words_mut::<u32>()[to..][..2 * layout.plane].split_at_mut(layout.plane);
+                        let (first, second) = self.planes.words_mut::<u32>()[to..][..2 * layout.plane]
+                            .split_at_mut(layout.plane);
                         // The order of digits is the weight's turned round: low meets high.
                         fill_plane(layout, first, even, &[], |x: W, _: W| {
                             let (low, high) = digits(x.to_u64() as u32);
@@ -234,7 +246,13 @@ fn join<W: Word>(even: W, odd: W) -> u32 {
 
 /// Fills one padded plane from one channel, or two; an empty channel is zeros.
 #[inline(always)]
-fn fill_plane<W: Word, T: bytemuck::Pod>(layout: &Layout, plane: &mut [T], even: &[W], odd: &[W], element: impl Fn(W, W) -> T) {
+fn fill_plane<W: Word, T: bytemuck::Pod>(
+    layout: &Layout,
+    plane: &mut [T],
+    even: &[W],
+    odd: &[W],
+    element: impl Fn(W, W) -> T,
+) {
     let (padding, width) = (usize::from(layout.geometry.padding), usize::from(layout.geometry.input.width));
     let height = usize::from(layout.geometry.input.height);
     let phases = layout.phases;
@@ -266,9 +284,13 @@ fn fill_plane<W: Word, T: bytemuck::Pod>(layout: &Layout, plane: &mut [T], even:
                     let pairs = even[column..].iter().zip(&odd[column..]);
                     middle.iter_mut().zip(pairs).for_each(|(to, (&even, &odd))| *to = element(even, odd));
                 }
-                (1, None) => middle.iter_mut().zip(&even[column..]).for_each(|(to, &even)| *to = element(even, W::default())),
+                (1, None) => middle
+                    .iter_mut()
+                    .zip(&even[column..])
+                    .for_each(|(to, &even)| *to = element(even, W::default())),
                 (_, Some(odd)) => {
-                    let pairs = even[column..].iter().step_by(phases).zip(odd[column..].iter().step_by(phases));
+                    let pairs =
+                        even[column..].iter().step_by(phases).zip(odd[column..].iter().step_by(phases));
                     middle.iter_mut().zip(pairs).for_each(|(to, (&even, &odd))| *to = element(even, odd));
                 }
                 (_, None) => {

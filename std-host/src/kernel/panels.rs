@@ -1,8 +1,12 @@
-//! The walk over a tile: its channels panel by panel, one or two at a time, and their positions block by block.
+//! The walk over a tile: its channels panel by panel, one or two at a time, and their positions block by
+//! block.
 //!
 //! Written once for every instruction set and `#[inline(always)]`, as `block.rs` is.
 
-#![allow(clippy::needless_range_loop, reason = "indices of registers: loops of constant length that are unrolled")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices of registers: loops of constant length that are unrolled"
+)]
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -19,10 +23,15 @@ const MAX_SUMS: usize = 256;
 /// Adds the convolution's elements `tile` to `out`.
 ///
 /// # Safety
-/// As [`Lanes`]; `weights` and `input` have the same layout, of a format that `S` sums and with `S`'s lanes; `out` holds
-/// `tile.len()` elements and `tile` lies inside the output.
+/// As [`Lanes`]; `weights` and `input` have the same layout, of a format that `S` sums and with `S`'s lanes;
+/// `out` holds `tile.len()` elements and `tile` lies inside the output.
 #[inline(always)]
-pub(super) unsafe fn accumulate<S: Scheme, W: Word>(weights: &PackedWeights, input: &PackedInput, tile: Range<usize>, out: &mut [W]) {
+pub(super) unsafe fn accumulate<S: Scheme, W: Word>(
+    weights: &PackedWeights,
+    input: &PackedInput,
+    tile: Range<usize>,
+    out: &mut [W],
+) {
     let plane = weights.layout.output.plane();
     for (channels, positions) in sections(plane, tile.clone()) {
         let (mut channel, last) = (channels.start, channels.end);
@@ -32,10 +41,21 @@ pub(super) unsafe fn accumulate<S: Scheme, W: Word>(weights: &PackedWeights, inp
             let first_panel = within / layout.lanes;
             // Channels up to the end of this panel and, if that is wanted too, of the next.
             let group_end = (group + 1) * layout.group_outputs;
-            let panel_end = |panels: usize| (group * layout.group_outputs + (first_panel + panels) * layout.lanes).min(group_end).min(last);
+            let panel_end = |panels: usize| {
+                (group * layout.group_outputs + (first_panel + panels) * layout.lanes)
+                    .min(group_end)
+                    .min(last)
+            };
             let one = panel_end(1);
             let two = panel_end(2);
-            let section = Section { weights, input, tile: tile.start, positions: positions.clone(), group, first_panel };
+            let section = Section {
+                weights,
+                input,
+                tile: tile.start,
+                positions: positions.clone(),
+                group,
+                first_panel,
+            };
             // SAFETY: the caller's promise; a second panel is read only where the group has one.
             unsafe {
                 if two > one {
@@ -149,15 +169,19 @@ impl Section<'_> {
         let panel_elements = layout.steps * lanes;
         let start = (self.group * layout.group_panels + self.first_panel) * panel_elements;
         let count = R.min(self.positions.end - position);
-        // The weights come from far: each of a section's first blocks asks for a share of the next section's. Later ones ask for
-        // what is near already.
+        // The weights come from far: each of a section's first blocks asks for a share of the next section's.
+        // Later ones ask for what is near already.
         let nth = (position - self.positions.start) / R;
-        let ahead =
-            if nth < V { (all_panels.as_ptr().wrapping_add(start + (V + nth) * panel_elements), lanes) } else { (planes.as_ptr(), 0) };
-        let mut block: Block<_, R, V> = Block { panels: [all_panels.as_ptr(); V], inputs: [planes.as_ptr(); R], ahead };
+        let ahead = if nth < V {
+            (all_panels.as_ptr().wrapping_add(start + (V + nth) * panel_elements), lanes)
+        } else {
+            (planes.as_ptr(), 0)
+        };
+        let mut block: Block<_, R, V> =
+            Block { panels: [all_panels.as_ptr(); V], inputs: [planes.as_ptr(); R], ahead };
         let mut sums = [MaybeUninit::<<S::Lanes as Lanes>::Sum>::uninit(); MAX_SUMS];
-        // SAFETY: the caller's promise: panels start inside the packed weights, positions inside a plane, and `sums` has room
-        // for R·V vectors.
+        // SAFETY: the caller's promise: panels start inside the packed weights, positions inside a plane, and
+        // `sums` has room for R·V vectors.
         unsafe {
             for (v, panel) in block.panels.iter_mut().enumerate() {
                 *panel = panel.add(start + v * panel_elements);
@@ -183,7 +207,8 @@ impl Section<'_> {
         for channel in channels.clone() {
             let to = &mut out[channel * plane + position - self.tile..][..count];
             // SAFETY: the channel's lane is one of those stored above.
-            let from = unsafe { &*sums.as_ptr().add((channel - first) * R).cast::<[<S::Lanes as Lanes>::Sum; R]>() };
+            let from =
+                unsafe { &*sums.as_ptr().add((channel - first) * R).cast::<[<S::Lanes as Lanes>::Sum; R]>() };
             if let Some(to) = to.first_chunk_mut::<R>() {
                 for r in 0..R {
                     to[r] = to[r].add(W::from_u64(from[r].to_u64()));
@@ -195,8 +220,8 @@ impl Section<'_> {
     }
 }
 
-/// Positions of the next block when `left` are left: full blocks, then the smallest that holds the rest, but never a full and
-/// a tiny one where two middling ones do.
+/// Positions of the next block when `left` are left: full blocks, then the smallest that holds the rest, but
+/// never a full and a tiny one where two middling ones do.
 fn block_rows(left: usize, full: usize) -> usize {
     match (left, full) {
         (1 | 2 | 4, _) => left,
@@ -219,7 +244,10 @@ mod tests {
         for full in [4, 6, 8, 12] {
             for left in 1..100 {
                 let rows = block_rows(left, full);
-                assert!(rows <= full && [1, 2, 4, 6, 8, 12].contains(&rows), "{left} left, {full} full: {rows}");
+                assert!(
+                    rows <= full && [1, 2, 4, 6, 8, 12].contains(&rows),
+                    "{left} left, {full} full: {rows}"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The kernel that every machine has: arrays of words, vectorised by the compiler as far as the target's baseline allows.
+//! The kernel that every machine has: arrays of words, vectorised by the compiler as far as the target's
+//! baseline allows.
 
 use core::ops::Range;
 
@@ -72,9 +73,15 @@ unsafe fn accumulate(weights: &PackedWeights, input: &PackedInput, tile: Range<u
             (Format::Direct, WordsMut::U16(out)) => direct::accumulate(weights, input, tile, out),
             (Format::Direct, WordsMut::U32(out)) => direct::accumulate(weights, input, tile, out),
             (Format::Direct, WordsMut::U64(out)) => direct::accumulate(weights, input, tile, out),
-            (_, WordsMut::U16(out)) => panels::accumulate::<Single<Array<u16, 8>>, u16>(weights, input, tile, out),
-            (_, WordsMut::U32(out)) => panels::accumulate::<Single<Array<u32, 8>>, u32>(weights, input, tile, out),
-            (_, WordsMut::U64(out)) => panels::accumulate::<Single<Array<u64, 2>>, u64>(weights, input, tile, out),
+            (_, WordsMut::U16(out)) => {
+                panels::accumulate::<Single<Array<u16, 8>>, u16>(weights, input, tile, out)
+            }
+            (_, WordsMut::U32(out)) => {
+                panels::accumulate::<Single<Array<u32, 8>>, u32>(weights, input, tile, out)
+            }
+            (_, WordsMut::U64(out)) => {
+                panels::accumulate::<Single<Array<u64, 2>>, u64>(weights, input, tile, out)
+            }
         }
     }
 }

@@ -9,18 +9,44 @@ use super::*;
 
 /// Any valid geometry of moderate size.
 fn geometries() -> impl Strategy<Value = Convolution> {
-    let groups = prop_oneof![3 => Just((1_u16, 0_u16)), 1 => (1_u16..5, Just(0_u16)), 1 => (1_u16..40, Just(1_u16))];
+    let groups =
+        prop_oneof![3 => Just((1_u16, 0_u16)), 1 => (1_u16..5, Just(0_u16)), 1 => (1_u16..40, Just(1_u16))];
     let sizes = (1_u16..7, 1_u16..40, 1_u16..15, 1_u16..15);
     (groups, sizes, 1_u16..6, 1_u16..6, 1_u16..4, 0_u16..4)
-        .prop_map(|((groups, depthwise), (channels, outputs, height, width), kernel_height, kernel_width, stride, padding)| {
-            let (channels, outputs) = if depthwise == 1 { (1, 1 + outputs % 5) } else { (channels, outputs) };
-            let input = Shape::new(groups * channels, height, width);
-            Convolution { input, out_channels: groups * outputs, kernel_height, kernel_width, stride, padding, groups }
-        })
+        .prop_map(
+            |(
+                (groups, depthwise),
+                (channels, outputs, height, width),
+                kernel_height,
+                kernel_width,
+                stride,
+                padding,
+            )| {
+                let (channels, outputs) =
+                    if depthwise == 1 { (1, 1 + outputs % 5) } else { (channels, outputs) };
+                let input = Shape::new(groups * channels, height, width);
+                Convolution {
+                    input,
+                    out_channels: groups * outputs,
+                    kernel_height,
+                    kernel_width,
+                    stride,
+                    padding,
+                    groups,
+                }
+            },
+        )
         .prop_filter("the kernel fits", |geometry| geometry.validate().is_ok())
 }
 
-fn check<W: Enumerated>(kernel: &Kernel, geometry: &Convolution, scratch: &mut PackedInput, tile: Range<usize>, chunk: usize, seed: u64) {
+fn check<W: Enumerated>(
+    kernel: &Kernel,
+    geometry: &Convolution,
+    scratch: &mut PackedInput,
+    tile: Range<usize>,
+    chunk: usize,
+    seed: u64,
+) {
     let weights = operands::<W>(seed, geometry.weights());
     let input = operands::<W>(!seed, geometry.input.elements());
     let mut expected = operands::<W>(seed ^ 5, geometry.output().elements());
@@ -60,7 +86,15 @@ proptest! {
 
 fn convolution(channels: u16, size: u16, out_channels: u16, kernel: u16, stride: u16) -> Convolution {
     let input = Shape::new(channels, size, size);
-    Convolution { input, out_channels, kernel_height: kernel, kernel_width: kernel, stride, padding: kernel / 2, groups: 1 }
+    Convolution {
+        input,
+        out_channels,
+        kernel_height: kernel,
+        kernel_width: kernel,
+        stride,
+        padding: kernel / 2,
+        groups: 1,
+    }
 }
 
 #[test]
@@ -109,7 +143,10 @@ fn a_kernel_that_computes_wrongly_is_not_chosen() {
         ..portable::KERNEL
     };
     const MISSING: Kernel = Kernel { name: "missing", supported: || false, ..portable::KERNEL };
-    assert_eq!(first_correct(&[MISSING, FAULTY, portable::KERNEL]).map(|kernel| kernel.name()), Some("portable"));
+    assert_eq!(
+        first_correct(&[MISSING, FAULTY, portable::KERNEL]).map(|kernel| kernel.name()),
+        Some("portable")
+    );
     assert!(first_correct(&[MISSING, FAULTY]).is_none());
 }
 
@@ -124,7 +161,8 @@ fn reborrow<'a>(words: &'a mut WordsMut<'_>) -> WordsMut<'a> {
 #[test]
 fn every_kernel_that_this_machine_supports_is_right() {
     // Else a broken one would be left out silently, here as in every other test.
-    let supported: Vec<&str> = ALL.iter().filter(|kernel| (kernel.supported)()).map(|kernel| kernel.name).collect();
+    let supported: Vec<&str> =
+        ALL.iter().filter(|kernel| (kernel.supported)()).map(|kernel| kernel.name).collect();
     let available: Vec<&str> = Kernels::available().map(|kernel| kernel.name).collect();
     assert_eq!(available, supported);
 }
@@ -149,18 +187,36 @@ fn wrong_operands_are_refused() {
     let mut out = vec![0_u32; geometry.output().elements()];
     let elements = out.len();
 
-    assert!(matches!(kernel.pack(&geometry, WordKind::U32, Words::U32(&weights[1..])), Err(KernelError::Length { .. })));
-    assert!(matches!(kernel.pack(&geometry, WordKind::U16, Words::U32(&weights)), Err(KernelError::Word { .. })));
+    assert!(matches!(
+        kernel.pack(&geometry, WordKind::U32, Words::U32(&weights[1..])),
+        Err(KernelError::Length { .. })
+    ));
+    assert!(matches!(
+        kernel.pack(&geometry, WordKind::U16, Words::U32(&weights)),
+        Err(KernelError::Word { .. })
+    ));
     let zero = Convolution { stride: 0, ..geometry };
     assert!(matches!(kernel.pack(&zero, WordKind::U32, Words::U32(&weights)), Err(KernelError::Geometry(_))));
-    let vast = Convolution { input: Shape::new(2000, 1, 1), padding: 1024, kernel_height: 1, kernel_width: 1, stride: 2000, ..geometry };
+    let vast = Convolution {
+        input: Shape::new(2000, 1, 1),
+        padding: 1024,
+        kernel_height: 1,
+        kernel_width: 1,
+        stride: 2000,
+        ..geometry
+    };
     assert!(matches!(kernel.pack_empty(&vast, WordKind::U32), Err(KernelError::Padding { .. })));
-    assert!(matches!(kernel.prepare(&mut scratch, &geometry, Words::U32(&input[1..])), Err(KernelError::Length { .. })));
+    assert!(matches!(
+        kernel.prepare(&mut scratch, &geometry, Words::U32(&input[1..])),
+        Err(KernelError::Length { .. })
+    ));
 
     let mut packed = kernel.pack(&geometry, WordKind::U32, Words::U32(&weights)).unwrap();
     assert!(matches!(packed.fill(20, Words::U32(&weights[..36])), Err(KernelError::Length { .. })));
     assert!(matches!(packed.fill(0, Words::U32(&weights[..35])), Err(KernelError::Length { .. })));
-    let fails = |scratch: &PackedInput, tile: Range<usize>, out: WordsMut<'_>| kernel.convolve(&packed, scratch, tile, out).unwrap_err();
+    let fails = |scratch: &PackedInput, tile: Range<usize>, out: WordsMut<'_>| {
+        kernel.convolve(&packed, scratch, tile, out).unwrap_err()
+    };
     assert_eq!(fails(&scratch, 0..elements, WordsMut::U32(&mut out)), KernelError::InputElsewhere);
     kernel.prepare(&mut scratch, &other, Words::U32(&input)).unwrap();
     assert_eq!(fails(&scratch, 0..elements, WordsMut::U32(&mut out)), KernelError::InputElsewhere);

@@ -1,8 +1,9 @@
 //! x86-64: AVX-512 with and without VNNI, AVX2 with and without VNNI.
 //!
-//! 16-bit rings take two products an instruction everywhere (`vpmaddwd`, or `vpdpwssd` where it is). For 32-bit rings two digits
-//! through `vpdpwssd` are 1½ operations a vector of products against the three of `vpmulld` (which is two) and `vpaddd`; without
-//! VNNI they would be three as well, so words are multiplied as they are.
+//! 16-bit rings take two products an instruction everywhere (`vpmaddwd`, or `vpdpwssd` where it is). For
+//! 32-bit rings two digits through `vpdpwssd` are 1½ operations a vector of products against the three of
+//! `vpmulld` (which is two) and `vpaddd`; without VNNI they would be three as well, so words are multiplied
+//! as they are.
 
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -133,7 +134,8 @@ unsafe fn store_channels_512<const R: usize>(rows: [__m512i; R], to: *mut u32) {
     // SAFETY: the caller's promise.
     unsafe {
         for group in 0..R / 4 {
-            let [a, b, c, d] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
+            let [a, b, c, d] =
+                [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
             let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
             let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
             // Quarter q of register i: channel 4q + i.
@@ -164,7 +166,8 @@ unsafe fn store_channels_256<const R: usize>(rows: [__m256i; R], to: *mut u32) {
     // SAFETY: the caller's promise.
     unsafe {
         for group in 0..R / 4 {
-            let [a, b, c, d] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
+            let [a, b, c, d] =
+                [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
             let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
             let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
             // Half h of register i: channel 4h + i.
@@ -236,7 +239,8 @@ impl DigitLanes for Vnni256 {
     }
 }
 
-/// Defines a kernel: its functions are compiled with its instruction set, and call the loops that are inlined into them.
+/// Defines a kernel: its functions are compiled with its instruction set, and call the loops that are inlined
+/// into them.
 macro_rules! kernel {
     (
         $(#[$doc:meta])* $kernel:ident = $name:literal, needs $($feature:tt),+;

@@ -144,9 +144,16 @@ impl Link {
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn new(reactor: &mut Reactor, stream: impl Into<Stream>, peer: impl Into<String>) -> Result<Self, LinkError> {
+    pub fn new(
+        reactor: &mut Reactor,
+        stream: impl Into<Stream>,
+        peer: impl Into<String>,
+    ) -> Result<Self, LinkError> {
         let (mut stream, peer) = (stream.into(), peer.into());
-        stream.hasten().and_then(|()| reactor.add_stream(&mut stream)).map_err(|source| LinkError::Io { peer: peer.clone(), source })?;
+        stream
+            .hasten()
+            .and_then(|()| reactor.add_stream(&mut stream))
+            .map_err(|source| LinkError::Io { peer: peer.clone(), source })?;
         let limit = HEADER + message::LONGEST;
         Ok(Self {
             stream,
@@ -193,7 +200,11 @@ impl Link {
     fn io(&self) -> impl FnOnce(io::Error) -> LinkError + '_ {
         |source| {
             let (peer, partial) = (self.peer.clone(), !self.incoming.filled().is_empty());
-            if self.stream.is_gone(&source) { LinkError::Closed { peer, partial } } else { LinkError::Io { peer, source } }
+            if self.stream.is_gone(&source) {
+                LinkError::Closed { peer, partial }
+            } else {
+                LinkError::Io { peer, source }
+            }
         }
     }
 
@@ -277,14 +288,22 @@ impl Link {
     pub fn frame(&mut self) -> Result<Option<&[u8]>, LinkError> {
         let filled = self.incoming.filled();
         let Some(head) = filled.first_chunk::<HEADER>() else {
-            return if self.closed { Err(LinkError::Closed { peer: self.peer.clone(), partial: !filled.is_empty() }) } else { Ok(None) };
+            return if self.closed {
+                Err(LinkError::Closed { peer: self.peer.clone(), partial: !filled.is_empty() })
+            } else {
+                Ok(None)
+            };
         };
         let found = HEADER + Header::decode(head).length as usize;
         if found > self.limit {
             return Err(LinkError::TooLong { peer: self.peer.clone(), found, limit: self.limit });
         }
         if filled.len() < found {
-            return if self.closed { Err(LinkError::Closed { peer: self.peer.clone(), partial: true }) } else { Ok(None) };
+            return if self.closed {
+                Err(LinkError::Closed { peer: self.peer.clone(), partial: true })
+            } else {
+                Ok(None)
+            };
         }
         Ok(Some(&self.incoming.filled()[..found]))
     }
@@ -337,7 +356,12 @@ impl Link {
     ///
     /// # Errors
     /// The other end is gone or silent, or sent something else.
-    pub fn receive_message(&mut self, reactor: &mut Reactor, expected: Code, timeout: Duration) -> Result<Vec<u8>, LinkError> {
+    pub fn receive_message(
+        &mut self,
+        reactor: &mut Reactor,
+        expected: Code,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, LinkError> {
         self.touch();
         loop {
             self.flush()?;

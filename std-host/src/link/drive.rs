@@ -43,7 +43,10 @@ pub enum DriveError {
 }
 
 fn place(at: Option<(u16, Step)>) -> String {
-    at.map_or_else(|| "before the first layer".to_owned(), |(layer, step)| format!("in layer {layer}, step {step:?}"))
+    at.map_or_else(
+        || "before the first layer".to_owned(),
+        |(layer, step)| format!("in layer {layer}, step {step:?}"),
+    )
 }
 
 impl From<SessionError> for DriveError {
@@ -54,8 +57,8 @@ impl From<SessionError> for DriveError {
 
 /// Runs a session to its end. `input` is the picture, where this party is the client.
 ///
-/// Frames are sent as soon as they are ready and taken as soon as they are wanted; a frame that comes early waits in the link, which reads
-/// ahead by a frame at most.
+/// Frames are sent as soon as they are ready and taken as soon as they are wanted; a frame that comes early
+/// waits in the link, which reads ahead by a frame at most.
 ///
 /// # Errors
 /// The peer left, was silent or misbehaved, or the material failed. The error says in which layer and step.
@@ -116,7 +119,8 @@ pub fn drive<H: Half, M: ModelHalf, I: Input>(
         }
         if !moved {
             link.fill().map_err(failed)?;
-            let arrived = session.can_receive() && !session.is_finished() && link.frame().map_err(failed)?.is_some();
+            let arrived =
+                session.can_receive() && !session.is_finished() && link.frame().map_err(failed)?.is_some();
             if link.waiting() == 0 && !arrived && !session.is_finished() && !session.can_receive() {
                 // Nothing to send, nothing to wait for: a fault of ours, never a reason to hang.
                 return Err(SessionError { at, kind: ErrorKind::Misuse }.into());

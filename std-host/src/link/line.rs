@@ -1,4 +1,5 @@
-//! A serial line, or what stands for one: a pseudoterminal, or a socket of this machine. A stream of bytes without connections.
+//! A serial line, or what stands for one: a pseudoterminal, or a socket of this machine. A stream of bytes
+//! without connections.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -35,8 +36,8 @@ impl From<TcpStream> for Stream {
     }
 }
 
-/// Opens a line: a terminal device at `baud`, 8 data bits, no parity, no flow control, or a socket in the file system, where `baud`
-/// means nothing. What a terminal received before is dropped.
+/// Opens a line: a terminal device at `baud`, 8 data bits, no parity, no flow control, or a socket in the
+/// file system, where `baud` means nothing. What a terminal received before is dropped.
 ///
 /// # Errors
 /// There is no such line, it may not be opened, or its driver does not know the speed.
@@ -47,7 +48,10 @@ pub fn open_line(path: &Path, baud: u32) -> io::Result<Stream> {
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits() as i32;
     let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
     if !isatty(&file) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a serial device nor a socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is neither a serial device nor a socket",
+        ));
     }
     let mut settings = tcgetattr(&file)?;
     settings.make_raw();
@@ -72,7 +76,9 @@ impl Stream {
     /// Does this error say that the other end is gone?
     pub(super) fn is_gone(&self, error: &io::Error) -> bool {
         match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => true,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                true
+            }
             // A terminal that was pulled out, or whose other end closed.
             _ => matches!(self, Self::Terminal(_)) && error.raw_os_error() == Some(Errno::IO.raw_os_error()),
         }

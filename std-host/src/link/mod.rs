@@ -1,7 +1,8 @@
 //! Links: frames over TCP or a serial line, full duplex on one thread.
 //!
-//! * [`Link`] is one connection: bytes wait in a queue until the socket takes them, frames are handed out when they are whole, and no call
-//!   blocks. A frame that is longer than the plan allows is refused before it is buffered.
+//! * [`Link`] is one connection: bytes wait in a queue until the socket takes them, frames are handed out
+//!   when they are whole, and no call blocks. A frame that is longer than the plan allows is refused before
+//!   it is buffered.
 //! * [`Reactor`] is the one place where a thread sleeps: until any of its sockets can go on.
 //! * [`drive()`] moves a sans-io session over a link.
 

@@ -17,8 +17,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
 
 /// Wakes a thread when any of its sockets can go on.
 ///
-/// Wakes are edges: a socket wakes the thread once after it refused to read or write. So whoever sleeps must have tried every socket that
-/// it waits for since it woke.
+/// Wakes are edges: a socket wakes the thread once after it refused to read or write. So whoever sleeps must
+/// have tried every socket that it waits for since it woke.
 #[derive(Debug)]
 pub struct Reactor {
     poll: Poll,
@@ -41,7 +41,9 @@ impl Reactor {
     }
 
     pub(super) fn add_stream(&mut self, stream: &mut Stream) -> io::Result<()> {
-        self.register(|registry, token| stream.register(registry, token, Interest::READABLE | Interest::WRITABLE))
+        self.register(|registry, token| {
+            stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+        })
     }
 
     /// Sleeps until a socket can go on, or for `limit`.
@@ -86,7 +88,12 @@ impl Listener {
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
         match self.0.accept() {
             Ok((stream, _)) => Ok(Some(stream)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                ) =>
+            {
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -107,7 +114,9 @@ pub fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
                 stream.set_nonblocking(true)?;
                 return Ok(TcpStream::from_std(stream));
             }
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused && Instant::now() + RETRY < end => std::thread::sleep(RETRY),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused && Instant::now() + RETRY < end => {
+                std::thread::sleep(RETRY)
+            }
             Err(e) => return Err(e),
         }
     }

@@ -35,7 +35,13 @@ impl Trace {
     #[must_use]
     pub fn new(layers: u16) -> Self {
         let layers = vec![LayerTrace::default(); usize::from(layers)];
-        Self { layers, outside: LayerTrace::default(), since: Instant::now(), processor: thread_seconds(), record: None }
+        Self {
+            layers,
+            outside: LayerTrace::default(),
+            since: Instant::now(),
+            processor: thread_seconds(),
+            record: None,
+        }
     }
 
     /// Keeps every frame too, for a transcript.
@@ -52,8 +58,8 @@ impl Trace {
         self.layers.get_mut(usize::from(layer)).unwrap_or(&mut self.outside)
     }
 
-    /// Counts a frame, and the time since the last mark to the layer that it names: whoever sends a frame has just computed it, whoever
-    /// took one has just used it.
+    /// Counts a frame, and the time since the last mark to the layer that it names: whoever sends a frame has
+    /// just computed it, whoever took one has just used it.
     pub fn frame(&mut self, sent: bool, frame: &[u8]) {
         let Some(header) = frame.first_chunk().map(Header::decode) else { return };
         let layer = self.of(header.layer);

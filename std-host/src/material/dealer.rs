@@ -93,7 +93,14 @@ impl DealerState {
     /// The dealer's secrets of one inference; `None` if its counter was never dealt.
     #[must_use]
     pub fn secrets(&self, plan: &Plan<'_>, counter: u64) -> Option<Secrets> {
-        let batch = self.batches.iter().find(|b| (b.first..b.first.saturating_add(b.count)).contains(&counter))?;
-        Some(Secrets::new(&self.dealer_seed, &self.party_seed, &self.public.agreement(plan), &batch.deal, counter))
+        let batch =
+            self.batches.iter().find(|b| (b.first..b.first.saturating_add(b.count)).contains(&counter))?;
+        Some(Secrets::new(
+            &self.dealer_seed,
+            &self.party_seed,
+            &self.public.agreement(plan),
+            &batch.deal,
+            counter,
+        ))
     }
 }

@@ -149,19 +149,24 @@ impl SealedWriter {
         self.pending.file.write_all(bytes).map_err(FileError::io("write", &self.pending.temporary))
     }
 
-    /// Adds the envelope, synchronises the file and puts it in its place. The folder is synchronised by the caller, once for all files.
+    /// Adds the envelope, synchronises the file and puts it in its place. The folder is synchronised by the
+    /// caller, once for all files.
     ///
     /// # Errors
     /// The disk is full or fails.
     pub fn finish(mut self) -> Result<(), FileError> {
         let mut envelope = [0; ENVELOPE_BYTES];
         let hash = self.hasher.finalize();
-        let parts: [&[u8]; 5] = [&MAGIC, &[self.kind as u8], &VERSION.to_le_bytes(), &self.length.to_le_bytes(), hash.as_bytes()];
+        let parts: [&[u8]; 5] =
+            [&MAGIC, &[self.kind as u8], &VERSION.to_le_bytes(), &self.length.to_le_bytes(), hash.as_bytes()];
         for (slot, byte) in envelope.iter_mut().zip(parts.into_iter().flatten()) {
             *slot = *byte;
         }
         let file = &mut self.pending.file;
-        let written = file.flush().and_then(|()| file.get_mut().seek(SeekFrom::Start(0))).and_then(|_| file.get_mut().write_all(&envelope));
+        let written = file
+            .flush()
+            .and_then(|()| file.get_mut().seek(SeekFrom::Start(0)))
+            .and_then(|_| file.get_mut().write_all(&envelope));
         written.map_err(FileError::io("write", &self.pending.target))?;
         self.pending.place()
     }
@@ -178,7 +183,9 @@ impl Sink for SealedWriter {
 /// # Errors
 /// The disk is full or fails.
 pub fn write_sealed(target: &Path, kind: Kind, value: &impl Serialize) -> Result<(), FileError> {
-    let body = zeroize::Zeroizing::new(postcard::to_allocvec(value).map_err(|e| FileError::content(target, e.to_string()))?);
+    let body = zeroize::Zeroizing::new(
+        postcard::to_allocvec(value).map_err(|e| FileError::content(target, e.to_string()))?,
+    );
     let mut writer = SealedWriter::create(target, kind)?;
     writer.append(&body)?;
     writer.finish()?;
@@ -225,7 +232,8 @@ impl SealedFile {
             Ok(_) | Err(BlobError::Cut { .. } | BlobError::Hash) => {}
             Err(other) => return Err(refused(other)),
         }
-        let (rest, hash) = head.split_last_chunk::<32>().ok_or_else(|| refused(BlobError::TooShort { found: present }))?;
+        let (rest, hash) =
+            head.split_last_chunk::<32>().ok_or_else(|| refused(BlobError::TooShort { found: present }))?;
         let stated = rest.last_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
         let body = size - ENVELOPE_BYTES as u64;
         if stated > body {
@@ -277,6 +285,8 @@ impl SealedFile {
     /// # Errors
     /// The body ends before, or the disk fails.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), FileError> {
-        self.file.read_exact_at(out, ENVELOPE_BYTES as u64 + offset).map_err(FileError::io("read", &self.path))
+        self.file
+            .read_exact_at(out, ENVELOPE_BYTES as u64 + offset)
+            .map_err(FileError::io("read", &self.path))
     }
 }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use super::FileError;
 use super::file::{SECRET_MODE, folder_of};
 
-/// Held for as long as a process uses a piece of material; the operating system gives it back when the process ends, however it ends.
+/// Held for as long as a process uses a piece of material; the operating system gives it back when the
+/// process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock(File);
 
 impl Lock {
-    /// Where the lock of a file lies: beside it, hidden. The file itself is replaced whenever it is written, so it cannot carry a lock.
+    /// Where the lock of a file lies: beside it, hidden. The file itself is replaced whenever it is written,
+    /// so it cannot carry a lock.
     #[must_use]
     pub fn path_beside(material: &Path) -> PathBuf {
         let mut name = std::ffi::OsString::from(".");
@@ -50,7 +52,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child that is just being started holds a copy of the handle; this gives the lock back for all of them.
+        // A child that is just being started holds a copy of the handle; this gives the lock back for all of
+        // them.
         let _ = self.0.unlock();
     }
 }

@@ -10,8 +10,9 @@
 //! | `.*.lock`, `bundles/.lock` | beside what they guard | nothing: a process that uses up material holds the lock, and a second is refused |
 //! | `plan.postcard` | anybody | identifiers and plan: what a third client needs. Public |
 //!
-//! Each is a [`halfnet_core::model::blob`] envelope around a body. Those with secrets are readable by their owner alone, and every file
-//! is written beside its place, synchronised and renamed, so a crash leaves the old file or the new one.
+//! Each is a [`halfnet_core::model::blob`] envelope around a body. Those with secrets are readable by their
+//! owner alone, and every file is written beside its place, synchronised and renamed, so a crash leaves the
+//! old file or the new one.
 
 mod dealer;
 pub mod file;

@@ -40,7 +40,11 @@ impl PartyZero {
     /// # Errors
     /// The disk is full or fails.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        write_sealed(path, Kind::PartyZero, &PartyZeroBody { public: self.public.clone(), seed: Zeroizing::new(*self.seed.expose()) })
+        write_sealed(
+            path,
+            Kind::PartyZero,
+            &PartyZeroBody { public: self.public.clone(), seed: Zeroizing::new(*self.seed.expose()) },
+        )
     }
 
     /// Reads `party0.postcard`.
@@ -79,7 +83,8 @@ struct PartyOneHeader {
     tensors: Vec<TensorEntry>,
 }
 
-/// P1's material: the body is a header's length in 4 bytes, the header, and the tensors in [`tensors`]' order, little-endian.
+/// P1's material: the body is a header's length in 4 bytes, the header, and the tensors in [`tensors`]'
+/// order, little-endian.
 #[derive(Debug)]
 pub struct PartyOne {
     /// Identifiers and plan.
@@ -93,11 +98,18 @@ impl PartyOne {
     ///
     /// # Errors
     /// The disk is full or fails.
-    pub fn write(path: &Path, public: &Public, plan: &Plan<'_>, model: &Model<'_>, seed: &Key) -> Result<(), FileError> {
+    pub fn write(
+        path: &Path,
+        public: &Public,
+        plan: &Plan<'_>,
+        model: &Model<'_>,
+        seed: &Key,
+    ) -> Result<(), FileError> {
         let mode = plan.header.options.mode;
         let parts: Vec<(TermId, Integers<'_>)> = tensors(model).collect();
         let words: Vec<WordKind> = plan.layers().map(|layer| layer.work(&plan.header.options).word).collect();
-        let word = |id: &TermId| if id.term == QUADRATIC { WordKind::U64 } else { words[usize::from(id.layer)] };
+        let word =
+            |id: &TermId| if id.term == QUADRATIC { WordKind::U64 } else { words[usize::from(id.layer)] };
         let entry = |(id, tensor): &(TermId, Integers<'_>)| TensorEntry {
             layer: id.layer,
             term: id.term,
@@ -133,19 +145,26 @@ impl PartyOne {
         }
         let mut bytes = vec![0; length as usize];
         file.read_at(4, &mut bytes)?;
-        let header: PartyOneHeader = decode_body(&bytes).map_err(|source| FileError::Body { path: path.to_owned(), source })?;
+        let header: PartyOneHeader =
+            decode_body(&bytes).map_err(|source| FileError::Body { path: path.to_owned(), source })?;
         header.public.plan(path)?;
         let mut offset = 4 + u64::from(length);
         let mut placed = Vec::with_capacity(header.tensors.len());
         for entry in header.tensors {
             if !matches!(entry.bits, 8 | 16 | 32 | 64) {
-                return Err(FileError::content(path, format!("a weight of {} bits: only 8, 16, 32 and 64 are known", entry.bits)));
+                return Err(FileError::content(
+                    path,
+                    format!("a weight of {} bits: only 8, 16, 32 and 64 are known", entry.bits),
+                ));
             }
             placed.push((entry, offset));
             offset += entry.bytes();
         }
         if offset != file.length() {
-            return Err(FileError::content(path, format!("{offset} bytes of weights stated, {} there", file.length())));
+            return Err(FileError::content(
+                path,
+                format!("{offset} bytes of weights stated, {} there", file.length()),
+            ));
         }
         Ok(Self { public: header.public, tensors: placed, file })
     }
@@ -160,13 +179,18 @@ impl PartyOne {
         self.tensors.iter().find(|(entry, _)| (entry.layer, entry.term) == (id.layer, id.term)).copied()
     }
 
-    /// Fills `out` with the bytes of `count` integers of a tensor from integer `first` on; returns the bits of one.
+    /// Fills `out` with the bytes of `count` integers of a tensor from integer `first` on; returns the bits
+    /// of one.
     ///
     /// # Errors
     /// There is no such tensor, it is shorter, or the disk fails.
     pub fn read(&self, id: TermId, first: usize, count: usize, out: &mut Vec<u8>) -> Result<u8, FileError> {
-        let missing =
-            || FileError::content(self.file.path(), format!("the weights of layer {}, term {} are missing or cut", id.layer, id.term));
+        let missing = || {
+            FileError::content(
+                self.file.path(),
+                format!("the weights of layer {}, term {} are missing or cut", id.layer, id.term),
+            )
+        };
         let (entry, offset) = self.find(id).ok_or_else(missing)?;
         if first + count > entry.count as usize {
             return Err(missing());

@@ -34,10 +34,13 @@ impl Pending {
         Ok(Self { file, temporary, target: target.to_owned(), placed: false })
     }
 
-    /// Synchronises the file and puts it in its place. The folder is synchronised by the caller, once for all files.
+    /// Synchronises the file and puts it in its place. The folder is synchronised by the caller, once for all
+    /// files.
     pub(super) fn place(mut self) -> Result<(), FileError> {
         let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        written.and_then(|()| std::fs::rename(&self.temporary, &self.target)).map_err(FileError::io("write", &self.target))?;
+        written
+            .and_then(|()| std::fs::rename(&self.temporary, &self.target))
+            .map_err(FileError::io("write", &self.target))?;
         self.placed = true;
         Ok(())
     }
@@ -51,18 +54,23 @@ impl Drop for Pending {
     }
 }
 
-/// Writes a file that its owner alone may read: the network, a picture, a transcript. After a crash there is the old file or the new one.
+/// Writes a file that its owner alone may read: the network, a picture, a transcript. After a crash there is
+/// the old file or the new one.
 ///
 /// # Errors
 /// The disk is full or fails.
-pub fn write_secret(target: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), FileError> {
+pub fn write_secret(
+    target: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), FileError> {
     let mut pending = Pending::create(target, SECRET_MODE)?;
     write(&mut pending.file).map_err(FileError::io("write", target))?;
     pending.place()?;
     sync_folder(folder_of(target))
 }
 
-/// Makes a folder that its owner alone may enter, and the folders above it; one that is there keeps its permissions.
+/// Makes a folder that its owner alone may enter, and the folders above it; one that is there keeps its
+/// permissions.
 ///
 /// # Errors
 /// It cannot be made.

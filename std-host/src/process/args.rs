@@ -10,7 +10,10 @@ use clap::{ArgGroup, Args};
 use halfnet_core::plan::Role;
 
 use super::report::{Event, PartyStats};
-use super::{ClientConfig, PartyConfig, PeerAddress, ProcessError, ThirdClient, infer_as_seed_party, pictures, run_party};
+use super::{
+    ClientConfig, PartyConfig, PeerAddress, ProcessError, ThirdClient, infer_as_seed_party, pictures,
+    run_party,
+};
 use crate::material::{PartyZero, Public};
 
 /// The longest time that `--timeout` takes: a day.
@@ -46,7 +49,8 @@ pub struct PeerArgs {
     /// Go to the other party there.
     #[arg(long, value_name = "ADDR")]
     pub peer_connect: Option<SocketAddr>,
-    /// The other party is at the end of this line: a serial device, a pseudoterminal, or a socket in the file system.
+    /// The other party is at the end of this line: a serial device, a pseudoterminal, or a socket in the file
+    /// system.
     #[arg(long, value_name = "DEVICE")]
     pub serial: Option<PathBuf>,
     /// Bits a second of a serial device.
@@ -117,7 +121,12 @@ pub struct InferArgs {
 
 impl LinkArgs {
     fn timeout(&self) -> Result<Duration, ProcessError> {
-        let wrong = || ProcessError::Usage(format!("--timeout {}: must be above 0 and at most {MAX_TIMEOUT_S} seconds", self.timeout));
+        let wrong = || {
+            ProcessError::Usage(format!(
+                "--timeout {}: must be above 0 and at most {MAX_TIMEOUT_S} seconds",
+                self.timeout
+            ))
+        };
         let allowed = |t: &Duration| !t.is_zero() && *t <= Duration::from_secs(MAX_TIMEOUT_S.into());
         Duration::try_from_secs_f64(self.timeout).ok().filter(allowed).ok_or_else(wrong)
     }
@@ -161,7 +170,9 @@ impl LinkArgs {
                         1e3 * stats.wall_s
                     );
                 }
-                Event::Dropped { next, bundles } => eprintln!("{bundles} bundles below P0's counter {next} dropped"),
+                Event::Dropped { next, bundles } => {
+                    eprintln!("{bundles} bundles below P0's counter {next} dropped")
+                }
                 Event::Failed { reason } => eprintln!("{reason}"),
                 Event::Answer { .. } | Event::Finished(_) => {}
             }
@@ -170,7 +181,9 @@ impl LinkArgs {
 
     fn warn(&self) {
         if self.insecure_test_seed.is_some() {
-            eprintln!("warning: --insecure-test-seed makes nonces that anybody can know; for tests on this machine alone");
+            eprintln!(
+                "warning: --insecure-test-seed makes nonces that anybody can know; for tests on this machine alone"
+            );
         }
     }
 }
@@ -181,9 +194,10 @@ impl PeerArgs {
             (Some(address), None, None) => Ok(PeerAddress::Listen(address)),
             (None, Some(address), None) => Ok(PeerAddress::Connect(address)),
             (None, None, Some(path)) => Ok(PeerAddress::Line { path: path.clone(), baud: self.baud }),
-            _ => {
-                Err(ProcessError::Usage("say where the other party is: --peer-listen ADDR, --peer-connect ADDR or --serial DEVICE".into()))
-            }
+            _ => Err(ProcessError::Usage(
+                "say where the other party is: --peer-listen ADDR, --peer-connect ADDR or --serial DEVICE"
+                    .into(),
+            )),
         }
     }
 }
@@ -331,9 +345,14 @@ impl InferArgs {
         }
     }
 
-    fn named(&self, answers: impl IntoIterator<Item = (u64, Vec<i64>)>, labels: Vec<Option<u16>>) -> Vec<Inferred> {
+    fn named(
+        &self,
+        answers: impl IntoIterator<Item = (u64, Vec<i64>)>,
+        labels: Vec<Option<u16>>,
+    ) -> Vec<Inferred> {
         let name = |index: usize| self.pictures.get(index).cloned().unwrap_or_else(|| index.to_string());
-        let one = |(index, ((counter, values), truth))| Inferred { picture: name(index), counter, values, truth };
+        let one =
+            |(index, ((counter, values), truth))| Inferred { picture: name(index), counter, values, truth };
         answers.into_iter().zip(labels).enumerate().map(one).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! P1: one bundle an inference. It proposes counters: for every request of a third client, or whenever P0, as the client, is there.
+//! P1: one bundle an inference. It proposes counters: for every request of a third client, or whenever P0, as
+//! the client, is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +43,11 @@ struct BundleParty<'a, 'p> {
 ///
 /// # Errors
 /// See [`ProcessError`].
-pub fn run_bundle_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mut dyn FnMut(Event)) -> Result<(), ProcessError> {
+pub fn run_bundle_party(
+    config: &PartyConfig,
+    shutdown: &AtomicBool,
+    report: &mut dyn FnMut(Event),
+) -> Result<(), ProcessError> {
     let material = PartyOne::open(&config.material)?;
     let plan = material.public.plan(&config.material)?;
     let third = plan.header.options.client == Client::Third;
@@ -67,7 +72,10 @@ pub fn run_bundle_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mu
         arena: vec![0; plan.arena_words(Role::Bundle)],
         reactor: Reactor::new()?,
     };
-    let mut clients = config.clients.map(|address| Clients::listen(&mut party.reactor, address, config.timeout)).transpose()?;
+    let mut clients = config
+        .clients
+        .map(|address| Clients::listen(&mut party.reactor, address, config.timeout))
+        .transpose()?;
     let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     let client_address = clients.as_ref().map(Clients::address).transpose()?;
     report(Event::Listening { peer: source.address()?, clients: client_address });
@@ -107,7 +115,12 @@ impl BundleParty<'_, '_> {
         }
     }
 
-    fn propose(&mut self, peer: &mut Link, request: Identifier, report: &mut dyn FnMut(Event)) -> Result<(Burned, Windows), ProcessError> {
+    fn propose(
+        &mut self,
+        peer: &mut Link,
+        request: Identifier,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<(Burned, Windows), ProcessError> {
         let limits = self.config.limits();
         let Self { agreement, store, entropy, reactor, .. } = self;
         Proposer { reactor, link: peer, agreement, store, entropy, limits: &limits }.propose(request, report)
@@ -171,7 +184,12 @@ impl BundleParty<'_, '_> {
                 peer.fill()?;
                 if let Some((header, _)) = peer.take_any()? {
                     let found = halfnet_core::wire::message::Code::Hello;
-                    return Err(crate::link::LinkError::Unexpected { peer: peer.peer().to_owned(), found: header, expected: found }.into());
+                    return Err(crate::link::LinkError::Unexpected {
+                        peer: peer.peer().to_owned(),
+                        found: header,
+                        expected: found,
+                    }
+                    .into());
                 }
                 self.reactor.wait(LOOK)?;
                 continue;
@@ -183,7 +201,10 @@ impl BundleParty<'_, '_> {
                     continue;
                 }
                 Err(e) => {
-                    let empty = matches!(e, ProcessError::Store(StoreError::Empty { .. }) | ProcessError::OldCounter { .. });
+                    let empty = matches!(
+                        e,
+                        ProcessError::Store(StoreError::Empty { .. }) | ProcessError::OldCounter { .. }
+                    );
                     clients.refuse(&request, if empty { Reason::NoBundle } else { Reason::Parties });
                     return Err(e);
                 }

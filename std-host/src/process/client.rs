@@ -1,4 +1,5 @@
-//! A third client: it talks to each party over a connection of its own, and nothing of it passes through the other.
+//! A third client: it talks to each party over a connection of its own, and nothing of it passes through the
+//! other.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -73,14 +74,27 @@ impl<'p> ThirdClient<'p> {
         let (words, bits) = output_shape(plan);
         let longest = (MASK + packed_len(shape.elements as usize, shape.bits)).max(packed_len(words, bits));
         let mut open = |address: SocketAddr, who: &'static str| {
-            let stream = connect(address, config.timeout).map_err(|source| ProcessError::Connect { who, address, source })?;
+            let stream = connect(address, config.timeout).map_err(|source| ProcessError::Connect {
+                who,
+                address,
+                source,
+            })?;
             let mut link = Link::new(&mut reactor, stream, who)?;
             link.set_limit(HEADER + longest);
             Ok::<_, ProcessError>(link)
         };
         let links = [open(config.parties[0], "P0")?, open(config.parties[1], "P1")?];
-        let entropy = Entropy::from_flag(config.test_seed.as_deref())?.part("halfnet 1 requests of a client", 0);
-        Ok(Self { plan, links, reactor, entropy, timeout: config.timeout, masked: HashMap::new(), counter: 0 })
+        let entropy =
+            Entropy::from_flag(config.test_seed.as_deref())?.part("halfnet 1 requests of a client", 0);
+        Ok(Self {
+            plan,
+            links,
+            reactor,
+            entropy,
+            timeout: config.timeout,
+            masked: HashMap::new(),
+            counter: 0,
+        })
     }
 
     /// Classifies one picture: a label alone, or the logits.
@@ -122,7 +136,12 @@ impl<'p> ThirdClient<'p> {
         let expected = packed_len(words, bits);
         for (output, link) in outputs.iter().zip(&self.links) {
             if output.len() != expected {
-                return Err(ProcessError::WrongLength { who: link.peer().into(), what: "output", expected, found: output.len() });
+                return Err(ProcessError::WrongLength {
+                    who: link.peer().into(),
+                    what: "output",
+                    expected,
+                    found: output.len(),
+                });
             }
         }
         Ok(combine_outputs(self.plan, [&outputs[0], &outputs[1]]).collect())
@@ -135,17 +154,30 @@ impl<'p> ThirdClient<'p> {
     }
 
     /// Do both parties speak of this request, and of one counter in one session?
-    fn agreed<'m>(&self, masks: &'m [Vec<u8>; 2], request: &Identifier, packed: usize) -> Result<(MaskKey, [&'m [u8]; 2]), ProcessError> {
+    fn agreed<'m>(
+        &self,
+        masks: &'m [Vec<u8>; 2],
+        request: &Identifier,
+        packed: usize,
+    ) -> Result<(MaskKey, [&'m [u8]; 2]), ProcessError> {
         let mut read = Vec::with_capacity(2);
         for (mask, link) in masks.iter().zip(&self.links) {
             let who = || link.peer().to_owned();
-            let (header, words) = MaskHeader::decode(mask).map_err(|source| ProcessError::Message { peer: who(), source })?;
+            let (header, words) =
+                MaskHeader::decode(mask).map_err(|source| ProcessError::Message { peer: who(), source })?;
             if words.len() != packed {
-                return Err(ProcessError::WrongLength { who: who(), what: "mask", expected: packed, found: words.len() });
+                return Err(ProcessError::WrongLength {
+                    who: who(),
+                    what: "mask",
+                    expected: packed,
+                    found: words.len(),
+                });
             }
             read.push((header, words));
         }
-        let [(a, first), (b, second)] = read[..] else { return Err(ProcessError::PartiesDiffer { what: "their number" }) };
+        let [(a, first), (b, second)] = read[..] else {
+            return Err(ProcessError::PartiesDiffer { what: "their number" });
+        };
         let checks = [
             (a.request != *request || b.request != *request, "the request"),
             (a.deal != b.deal, "the deal"),
@@ -177,7 +209,12 @@ impl<'p> ThirdClient<'p> {
                         return Err(ProcessError::Refused { who: link.peer().to_owned(), reason });
                     }
                     Some((header, _)) => {
-                        return Err(LinkError::Unexpected { peer: link.peer().to_owned(), found: header, expected: code }.into());
+                        return Err(LinkError::Unexpected {
+                            peer: link.peer().to_owned(),
+                            found: header,
+                            expected: code,
+                        }
+                        .into());
                     }
                 }
             }

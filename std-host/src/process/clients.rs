@@ -30,7 +30,11 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn listen(reactor: &mut Reactor, address: SocketAddr, patience: Duration) -> Result<Self, ProcessError> {
+    pub(super) fn listen(
+        reactor: &mut Reactor,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Self, ProcessError> {
         Ok(Self { listener: listen(reactor, address)?, slots: Vec::new(), counted: 0, patience })
     }
 
@@ -107,7 +111,11 @@ fn read_request(link: &mut Link) -> Result<Option<Identifier>, LinkError> {
         None => Ok(None),
         Some((header, payload)) => match (is_message(&header, Code::Request), payload.try_into()) {
             (true, Ok(request)) => Ok(Some(request)),
-            _ => Err(LinkError::Unexpected { peer: link.peer().to_owned(), found: header, expected: Code::Request }),
+            _ => Err(LinkError::Unexpected {
+                peer: link.peer().to_owned(),
+                found: header,
+                expected: Code::Request,
+            }),
         },
     }
 }
@@ -135,7 +143,11 @@ mod tests {
         let address = clients.address().unwrap();
         let _idle = TcpStream::connect(address).unwrap();
         let mut asking = TcpStream::connect(address).unwrap();
-        asking.write_all(&[&message::header(Code::Request, 0, REQUEST as u32).encode()[..], &[5; REQUEST]].concat()).unwrap();
+        asking
+            .write_all(
+                &[&message::header(Code::Request, 0, REQUEST as u32).encode()[..], &[5; REQUEST]].concat(),
+            )
+            .unwrap();
         let began = std::time::Instant::now();
         while clients.slots.len() < 2 || clients.first_request().is_none() {
             clients.poll(&mut reactor).unwrap();

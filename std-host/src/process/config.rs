@@ -29,7 +29,8 @@ pub enum PeerAddress {
 }
 
 impl PeerAddress {
-    /// The address, where the other party may be on another machine. A line is local, even with a board at its end.
+    /// The address, where the other party may be on another machine. A line is local, even with a board at
+    /// its end.
     const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Listen(address) | Self::Connect(address) => Some(*address),
@@ -94,10 +95,9 @@ impl PartyConfig {
     /// Checks every address before any is used; `test`: was the material dealt under a test seed?
     pub(super) fn check_addresses(&self, test: bool) -> Result<(), ProcessError> {
         let addresses = [self.peer.address(), self.clients];
-        addresses
-            .into_iter()
-            .flatten()
-            .try_for_each(|address| check_address(address, self.insecure_plaintext, test || self.test_seed.is_some()))
+        addresses.into_iter().flatten().try_for_each(|address| {
+            check_address(address, self.insecure_plaintext, test || self.test_seed.is_some())
+        })
     }
 }
 
@@ -133,7 +133,9 @@ impl PeerSource {
         match peer {
             PeerAddress::Listen(address) => Ok(Self::Listener(listen(reactor, *address)?)),
             PeerAddress::Connect(address) => Ok(Self::Address(*address)),
-            PeerAddress::Line { path, baud } => Ok(Self::Line { path: path.clone(), baud: *baud, opened: Some(line(path, *baud)?) }),
+            PeerAddress::Line { path, baud } => {
+                Ok(Self::Line { path: path.clone(), baud: *baud, opened: Some(line(path, *baud)?) })
+            }
         }
     }
 
@@ -144,7 +146,8 @@ impl PeerSource {
         }
     }
 
-    /// After a failure, before the next [`PeerSource::next`]: whoever connects must not do so without a pause.
+    /// After a failure, before the next [`PeerSource::next`]: whoever connects must not do so without a
+    /// pause.
     pub(super) fn pause(&self) {
         if let Self::Address(_) = self {
             std::thread::sleep(PAUSE);
@@ -152,7 +155,12 @@ impl PeerSource {
     }
 
     /// A connection to the other party, or `None` after a while in which nobody came.
-    pub(super) fn next(&mut self, reactor: &mut Reactor, timeout: Duration, who: &'static str) -> Result<Option<Link>, ProcessError> {
+    pub(super) fn next(
+        &mut self,
+        reactor: &mut Reactor,
+        timeout: Duration,
+        who: &'static str,
+    ) -> Result<Option<Link>, ProcessError> {
         let stream: Stream = match self {
             Self::Listener(listener) => match listener.accept()? {
                 Some(stream) => stream.into(),
@@ -161,9 +169,9 @@ impl PeerSource {
                     return Ok(None);
                 }
             },
-            Self::Address(address) => {
-                connect(*address, timeout).map_err(|source| ProcessError::Connect { who, address: *address, source })?.into()
-            }
+            Self::Address(address) => connect(*address, timeout)
+                .map_err(|source| ProcessError::Connect { who, address: *address, source })?
+                .into(),
             Self::Line { path, baud, opened } => match opened.take() {
                 Some(stream) => stream,
                 None => {
@@ -197,6 +205,9 @@ mod tests {
         assert!(matches!(check_address(far, false, false), Err(ProcessError::Plaintext { .. })));
         assert!(check_address(far, true, false).is_ok());
         assert!(matches!(check_address(far, true, true), Err(ProcessError::TestMaterial { .. })));
-        assert!(matches!(check_address("0.0.0.0:1".parse().unwrap(), false, false), Err(ProcessError::Plaintext { .. })));
+        assert!(matches!(
+            check_address("0.0.0.0:1".parse().unwrap(), false, false),
+            Err(ProcessError::Plaintext { .. })
+        ));
     }
 }

@@ -15,7 +15,9 @@ use zeroize::{Zeroize, Zeroizing};
 use super::ProcessError;
 use crate::entropy::Entropy;
 use crate::material::file::sync_folder;
-use crate::material::{Batch, DealerState, FileError, Lock, PartyOne, PartyZero, Public, create_secret_folder, names};
+use crate::material::{
+    Batch, DealerState, FileError, Lock, PartyOne, PartyZero, Public, create_secret_folder, names,
+};
 use crate::party_model::{HostModel, HostWeights};
 use crate::store::{BundleHeader, BundleWriter, Counter};
 
@@ -126,7 +128,8 @@ fn compile_plan(model: &Model<'_>, options: &Options) -> Result<Vec<u8>, Process
 /// `progress` is told how many bundles are done.
 ///
 /// # Errors
-/// The model is malformed or the options do not fit it, the folder holds a pairing already, or the disk fails.
+/// The model is malformed or the options do not fit it, the folder holds a pairing already, or the disk
+/// fails.
 pub fn deal(request: &DealRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<DealReport, ProcessError> {
     let (bytes, model_hash) = read_model(&request.model)?;
     let model = decode(&request.model, &bytes)?;
@@ -137,13 +140,19 @@ pub fn deal(request: &DealRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<De
     let zero = place(names::PARTY_ZERO);
     let counter = Counter::path_beside(&zero);
     let _lock = Lock::take(&place(names::DEALER))?;
-    let occupied = [names::DEALER, names::PARTY_ZERO, names::PARTY_ONE, names::PLAN, names::BUNDLES].map(place);
+    let occupied =
+        [names::DEALER, names::PARTY_ZERO, names::PARTY_ONE, names::PLAN, names::BUNDLES].map(place);
     if let Some(path) = occupied.into_iter().chain([counter.clone()]).find(|path| path.exists()) {
         return Err(FileError::Exists { path }.into());
     }
 
     let mut entropy = Entropy::from_flag(request.test_seed.as_deref())?;
-    let public = Public { pairing: *entropy.bytes()?, provisioning: *entropy.bytes()?, plan: plan_bytes, test: entropy.is_test() };
+    let public = Public {
+        pairing: *entropy.bytes()?,
+        provisioning: *entropy.bytes()?,
+        plan: plan_bytes,
+        test: entropy.is_test(),
+    };
     let mut state = DealerState {
         dealer_seed: entropy.key()?,
         party_seed: entropy.key()?,
@@ -171,7 +180,8 @@ pub fn deal(request: &DealRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<De
 pub fn deal_more(request: &MoreRequest, progress: &(dyn Fn(u64) + Sync)) -> Result<DealReport, ProcessError> {
     // Missing or damaged is said before a lock is made beside it.
     DealerState::read(&request.state)?;
-    // From the reading of the next counter until its bundles are made: two runs at once would deal one counter twice.
+    // From the reading of the next counter until its bundles are made: two runs at once would deal one
+    // counter twice.
     let _lock = Lock::take(&request.state)?;
     let mut state = DealerState::read(&request.state)?;
     let entropy = Entropy::from_flag(request.test_seed.as_deref())?;
@@ -202,8 +212,11 @@ fn deal_batch(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<DealReport, ProcessError> {
     let first = state.next;
-    let next = first.checked_add(count).ok_or_else(|| ProcessError::Usage("no counters are left for so many bundles".into()))?;
-    // Drawn anew at every dealing run. Under a test seed it follows from the seed and the first counter, which never comes twice.
+    let next = first
+        .checked_add(count)
+        .ok_or_else(|| ProcessError::Usage("no counters are left for so many bundles".into()))?;
+    // Drawn anew at every dealing run. Under a test seed it follows from the seed and the first counter,
+    // which never comes twice.
     let deal = *entropy.part("halfnet 1 deal identifier", first).bytes()?;
     // On disk before the first bundle: a counter is never dealt twice, whatever crashes.
     state.next = next;

@@ -51,7 +51,9 @@ impl Reason {
 
     const fn text(self) -> &'static str {
         match self {
-            Self::UnknownRequest => "the other party did not get this request: are both addresses of one pair?",
+            Self::UnknownRequest => {
+                "the other party did not get this request: are both addresses of one pair?"
+            }
             Self::NoBundle => "no bundle is left: the dealer must deal more",
             Self::Parties => "the two parties are not connected or do not agree",
             Self::Aborted => "the inference failed after it had begun; its counter is spent, ask again",
@@ -129,7 +131,9 @@ pub enum ProcessError {
         source: MaterialError,
     },
     /// The model is not the one dealt before.
-    #[error("{path} is not the model that this pairing was dealt from: give the same file, or deal a new pairing")]
+    #[error(
+        "{path} is not the model that this pairing was dealt from: give the same file, or deal a new pairing"
+    )]
     OtherModel {
         /// The file.
         path: String,
@@ -167,7 +171,9 @@ pub enum ProcessError {
     #[error("the operating system failed: {0}")]
     System(#[from] io::Error),
     /// An address that is not this machine's, without encryption.
-    #[error("{address} is not loopback and links are not encrypted yet: use a tunnel, or accept it with --insecure-plaintext")]
+    #[error(
+        "{address} is not loopback and links are not encrypted yet: use a tunnel, or accept it with --insecure-plaintext"
+    )]
     Plaintext {
         /// The address.
         address: SocketAddr,
@@ -192,7 +198,9 @@ pub enum ProcessError {
         source: MessageError,
     },
     /// The parties' files do not belong together.
-    #[error("the two parties' files do not belong together: their {what} differs. Use party0 and party1 of one dealing")]
+    #[error(
+        "the two parties' files do not belong together: their {what} differs. Use party0 and party1 of one dealing"
+    )]
     Disagreement {
         /// Pairing, plan or provisioning.
         what: &'static str,

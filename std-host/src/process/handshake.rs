@@ -1,6 +1,8 @@
 //! What P1 and P0 say to each other before and just after they burn a counter. Nothing here depends on data.
 
-use halfnet_core::wire::message::{Acknowledge, Agreement, Code, Hello, Identifier, MessageError, Reply, Verdict};
+use halfnet_core::wire::message::{
+    Acknowledge, Agreement, Code, Hello, Identifier, MessageError, Reply, Verdict,
+};
 
 use super::ProcessError;
 use crate::entropy::Entropy;
@@ -26,8 +28,11 @@ impl Burned {
 
 /// What differs between two agreements, if anything.
 fn difference(a: &Agreement, b: &Agreement) -> Option<&'static str> {
-    let parts =
-        [(a.pairing != b.pairing, "pairing"), (a.provisioning != b.provisioning, "provisioning of weights"), (a.plan != b.plan, "plan")];
+    let parts = [
+        (a.pairing != b.pairing, "pairing"),
+        (a.provisioning != b.provisioning, "provisioning of weights"),
+        (a.plan != b.plan, "plan"),
+    ];
     parts.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
 }
 
@@ -54,30 +59,44 @@ impl Proposer<'_> {
     ///
     /// # Errors
     /// No bundle is left or the lowest is damaged, P0 disagrees, or it left.
-    pub(super) fn propose(&mut self, request: Identifier, report: &mut dyn FnMut(Event)) -> Result<(Burned, Windows), ProcessError> {
+    pub(super) fn propose(
+        &mut self,
+        request: Identifier,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<(Burned, Windows), ProcessError> {
         let mut dropped = None;
         loop {
             let bundle = match (self.store.lowest(), dropped) {
-                (Err(StoreError::Empty { .. }), Some((next, dropped))) => return Err(ProcessError::OldCounter { next, dropped }),
+                (Err(StoreError::Empty { .. }), Some((next, dropped))) => {
+                    return Err(ProcessError::OldCounter { next, dropped });
+                }
                 (bundle, _) => bundle?,
             };
             let header = *bundle.header();
-            let hello =
-                Hello { agreement: *self.agreement, deal: header.deal, nonce: *self.entropy.bytes()?, request, counter: header.counter };
+            let hello = Hello {
+                agreement: *self.agreement,
+                deal: header.deal,
+                nonce: *self.entropy.bytes()?,
+                request,
+                counter: header.counter,
+            };
             self.link.queue_message(Code::Hello, &hello.encode());
             let payload = self.link.receive_message(self.reactor, Code::Reply, self.limits.timeout)?;
             let reply = Reply::decode(&payload).map_err(malformed(self.link))?;
             if reply.verdict == Verdict::Version {
                 return Err(ProcessError::Version);
             }
-            // Whatever else it says counts only from the party that these bundles were dealt for: a stranger must not have them dropped.
+            // Whatever else it says counts only from the party that these bundles were dealt for: a stranger
+            // must not have them dropped.
             if let Some(what) = difference(self.agreement, &reply.agreement) {
                 return Err(ProcessError::Disagreement { what });
             }
             match reply.verdict {
                 Verdict::Version => return Err(ProcessError::Version),
                 Verdict::UnknownRequest => return Err(ProcessError::UnknownRequest),
-                Verdict::Idle => return Err(ProcessError::Reply("it answers an invitation with no question")),
+                Verdict::Idle => {
+                    return Err(ProcessError::Reply("it answers an invitation with no question"));
+                }
                 Verdict::Disagreement => return Err(ProcessError::Reply("it disagrees with what is equal")),
                 Verdict::OldCounter if reply.next <= header.counter => {
                     return Err(ProcessError::Reply("it calls a counter old that is not below its next"));
@@ -93,7 +112,10 @@ impl Proposer<'_> {
                     }
                     let windows = bundle.burn(self.store)?;
                     let session = reply.session(&hello);
-                    return Ok((Burned { counter: header.counter, session, deal: header.deal, request }, windows));
+                    return Ok((
+                        Burned { counter: header.counter, session, deal: header.deal, request },
+                        windows,
+                    ));
                 }
             }
         }
@@ -127,13 +149,19 @@ impl Acceptor<'_> {
     }
 
     fn reply(&mut self, verdict: Verdict) -> Result<Reply, ProcessError> {
-        let reply = Reply { agreement: *self.agreement, nonce: *self.entropy.bytes()?, verdict, next: self.counter.next() };
+        let reply = Reply {
+            agreement: *self.agreement,
+            nonce: *self.entropy.bytes()?,
+            verdict,
+            next: self.counter.next(),
+        };
         self.link.queue_message(Code::Reply, &reply.encode());
         self.link.flush()?;
         Ok(reply)
     }
 
-    /// Answers a hello; on an acceptance the counter is burned when this returns. `known`: is the request a client's?
+    /// Answers a hello; on an acceptance the counter is burned when this returns. `known`: is the request a
+    /// client's?
     ///
     /// # Errors
     /// The files do not belong together, or the disk failed.
@@ -144,7 +172,9 @@ impl Acceptor<'_> {
         }
         // It cannot be burned: no counter follows it.
         if hello.counter == u64::MAX {
-            return Err(ProcessError::Proposal("it proposes the last counter there is, which is never dealt"));
+            return Err(ProcessError::Proposal(
+                "it proposes the last counter there is, which is never dealt",
+            ));
         }
         let verdict = match (hello.counter < self.counter.next(), known) {
             (true, _) => Verdict::OldCounter,
@@ -157,7 +187,12 @@ impl Acceptor<'_> {
         }
         self.counter.burn(hello.counter)?;
         let session = reply.session(hello);
-        Ok(Answer::Burned(Burned { counter: hello.counter, session, deal: hello.deal, request: hello.request }))
+        Ok(Answer::Burned(Burned {
+            counter: hello.counter,
+            session,
+            deal: hello.deal,
+            request: hello.request,
+        }))
     }
 }
 
@@ -165,9 +200,18 @@ impl Acceptor<'_> {
 ///
 /// # Errors
 /// The peer left, or acknowledged something else.
-pub(super) fn acknowledge(link: &mut Link, reactor: &mut Reactor, burned: &Burned, limits: &Limits) -> Result<(), ProcessError> {
+pub(super) fn acknowledge(
+    link: &mut Link,
+    reactor: &mut Reactor,
+    burned: &Burned,
+    limits: &Limits,
+) -> Result<(), ProcessError> {
     link.queue_message(Code::Acknowledge, &burned.acknowledge().encode());
     let payload = link.receive_message(reactor, Code::Acknowledge, limits.timeout)?;
     let found = Acknowledge::decode(&payload).map_err(malformed(link))?;
-    if found == burned.acknowledge() { Ok(()) } else { Err(ProcessError::Acknowledge { expected: burned.counter, found: found.counter }) }
+    if found == burned.acknowledge() {
+        Ok(())
+    } else {
+        Err(ProcessError::Acknowledge { expected: burned.counter, found: found.counter })
+    }
 }

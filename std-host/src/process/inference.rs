@@ -40,18 +40,31 @@ impl Desk<'_, '_> {
     ///
     /// # Errors
     /// Anything; the counter is spent, and the error says so.
-    pub(super) fn run<H: Half>(mut self, burned: &Burned, half: H, input: Option<&[i32]>) -> Result<Outcome, ProcessError> {
+    pub(super) fn run<H: Half>(
+        mut self,
+        burned: &Burned,
+        half: H,
+        input: Option<&[i32]>,
+    ) -> Result<Outcome, ProcessError> {
         let counter = burned.counter;
         let mut stage = Stage::Acknowledge;
         let done = self.run_inner(burned, half, input, &mut stage);
         done.map_err(ProcessError::after_burn(counter, stage))
     }
 
-    fn run_inner<H: Half>(&mut self, burned: &Burned, half: H, input: Option<&[i32]>, stage: &mut Stage) -> Result<Outcome, ProcessError> {
+    fn run_inner<H: Half>(
+        &mut self,
+        burned: &Burned,
+        half: H,
+        input: Option<&[i32]>,
+        stage: &mut Stage,
+    ) -> Result<Outcome, ProcessError> {
         let Self { plan, reactor, peer, client, model, arena, limits } = self;
         let plan = *plan;
         let (began, processor) = (Instant::now(), thread_seconds());
-        let sent = |peer: &Link, client: &Option<&mut Link>| peer.bytes_sent() + client.as_ref().map_or(0, |c| c.bytes_sent());
+        let sent = |peer: &Link, client: &Option<&mut Link>| {
+            peer.bytes_sent() + client.as_ref().map_or(0, |c| c.bytes_sent())
+        };
         let sent_before = sent(peer, client);
         let mut trace = Trace::new(plan.header.layers);
         acknowledge(peer, reactor, burned, limits)?;
@@ -63,7 +76,8 @@ impl Desk<'_, '_> {
             let shape = plan.header.input;
             let packed = packed_len(shape.elements as usize, shape.bits);
             let mut mask = vec![0; MASK + packed];
-            let header = MaskHeader { acknowledge: burned.acknowledge(), deal: burned.deal, request: burned.request };
+            let header =
+                MaskHeader { acknowledge: burned.acknowledge(), deal: burned.deal, request: burned.request };
             mask[..MASK].copy_from_slice(&header.encode());
             session.mask_share(&mut mask[MASK..])?;
             client.queue_message(Code::Mask, &mask);
@@ -72,7 +86,9 @@ impl Desk<'_, '_> {
                 session.begin_without_input()?;
             } else {
                 client.set_limit(HEADER + packed);
-                let masked = client.receive_message(reactor, Code::Masked, limits.timeout).map_err(ProcessError::ClientLink)?;
+                let masked = client
+                    .receive_message(reactor, Code::Masked, limits.timeout)
+                    .map_err(ProcessError::ClientLink)?;
                 session.provide_masked(&masked)?;
             }
         }

@@ -1,8 +1,8 @@
 //! Dealing, and the processes of parties and clients.
 //!
 //! * [`deal()`] and [`deal_more`] make material and bundles.
-//! * [`run_party`] serves a third client's requests as P0 or P1, or answers P0 as the client as P1; [`infer_as_seed_party`] is P0 with its
-//!   own pictures; [`ThirdClient`] talks to both parties.
+//! * [`run_party`] serves a third client's requests as P0 or P1, or answers P0 as the client as P1;
+//!   [`infer_as_seed_party`] is P0 with its own pictures; [`ThirdClient`] talks to both parties.
 //! * [`provision()`] writes what a board is flashed with to be P0.
 //! * [`PairRun`] runs both parties as processes of their own and gathers what they report.
 //! * [`args`] is the command line of all this.
@@ -43,7 +43,12 @@ use halfnet_core::plan::Role;
 ///
 /// # Errors
 /// See [`ProcessError`].
-pub fn run_party(config: &PartyConfig, role: Role, shutdown: &AtomicBool, report: &mut dyn FnMut(Event)) -> Result<(), ProcessError> {
+pub fn run_party(
+    config: &PartyConfig,
+    role: Role,
+    shutdown: &AtomicBool,
+    report: &mut dyn FnMut(Event),
+) -> Result<(), ProcessError> {
     match role {
         Role::Seed => run_seed_party(config, shutdown, report),
         Role::Bundle => run_bundle_party(config, shutdown, report),

@@ -27,7 +27,8 @@ pub struct Launcher {
     pub arguments: Vec<OsString>,
     /// Environment variables of the child.
     pub environment: Vec<(OsString, OsString)>,
-    /// The command itself goes into this variable, its arguments parted by line ends, instead of the command line.
+    /// The command itself goes into this variable, its arguments parted by line ends, instead of the command
+    /// line.
     pub command_variable: Option<OsString>,
 }
 
@@ -37,7 +38,12 @@ impl Launcher {
     /// # Errors
     /// The operating system does not say which that is.
     pub fn current() -> Result<Self, ProcessError> {
-        Ok(Self { program: std::env::current_exe()?, arguments: Vec::new(), environment: Vec::new(), command_variable: None })
+        Ok(Self {
+            program: std::env::current_exe()?,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            command_variable: None,
+        })
     }
 
     fn command(&self, arguments: &[OsString]) -> Command {
@@ -108,7 +114,9 @@ pub struct PairReport {
 impl core::fmt::Debug for PairRun {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut out = f.debug_struct("PairRun");
-        out.field("dealt", &self.dealt).field("pictures", &self.pictures.len()).field("timeout", &self.timeout);
+        out.field("dealt", &self.dealt)
+            .field("pictures", &self.pictures.len())
+            .field("timeout", &self.timeout);
         out.finish_non_exhaustive()
     }
 }
@@ -126,7 +134,14 @@ impl PairRun {
         let count = self.pictures.len() as u64;
 
         let mut arguments = self.arguments("party", Role::Bundle, third);
-        arguments.extend(strings(&["--role", "1", "--inferences", &count.to_string(), "--peer-listen", &any_port()]));
+        arguments.extend(strings(&[
+            "--role",
+            "1",
+            "--inferences",
+            &count.to_string(),
+            "--peer-listen",
+            &any_port(),
+        ]));
         let mut one = Party::start(&self.launcher, &arguments, Role::Bundle)?;
         let Event::Listening { peer: Some(peer), clients } = one.next(self.timeout)? else {
             return Err(one.failed("it did not say where it listens"));
@@ -163,7 +178,8 @@ impl PairRun {
             let mut client = ThirdClient::connect(&config, &public, &plan)?;
             for picture in &self.pictures {
                 // What the parties say of a failure is closer to its cause than what the client sees.
-                let values = client.infer(picture).map_err(|e| zero.cause().or_else(|| one.cause()).unwrap_or(e))?;
+                let values =
+                    client.infer(picture).map_err(|e| zero.cause().or_else(|| one.cause()).unwrap_or(e))?;
                 answers.push(values);
                 progress(answers.len() as u64);
             }
@@ -226,7 +242,12 @@ impl PairRun {
     fn arguments(&self, command: &str, role: Role, third: bool) -> Vec<OsString> {
         let material = self.dealt.join(if role == Role::Seed { names::PARTY_ZERO } else { names::PARTY_ONE });
         let mut arguments: Vec<OsString> = vec![command.into(), "--material".into(), material.into()];
-        arguments.extend(strings(&["--report-json", "--end-with-input", "--timeout", &self.timeout.as_secs_f64().to_string()]));
+        arguments.extend(strings(&[
+            "--report-json",
+            "--end-with-input",
+            "--timeout",
+            &self.timeout.as_secs_f64().to_string(),
+        ]));
         if let Some(seed) = &self.test_seed {
             arguments.extend(strings(&["--insecure-test-seed", seed]));
         }
@@ -274,7 +295,8 @@ struct Party {
 impl Party {
     fn start(launcher: &Launcher, arguments: &[OsString], role: Role) -> Result<Self, ProcessError> {
         let mut command = launcher.command(arguments);
-        let child = OwnChild::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+        let child =
+            OwnChild::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
         let (input, out, err) = {
             let mut child = child.get();
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -311,7 +333,8 @@ impl Party {
         }
     }
 
-    /// As [`Party::next`]; if this party failed because the other did, the other's error is the one that counts.
+    /// As [`Party::next`]; if this party failed because the other did, the other's error is the one that
+    /// counts.
     fn next_or_cause(&mut self, timeout: Duration, other: &mut Self) -> Result<Event, ProcessError> {
         self.next(timeout).map_err(|e| other.cause().unwrap_or(e))
     }
@@ -340,13 +363,21 @@ impl Party {
     }
 
     /// Waits for the end.
-    fn finish(&mut self, timeout: Duration, stats: &mut Vec<InferenceStats>) -> Result<PartyStats, ProcessError> {
+    fn finish(
+        &mut self,
+        timeout: Duration,
+        stats: &mut Vec<InferenceStats>,
+    ) -> Result<PartyStats, ProcessError> {
         loop {
             match self.next(timeout)? {
                 Event::Inference(inference) => stats.push(inference),
                 Event::Finished(party) => {
                     let status = self.child.wait()?;
-                    return if status.success() { Ok(party) } else { Err(self.failed("it failed at its end")) };
+                    return if status.success() {
+                        Ok(party)
+                    } else {
+                        Err(self.failed("it failed at its end"))
+                    };
                 }
                 _ => {}
             }

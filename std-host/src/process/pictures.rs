@@ -1,4 +1,5 @@
-//! Pictures as a user names them: a PNG file, speech in a WAV file, or `idx:N`, a picture of the test set in the data folder.
+//! Pictures as a user names them: a PNG file, speech in a WAV file, or `idx:N`, a picture of the test set in
+//! the data folder.
 
 use std::path::Path;
 
@@ -23,7 +24,8 @@ pub fn expand(names: &[String]) -> Result<Vec<String>, ProcessError> {
             expanded.push(name.clone());
             continue;
         };
-        let wrong = || ProcessError::Usage(format!("`{name}` names no pictures: idx:A..B with numbers A below B"));
+        let wrong =
+            || ProcessError::Usage(format!("`{name}` names no pictures: idx:A..B with numbers A below B"));
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
         let range = number(first)?..number(end)?;
         if range.is_empty() {
@@ -34,19 +36,24 @@ pub fn expand(names: &[String]) -> Result<Vec<String>, ProcessError> {
     Ok(expanded)
 }
 
-/// Reads the pictures named; without a data folder, the first 32 of MNIST are those that the program carries. Each comes with its label where the data set says it.
+/// Reads the pictures named; without a data folder, the first 32 of MNIST are those that the program carries.
+/// Each comes with its label where the data set says it.
 ///
 /// # Errors
 /// A file is no picture of the model's shape, or the data set has no such picture.
-pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Result<Vec<Labelled>, ProcessError> {
+pub fn read(
+    names: &[String],
+    header: &Header<'_>,
+    data: Option<&Path>,
+) -> Result<Vec<Labelled>, ProcessError> {
     let index = |name: &str| name.strip_prefix("idx:").map(str::to_owned);
     let wanted: Vec<Option<usize>> = names
         .iter()
         .map(|name| match index(name) {
             None => Ok(None),
-            Some(number) => {
-                number.parse().map(Some).map_err(|_| ProcessError::Usage(format!("`{name}` names no picture: idx:N with a number N")))
-            }
+            Some(number) => number.parse().map(Some).map_err(|_| {
+                ProcessError::Usage(format!("`{name}` names no picture: idx:N with a number N"))
+            }),
         })
         .collect::<Result<_, _>>()?;
     let set = match wanted.iter().flatten().max() {
@@ -55,14 +62,25 @@ pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Resul
             let kind: DataSetKind = header.data_set.parse()?;
             let set = match DataFolder::from_flag(data) {
                 // The digits that the program carries are the first of MNIST's test set.
-                Err(DataError::NoFolder) if kind == DataSetKind::Mnist && last < bundled::PICTURES => bundled::pictures()?,
+                Err(DataError::NoFolder) if kind == DataSetKind::Mnist && last < bundled::PICTURES => {
+                    bundled::pictures()?
+                }
                 folder => folder?.load(kind, Split::Test, Some(last.saturating_add(1)))?,
             };
             if last >= set.len() {
-                return Err(DataError::Index { set: kind, split: Split::Test, index: last, count: set.len() }.into());
+                return Err(DataError::Index {
+                    set: kind,
+                    split: Split::Test,
+                    index: last,
+                    count: set.len(),
+                }
+                .into());
             }
             if set.shape != header.input {
-                return Err(ProcessError::Picture { expected: header.input.elements(), found: set.shape.elements() });
+                return Err(ProcessError::Picture {
+                    expected: header.input.elements(),
+                    found: set.shape.elements(),
+                });
             }
             Some(set)
         }
@@ -89,7 +107,8 @@ fn file(path: &Path, header: &Header<'_>) -> Result<Vec<u8>, DataError> {
 /// `pixels`: the model's input, bytes in (channel, row, column) order; so is the result.
 ///
 /// # Errors
-/// The picture has another size, or the model does not normalise every channel: a picture cut short would be classified silently.
+/// The picture has another size, or the model does not normalise every channel: a picture cut short would be
+/// classified silently.
 pub fn integers(header: &Header<'_>, pixels: &[u8]) -> Result<Vec<i32>, ProcessError> {
     let (expected, channels) = (header.input.elements(), usize::from(header.input.channels));
     if pixels.len() != expected {
@@ -99,7 +118,9 @@ pub fn integers(header: &Header<'_>, pixels: &[u8]) -> Result<Vec<i32>, ProcessE
         return Err(ProcessError::Normalisation { expected: channels, found: header.normalisation.len() });
     }
     let planes = pixels.chunks(header.input.plane().max(1)).zip(&header.normalisation);
-    Ok(planes.flat_map(|(plane, normalisation)| plane.iter().map(|&pixel| normalisation.apply(pixel))).collect())
+    Ok(planes
+        .flat_map(|(plane, normalisation)| plane.iter().map(|&pixel| normalisation.apply(pixel)))
+        .collect())
 }
 
 /// Pictures in a row, without any header: how a parent process hands them over.
@@ -125,7 +146,12 @@ mod tests {
     #[test]
     fn speech_is_a_picture_of_a_model_of_speech_alone() {
         let path = std::env::temp_dir().join(format!("halfnet-speech-{}.wav", std::process::id()));
-        let spec = hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
         let samples: Vec<i16> = (0..5000).map(|i| ((i * i) % 997) as i16).collect();
         let mut writer = hound::WavWriter::create(&path, spec).unwrap();
         samples.iter().for_each(|&s| writer.write_sample(s).unwrap());
@@ -141,7 +167,12 @@ mod tests {
         let names = [path.display().to_string()];
         let found = read(&names, &header(DataSetKind::Fsdd), None).unwrap();
         assert_eq!(found, [(LogMel::new().picture(&samples), None)]);
-        assert!(read(&names, &header(DataSetKind::Mnist), None).unwrap_err().to_string().contains("no readable PNG"));
+        assert!(
+            read(&names, &header(DataSetKind::Mnist), None)
+                .unwrap_err()
+                .to_string()
+                .contains("no readable PNG")
+        );
         std::fs::remove_file(path).unwrap();
     }
 
@@ -156,10 +187,16 @@ mod tests {
             class_names: "",
         };
         assert_eq!(integers(&normalise(2), &[1, 2, 3, 4]).unwrap(), [1, 2, 3, 4]);
-        assert!(matches!(integers(&normalise(2), &[1, 2, 3]), Err(ProcessError::Picture { expected: 4, found: 3 })));
+        assert!(matches!(
+            integers(&normalise(2), &[1, 2, 3]),
+            Err(ProcessError::Picture { expected: 4, found: 3 })
+        ));
         for found in [0, 1, 3] {
             let refused = integers(&normalise(found), &[1, 2, 3, 4]);
-            assert!(matches!(refused, Err(ProcessError::Normalisation { expected: 2, found: f }) if f == found), "{refused:?}");
+            assert!(
+                matches!(refused, Err(ProcessError::Normalisation { expected: 2, found: f }) if f == found),
+                "{refused:?}"
+            );
         }
     }
 }

@@ -51,7 +51,8 @@ pub struct ProvisionReport {
 /// Writes what a board is flashed with.
 ///
 /// # Errors
-/// The material cannot be read or is not for a board, a picture is of the wrong size, or the blob cannot be written.
+/// The material cannot be read or is not for a board, a picture is of the wrong size, or the blob cannot be
+/// written.
 pub fn provision(request: &ProvisionRequest) -> Result<ProvisionReport, ProcessError> {
     let material = PartyZero::read(&request.material)?;
     let public = &material.public;
@@ -79,7 +80,8 @@ pub fn provision(request: &ProvisionRequest) -> Result<ProvisionReport, ProcessE
         counter.retire()?;
     }
     write_sealed(&request.out, Kind::Board, &body)?;
-    let body_bytes = postcard::experimental::serialized_size(&body).map_err(|e| ProcessError::Usage(e.to_string()))?;
+    let body_bytes =
+        postcard::experimental::serialized_size(&body).map_err(|e| ProcessError::Usage(e.to_string()))?;
     Ok(ProvisionReport {
         bytes: (ENVELOPE_BYTES + body_bytes) as u64,
         plan_bytes: public.plan.len() as u64,

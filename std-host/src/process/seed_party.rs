@@ -42,7 +42,11 @@ struct SeedParty<'a, 'p> {
 }
 
 impl<'a, 'p> SeedParty<'a, 'p> {
-    fn new(config: &'a PartyConfig, material: &'a PartyZero, plan: &'a Plan<'p>) -> Result<Self, ProcessError> {
+    fn new(
+        config: &'a PartyConfig,
+        material: &'a PartyZero,
+        plan: &'a Plan<'p>,
+    ) -> Result<Self, ProcessError> {
         config.check_addresses(material.public.test)?;
         let weights = HostWeights::of_seed_party(plan, material)?;
         Ok(Self {
@@ -78,7 +82,13 @@ impl<'a, 'p> SeedParty<'a, 'p> {
         Acceptor { link, agreement, counter, entropy }.read(payload)
     }
 
-    fn run(&mut self, peer: &mut Link, client: Option<&mut Link>, burned: &Burned, input: Option<&[i32]>) -> Result<Outcome, ProcessError> {
+    fn run(
+        &mut self,
+        peer: &mut Link,
+        client: Option<&mut Link>,
+        burned: &Burned,
+        input: Option<&[i32]>,
+    ) -> Result<Outcome, ProcessError> {
         let key = inference_key(&self.material.seed, &self.agreement, &burned.deal, burned.counter);
         let limits = self.config.limits();
         let desk = Desk {
@@ -96,7 +106,8 @@ impl<'a, 'p> SeedParty<'a, 'p> {
 
 /// P0 as the client: classifies pictures, one inference each, over one connection to P1.
 ///
-/// `pictures`: bytes in (channel, row, column) order. The answers come in order: a label alone, or the logits.
+/// `pictures`: bytes in (channel, row, column) order. The answers come in order: a label alone, or the
+/// logits.
 ///
 /// # Errors
 /// See [`ProcessError`]; a picture of the wrong size is refused before anything is sent.
@@ -157,7 +168,11 @@ pub fn infer_as_seed_party(
 ///
 /// # Errors
 /// See [`ProcessError`].
-pub fn run_seed_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mut dyn FnMut(Event)) -> Result<(), ProcessError> {
+pub fn run_seed_party(
+    config: &PartyConfig,
+    shutdown: &AtomicBool,
+    report: &mut dyn FnMut(Event),
+) -> Result<(), ProcessError> {
     let material = PartyZero::read(&config.material)?;
     let plan = material.public.plan(&config.material)?;
     if plan.header.options.client != Client::Third {
@@ -198,7 +213,8 @@ pub fn run_seed_party(config: &PartyConfig, shutdown: &AtomicBool, report: &mut 
     Ok(())
 }
 
-/// Answers P1's proposals until P1 leaves (an error), the process is to stop, or the wanted number of inferences is done.
+/// Answers P1's proposals until P1 leaves (an error), the process is to stop, or the wanted number of
+/// inferences is done.
 fn serve(
     party: &mut SeedParty<'_, '_>,
     peer: &mut Link,

@@ -32,7 +32,8 @@ struct Watched<'w> {
 
 impl ModelHalf for Watched<'_> {
     fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
-        let term = self.layers.get(usize::from(id.layer)).and_then(|layer| layer.terms.get(usize::from(id.term)));
+        let term =
+            self.layers.get(usize::from(id.layer)).and_then(|layer| layer.terms.get(usize::from(id.term)));
         if let Some(term) = term
             && let Some(slot) = self.masked.borrow_mut().get_mut(term.source)
         {
@@ -108,12 +109,21 @@ pub(super) fn run(
     let [arena_0, arena_1] = &mut arenas;
     let [weights_0, weights_1] = &rehearsal.weights;
     let key = inference_key(&rehearsal.zero.seed, &rehearsal.agreement, &bundle.deal, bundle.counter);
-    let zero = Parts { plan: plan.clone(), half: SeedHalf::new(key), model: HostModel::new(weights_0.clone()), arena: arena_0 };
+    let zero = Parts {
+        plan: plan.clone(),
+        half: SeedHalf::new(key),
+        model: HostModel::new(weights_0.clone()),
+        arena: arena_0,
+    };
     let one = Parts {
         plan: plan.clone(),
 
         half: BundleHalf::new(windows, input_section_bytes(&plan.header)),
-        model: Watched { model: HostModel::new(weights_1.clone()), layers: rehearsal.predictor.reference().layers(), masked: &masked },
+        model: Watched {
+            model: HostModel::new(weights_1.clone()),
+            layers: rehearsal.predictor.reference().layers(),
+            masked: &masked,
+        },
         arena: arena_1,
     };
     let mut zero = Side { session: Session::new(zero)?, input: (!third).then_some(picture.as_slice()) };
@@ -166,7 +176,12 @@ fn message_of(code: Code, payload: &[u8]) -> Vec<u8> {
     [&message::header(code, 0, payload.len() as u32).encode(), payload].concat()
 }
 
-fn sent(from: Sender, mut bytes: Vec<u8>, tamper: &mut dyn FnMut(Sender, &mut Vec<u8>), frames: &mut Vec<Frame>) -> Vec<u8> {
+fn sent(
+    from: Sender,
+    mut bytes: Vec<u8>,
+    tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
+    frames: &mut Vec<Frame>,
+) -> Vec<u8> {
     tamper(from, &mut bytes);
     frames.push(Frame { from, bytes: bytes.clone() });
     bytes
@@ -189,7 +204,9 @@ fn exchange(
                 if let Some(length) = party.send(&mut buffer)? {
                     let frame = sent(Sender::Party(role), buffer[..length].to_vec(), tamper, frames);
                     queues[role.peer().index()].push_back(frame);
-                } else if let Some(frame) = party.is_ready().then(|| queues[role.index()].pop_front()).flatten() {
+                } else if let Some(frame) =
+                    party.is_ready().then(|| queues[role.index()].pop_front()).flatten()
+                {
                     party.take(&frame)?;
                 } else {
                     break;

@@ -1,7 +1,9 @@
-//! Both parties in one process, in lock step, with everything kept: each frame, and E of each wire that P1 multiplied by.
+//! Both parties in one process, in lock step, with everything kept: each frame, and E of each wire that P1
+//! multiplied by.
 //!
-//! A rehearsal is dealt for looking into it: whoever holds all of this has the picture and the network. Its material lies in a folder of
-//! its own for as long as the value lives, the sessions are those of the real parties, and only the links between them are missing.
+//! A rehearsal is dealt for looking into it: whoever holds all of this has the picture and the network. Its
+//! material lies in a folder of its own for as long as the value lives, the sessions are those of the real
+//! parties, and only the links between them are missing.
 
 mod lockstep;
 
@@ -66,15 +68,30 @@ impl Rehearsal {
     ///
     /// # Errors
     /// The options do not fit the model, or the disk fails.
-    pub fn new(model_bytes: &[u8], options: Options, count: u64, test_seed: Option<&str>) -> Result<Self, TrialError> {
+    pub fn new(
+        model_bytes: &[u8],
+        options: Options,
+        count: u64,
+        test_seed: Option<&str>,
+    ) -> Result<Self, TrialError> {
         let model = Model::decode(model_bytes)?;
         // Refused here already, with its own error.
         crate::report::inspection::plan_bytes(&model, &options)?;
-        let folder = Folder::new().map_err(|source| TrialError::Folder { path: std::env::temp_dir(), source })?;
+        let folder =
+            Folder::new().map_err(|source| TrialError::Folder { path: std::env::temp_dir(), source })?;
         let path = folder.path().join("model.postcard");
         write_secret(&path, |out| out.write_all(model_bytes))?;
         let out = folder.path().join("dealt");
-        deal(&DealRequest { model: path, out: out.clone(), options, count, test_seed: test_seed.map(str::to_owned) }, &|_| {})?;
+        deal(
+            &DealRequest {
+                model: path,
+                out: out.clone(),
+                options,
+                count,
+                test_seed: test_seed.map(str::to_owned),
+            },
+            &|_| {},
+        )?;
         let zero_path = out.join(names::PARTY_ZERO);
         let zero = PartyZero::read(&zero_path).map_err(ProcessError::from)?;
         let one = PartyOne::open(&out.join(names::PARTY_ONE)).map_err(ProcessError::from)?;
@@ -83,7 +100,8 @@ impl Rehearsal {
         let weights = [HostWeights::of_seed_party(&plan, &zero), HostWeights::of_bundle_party(&plan, &one)];
         let [first, second] = weights.map(|w| w.map(Arc::new).map_err(ProcessError::from));
         let weights = [first?, second?];
-        let store = BundleStore::open(&out.join(names::BUNDLES), agreement, &plan).map_err(ProcessError::from)?;
+        let store =
+            BundleStore::open(&out.join(names::BUNDLES), agreement, &plan).map_err(ProcessError::from)?;
         let predictor = Predictor::open(&out.join(names::DEALER), model_bytes, &model)?;
         drop(plan);
         Ok(Self { folder, zero, agreement, weights, store, predictor })
@@ -116,7 +134,11 @@ impl Rehearsal {
     ///
     /// # Errors
     /// The picture has another size, no bundle is left, or a session ended early.
-    pub fn run(&mut self, pixels: &[u8], tamper: &mut dyn FnMut(Sender, &mut Vec<u8>)) -> Result<Run, TrialError> {
+    pub fn run(
+        &mut self,
+        pixels: &[u8],
+        tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
+    ) -> Result<Run, TrialError> {
         let bundle = self.store.lowest().map_err(ProcessError::from)?;
         let header = *bundle.header();
         let windows = bundle.burn(&mut self.store).map_err(ProcessError::from)?;

@@ -1,8 +1,11 @@
-//! What a model is and what an inference of it costs, from its public part alone: the plan's predictions, layer by layer.
+//! What a model is and what an inference of it costs, from its public part alone: the plan's predictions,
+//! layer by layer.
 
 use halfnet_core::error::ModelError;
 use halfnet_core::model::Model;
-use halfnet_core::plan::{Client, LayerPlan, LinearPlan, Mode, Options, Plan, Release, Role, StepPlan, compile, cost};
+use halfnet_core::plan::{
+    Client, LayerPlan, LinearPlan, Mode, Options, Plan, Release, Role, StepPlan, compile, cost,
+};
 use halfnet_core::shape::Shape;
 use serde::Serialize;
 
@@ -58,7 +61,8 @@ pub struct Inspection {
     pub latency_s: Option<f64>,
     /// The link.
     pub link: Option<Link>,
-    /// Layer by layer. What comes before the first and after the last (acknowledgements, input, output) is in the totals only.
+    /// Layer by layer. What comes before the first and after the last (acknowledgements, input, output) is in
+    /// the totals only.
     pub layers: Vec<LayerInspection>,
 }
 
@@ -148,12 +152,18 @@ pub fn plan_bytes(model: &Model<'_>, options: &Options) -> Result<Vec<u8>, Model
 ///
 /// # Errors
 /// The options forbid each other or do not fit the model.
-pub fn inspect(model: &Model<'_>, model_bytes: usize, options: &Options, link: Option<Link>) -> Result<Inspection, ModelError> {
+pub fn inspect(
+    model: &Model<'_>,
+    model_bytes: usize,
+    options: &Options,
+    link: Option<Link>,
+) -> Result<Inspection, ModelError> {
     let bytes = plan_bytes(model, options)?;
     let plan = Plan::decode(&bytes)?;
     let total = cost::plan_cost(&plan);
     let layers: Vec<LayerInspection> = plan.layers().map(|l| layer(&l, options)).collect();
-    let activations = layers.iter().zip(plan.layers()).filter(|(_, p)| matches!(p.step, StepPlan::Activate { .. }));
+    let activations =
+        layers.iter().zip(plan.layers()).filter(|(_, p)| matches!(p.step, StepPlan::Activate { .. }));
     let header = &model.header;
     let arena = |role| 8 * plan.arena_words(role) as u64;
     // Both directions at once where openings are mutual, one after the other where they are by turns.
@@ -161,7 +171,8 @@ pub fn inspect(model: &Model<'_>, model_bytes: usize, options: &Options, link: O
         Mode::TwoServers => total.bytes_sent[0].max(total.bytes_sent[1]),
         Mode::Shared | Mode::Held => total.bytes_sent[0] + total.bytes_sent[1],
     };
-    let latency = |l: Link| f64::from(total.flights) * l.round_trip_s / 2.0 + 8.0 * in_line as f64 / l.bits_per_second;
+    let latency =
+        |l: Link| f64::from(total.flights) * l.round_trip_s / 2.0 + 8.0 * in_line as f64 / l.bits_per_second;
     Ok(Inspection {
         name: header.name.to_owned(),
         data_set: header.data_set.to_owned(),
@@ -225,7 +236,9 @@ fn layer(layer: &LayerPlan<'_>, options: &Options) -> LayerInspection {
 fn multiply_adds(linear: &LinearPlan) -> u64 {
     match linear {
         LinearPlan::Convolution(geometry) => geometry.multiply_adds(),
-        LinearPlan::JoinScaled { geometry } => (usize::from(geometry.input.channels) * geometry.output.plane()) as u64,
+        LinearPlan::JoinScaled { geometry } => {
+            (usize::from(geometry.input.channels) * geometry.output.plane()) as u64
+        }
         LinearPlan::JoinShift { .. } => 0,
     }
 }
@@ -238,13 +251,18 @@ pub fn linear_names(layer: &LayerPlan<'_>) -> String {
 
 fn linear_name(linear: &LinearPlan) -> String {
     match linear {
-        LinearPlan::Convolution(g) if g.output().plane() == 1 && g.input.plane() > 1 || g.input.plane() == 1 => {
+        LinearPlan::Convolution(g)
+            if g.output().plane() == 1 && g.input.plane() > 1 || g.input.plane() == 1 =>
+        {
             format!("full {}→{}", g.input.elements(), g.out_channels)
         }
         LinearPlan::Convolution(g) => {
             let kind = if g.groups == 1 { String::new() } else { format!(" in {} groups", g.groups) };
             let stride = if g.stride == 1 { String::new() } else { format!(" /{}", g.stride) };
-            format!("conv {}×{} {}→{}{stride}{kind}", g.kernel_height, g.kernel_width, g.input.channels, g.out_channels)
+            format!(
+                "conv {}×{} {}→{}{stride}{kind}",
+                g.kernel_height, g.kernel_width, g.input.channels, g.out_channels
+            )
         }
         LinearPlan::JoinShift { shift: 0, .. } => "join".to_owned(),
         LinearPlan::JoinShift { shift, .. } => format!("join·2^{shift}"),
@@ -257,11 +275,16 @@ impl Inspection {
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = Table::new([
-            "#", "linear", "step", "shape", "ReLU", "n", "b", "f1", "f_c", "W", "tiles", "P0 bytes", "P1 bytes", "rounds", "bundle",
+            "#", "linear", "step", "shape", "ReLU", "n", "b", "f1", "f_c", "W", "tiles", "P0 bytes",
+            "P1 bytes", "rounds", "bundle",
         ]);
         let blank = |number: u8| if number == 0 { String::new() } else { number.to_string() };
         for l in &self.layers {
-            let tiles = if l.groups > 1 { format!("{} in {} groups", l.tiles, l.groups) } else { l.tiles.to_string() };
+            let tiles = if l.groups > 1 {
+                format!("{} in {} groups", l.tiles, l.groups)
+            } else {
+                l.tiles.to_string()
+            };
             table.row([
                 l.index.to_string(),
                 l.linear.clone(),

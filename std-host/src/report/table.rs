@@ -18,7 +18,8 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// The table as text, each row a line. Columns whose cells are all numbers (or empty) below the heading are flush right.
+    /// The table as text, each row a line. Columns whose cells are all numbers (or empty) below the heading
+    /// are flush right.
     #[must_use]
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -14,7 +14,8 @@ impl SeededCoins {
     /// The coins of picture number `picture` in the run of `seed`.
     #[must_use]
     pub fn new(seed: u64, picture: u64) -> Self {
-        let key = Key::new([0; 32]).derive("halfnet simulated coins v1", &[&seed.to_le_bytes(), &picture.to_le_bytes()]);
+        let key = Key::new([0; 32])
+            .derive("halfnet simulated coins v1", &[&seed.to_le_bytes(), &picture.to_le_bytes()]);
         Self { key }
     }
 }

@@ -113,8 +113,12 @@ impl From<&Layer<'_>> for IntegerLayer {
         let elements = layer.sum_shape().elements();
         let terms = layer.terms.iter().map(|term| {
             let linear = match &term.linear {
-                Linear::Convolution { geometry, weights } => IntegerLinear::Convolution(Products::new(*geometry, weights.iter().collect())),
-                Linear::JoinShift { geometry, shift } => IntegerLinear::JoinShift { geometry: *geometry, shift: *shift },
+                Linear::Convolution { geometry, weights } => {
+                    IntegerLinear::Convolution(Products::new(*geometry, weights.iter().collect()))
+                }
+                Linear::JoinShift { geometry, shift } => {
+                    IntegerLinear::JoinShift { geometry: *geometry, shift: *shift }
+                }
                 Linear::JoinScaled { geometry, factors } => {
                     IntegerLinear::JoinScaled { geometry: *geometry, factors: factors.iter().collect() }
                 }
@@ -135,12 +139,19 @@ impl From<&Layer<'_>> for IntegerLayer {
                     Bitmap::Bits(_) => Mask::Elements((0..elements).map(|i| relu.get(i)).collect()),
                 };
                 let polynomial = polynomial.as_ref().map(owned);
-                IntegerStep::Activate(IntegerActivation { ring_bits: *ring_bits, shift: *shift, relu, polynomial, pool: *pool })
+                IntegerStep::Activate(IntegerActivation {
+                    ring_bits: *ring_bits,
+                    shift: *shift,
+                    relu,
+                    polynomial,
+                    pool: *pool,
+                })
             }
             Step::Rescale { shift, pool } => IntegerStep::Rescale { shift: *shift, pool: *pool },
             Step::Release { ring_bits } => IntegerStep::Release { ring_bits: *ring_bits },
         };
-        let output_scale = layer.output_scale.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let output_scale =
+            layer.output_scale.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         Self { terms: terms.collect(), bias: layer.bias.iter().collect(), step, output_scale }
     }
 }
@@ -165,7 +176,9 @@ impl IntegerLayer {
     #[must_use]
     pub fn range(&self) -> Option<(i64, i64)> {
         match &self.step {
-            IntegerStep::Activate(a) => Some((-(1 << (a.ring_bits - 2)), (1 << (a.ring_bits - 2)) - (1 << a.shift))),
+            IntegerStep::Activate(a) => {
+                Some((-(1 << (a.ring_bits - 2)), (1 << (a.ring_bits - 2)) - (1 << a.shift)))
+            }
             IntegerStep::Release { ring_bits } => Some((-(1 << (ring_bits - 3)), (1 << (ring_bits - 3)) - 1)),
             IntegerStep::Rescale { .. } => None,
         }
@@ -183,8 +196,12 @@ impl IntegerLayer {
             let source = wire(term.source);
             match &term.linear {
                 IntegerLinear::Convolution(products) => products.add_to(source, &mut sum, scratch),
-                IntegerLinear::JoinShift { geometry, shift } => add_join(geometry, source, &mut sum, |_, v| v << shift),
-                IntegerLinear::JoinScaled { geometry, factors } => add_join(geometry, source, &mut sum, |c, v| v.wrapping_mul(factors[c])),
+                IntegerLinear::JoinShift { geometry, shift } => {
+                    add_join(geometry, source, &mut sum, |_, v| v << shift)
+                }
+                IntegerLinear::JoinScaled { geometry, factors } => {
+                    add_join(geometry, source, &mut sum, |c, v| v.wrapping_mul(factors[c]))
+                }
             }
         }
         sum
@@ -230,10 +247,16 @@ impl IntegerActivation {
         let frac_bits = coefficients.frac_bits;
         let at = |values: &[i64], channel: usize| values.get(channel).copied().unwrap_or(0);
         let value = |channel: usize, y: i64| {
-            polynomial::reference(y, at(&coefficients.c2, channel), at(&coefficients.c1, channel), at(&coefficients.c0, channel))
+            polynomial::reference(
+                y,
+                at(&coefficients.c2, channel),
+                at(&coefficients.c1, channel),
+                at(&coefficients.c0, channel),
+            )
         };
         let output_shape = self.pool.map_or(shape, |p| p.output(shape));
-        // A window is cut by f_c if any of its elements is polynomial; its ReLU elements are then shifted left by as much.
+        // A window is cut by f_c if any of its elements is polynomial; its ReLU elements are then shifted
+        // left by as much.
         let mut cut = vec![false; output_shape.elements()];
         let into = |index: usize, visit: &mut dyn FnMut(usize)| match self.pool {
             Some(pool) => pool.windows_of(shape, index, visit),
@@ -244,11 +267,18 @@ impl IntegerActivation {
         for (index, &y) in y.iter().enumerate() {
             let is_relu = self.relu.get(index);
             let value = if is_relu { relu::reference(y) } else { value(index / shape.plane(), y) };
-            into(index, &mut |w| output[w] = output[w].wrapping_add(if is_relu && cut[w] { value << frac_bits } else { value }));
+            into(index, &mut |w| {
+                output[w] = output[w].wrapping_add(if is_relu && cut[w] { value << frac_bits } else { value })
+            });
         }
         let mut truncated = output.clone();
         truncate(&mut truncated, frac_bits, layer, Opening::Second, coins);
-        output.iter_mut().zip(truncated).zip(cut).filter(|(_, cut)| *cut).for_each(|((out, truncated), _)| *out = truncated);
+        output
+            .iter_mut()
+            .zip(truncated)
+            .zip(cut)
+            .filter(|(_, cut)| *cut)
+            .for_each(|((out, truncated), _)| *out = truncated);
         output
     }
 }

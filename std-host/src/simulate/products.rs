@@ -1,7 +1,8 @@
 //! Integer convolutions, exact, through whichever arithmetic is fast enough for their size.
 //!
-//! As long as every partial sum is below 2^24 in size, an `f32` holds it exactly in any order of summation; below 2^53 an `f64`
-//! does. The bound is max|x| · max over outputs of Σ|w|, taken anew for every input, so nothing is assumed of the data.
+//! As long as every partial sum is below 2^24 in size, an `f32` holds it exactly in any order of summation;
+//! below 2^53 an `f64` does. The bound is max|x| · max over outputs of Σ|w|, taken anew for every input, so
+//! nothing is assumed of the data.
 
 use std::num::Wrapping;
 
@@ -80,7 +81,10 @@ impl Products {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one scalar type's constants and conversions, listed once for each type")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one scalar type's constants and conversions, listed once for each type"
+    )]
     fn run<T: ndarray::LinalgScalar + Default>(
         &self,
         weights: &[T],
@@ -95,7 +99,14 @@ impl Products {
         buffers.input.extend(input.iter().map(|&v| from(v)));
         buffers.output.clear();
         buffers.output.resize(sum.len(), zero);
-        columns::convolve(&self.geometry, weights, &buffers.input, zero, &mut buffers.output, &mut buffers.patches);
+        columns::convolve(
+            &self.geometry,
+            weights,
+            &buffers.input,
+            zero,
+            &mut buffers.output,
+            &mut buffers.patches,
+        );
         sum.iter_mut().zip(&buffers.output).for_each(|(sum, &v)| *sum = sum.wrapping_add(into(v)));
     }
 }
@@ -118,18 +129,24 @@ mod tests {
         };
         // Σ|w| is 8 · 255 at most: bounds of 2^24, 2^53 and beyond.
         for largest in [8224, 4_415_293_752_000, i64::MAX / 2] {
-            let weights: Vec<i64> = (0..geometry.weights() as i64).map(|i| if i % 2 == 0 { 255 - i % 3 } else { i % 5 - 255 }).collect();
-            let input: Vec<i64> =
-                (0..geometry.input.elements() as i64).map(|i| if i % 3 == 0 { largest - i } else { i - largest }).collect();
+            let weights: Vec<i64> = (0..geometry.weights() as i64)
+                .map(|i| if i % 2 == 0 { 255 - i % 3 } else { i % 5 - 255 })
+                .collect();
+            let input: Vec<i64> = (0..geometry.input.elements() as i64)
+                .map(|i| if i % 3 == 0 { largest - i } else { i - largest })
+                .collect();
             let mut sum = vec![7; geometry.output().elements()];
             Products::new(geometry, weights.clone()).add_to(&input, &mut sum, &mut Scratch::default());
             for (index, &value) in sum.iter().enumerate() {
                 let mut expected = 7_i64;
                 let (o, y, x) = (index / 16, index % 16 / 4, index % 4);
                 for (c, ky, kx) in (0..8).map(|k| (k / 4, k / 2 % 2, k % 2)) {
-                    let (Some(row), Some(column)) = ((y + ky).checked_sub(1), (x + kx).checked_sub(1)) else { continue };
+                    let (Some(row), Some(column)) = ((y + ky).checked_sub(1), (x + kx).checked_sub(1)) else {
+                        continue;
+                    };
                     if row < 3 && column < 3 {
-                        let product = weights[o * 8 + c * 4 + ky * 2 + kx].wrapping_mul(input[c * 9 + row * 3 + column]);
+                        let product = weights[o * 8 + c * 4 + ky * 2 + kx]
+                            .wrapping_mul(input[c * 9 + row * 3 + column]);
                         expected = expected.wrapping_add(product);
                     }
                 }

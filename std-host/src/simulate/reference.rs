@@ -49,7 +49,9 @@ impl LayerRange {
         let low = sum.iter().copied().min().unwrap_or(0);
         let high = sum.iter().copied().max().unwrap_or(0);
         let violations = match range {
-            Some((least, most)) if low < least || high > most => sum.iter().filter(|&&z| z < least || z > most).count() as u64,
+            Some((least, most)) if low < least || high > most => {
+                sum.iter().filter(|&&z| z < least || z > most).count() as u64
+            }
             _ => 0,
         };
         Self { low, high, violations }
@@ -58,7 +60,11 @@ impl LayerRange {
     /// Both together.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
-        Self { low: self.low.min(other.low), high: self.high.max(other.high), violations: self.violations + other.violations }
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            violations: self.violations + other.violations,
+        }
     }
 
     /// The part of the range that was used, 1 for all of it.
@@ -131,7 +137,12 @@ impl Reference {
     ///
     /// # Panics
     /// `input` has another shape.
-    pub fn run(&self, input: &[i64], coins: &mut dyn Coins, mut observer: Option<&mut dyn Observer>) -> Outcome {
+    pub fn run(
+        &self,
+        input: &[i64],
+        coins: &mut dyn Coins,
+        mut observer: Option<&mut dyn Observer>,
+    ) -> Outcome {
         assert_eq!(input.len(), self.input.elements(), "the input's shape is not the model's");
         let mut scratch = Scratch::default();
         let mut wires = vec![input.to_vec()];
@@ -142,7 +153,10 @@ impl Reference {
             outcome.ranges.push(LayerRange::of(&sum, layer.range()));
             let stepped = layer.step(index, &sum, coins);
             if let Some(observer) = observer.as_deref_mut() {
-                observer.layer(index, LayerTrace { sum: &sum, truncated: &stepped.truncated, output: &stepped.output });
+                observer.layer(
+                    index,
+                    LayerTrace { sum: &sum, truncated: &stepped.truncated, output: &stepped.output },
+                );
             }
             coins.wire(index + 1, &stepped.output);
             wires.push(stepped.output);
@@ -157,7 +171,9 @@ impl Reference {
     /// `logits`: one a class.
     #[must_use]
     pub fn release(&self, logits: &[i64], bits: u8, coins: &mut dyn Coins) -> Vec<i64> {
-        let Some(IntegerStep::Release { ring_bits }) = self.layers.last().map(|l| &l.step) else { return Vec::new() };
+        let Some(IntegerStep::Release { ring_bits }) = self.layers.last().map(|l| &l.step) else {
+            return Vec::new();
+        };
         let shift = ring_bits.saturating_sub(bits);
         let mut drawn = vec![0; logits.len()];
         coins.fill(self.layers.len() - 1, Opening::First, shift, 0, &mut drawn);

@@ -33,7 +33,12 @@ pub struct TestRun {
 /// # Panics
 /// The pictures' shape is not the model's.
 #[must_use]
-pub fn run<'c>(reference: &Reference, data: &DataSet, coins: impl Fn(usize) -> Box<dyn Coins + 'c> + Sync, progress: &Progress) -> TestRun {
+pub fn run<'c>(
+    reference: &Reference,
+    data: &DataSet,
+    coins: impl Fn(usize) -> Box<dyn Coins + 'c> + Sync,
+    progress: &Progress,
+) -> TestRun {
     let bar = progress.bar(data.len() as u64, "simulating");
     let one = |index: usize| {
         let outcome = reference.run(&reference.input(data.picture(index)), &mut *coins(index), None);

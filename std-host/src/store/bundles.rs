@@ -1,4 +1,5 @@
-//! P1's bundles: one file an inference, checked before it is burned, burned before it is read, gone once it is open.
+//! P1's bundles: one file an inference, checked before it is burned, burned before it is read, gone once it
+//! is open.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,8 @@ pub struct BundleHeader {
 impl BundleHeader {
     fn encode(&self) -> [u8; HEADER] {
         let a = &self.agreement;
-        let parts: [&[u8]; 5] = [&a.pairing, &a.plan, &a.provisioning, &self.deal, &self.counter.to_le_bytes()];
+        let parts: [&[u8]; 5] =
+            [&a.pairing, &a.plan, &a.provisioning, &self.deal, &self.counter.to_le_bytes()];
         let mut out = [0; HEADER];
         for (slot, byte) in out.iter_mut().zip(parts.into_iter().flatten()) {
             *slot = *byte;
@@ -97,7 +99,8 @@ impl BundleHeader {
             *rest = tail;
             out
         }
-        let agreement = Agreement { pairing: take(&mut rest), plan: take(&mut rest), provisioning: take(&mut rest) };
+        let agreement =
+            Agreement { pairing: take(&mut rest), plan: take(&mut rest), provisioning: take(&mut rest) };
         Self { agreement, deal: take(&mut rest), counter: u64::from_le_bytes(take(&mut rest)) }
     }
 }
@@ -162,14 +165,21 @@ pub struct Bundle {
 }
 
 impl BundleStore {
-    /// Opens a store of the bundles of one pairing and plan, and keeps every other process from using it for as long as the value lives.
+    /// Opens a store of the bundles of one pairing and plan, and keeps every other process from using it for
+    /// as long as the value lives.
     ///
     /// # Errors
     /// The folder cannot be read, or is in use.
     pub fn open(folder: &Path, agreement: Agreement, plan: &Plan<'_>) -> Result<Self, StoreError> {
         std::fs::read_dir(folder).map_err(FileError::io("read folder", folder))?;
         let lock = Lock::take_inside(folder)?;
-        let mut store = Self { folder: folder.to_owned(), agreement, body_bytes: bundle_bytes(plan), known: BTreeMap::new(), _lock: lock };
+        let mut store = Self {
+            folder: folder.to_owned(),
+            agreement,
+            body_bytes: bundle_bytes(plan),
+            known: BTreeMap::new(),
+            _lock: lock,
+        };
         store.look()?;
         // What a crash left between burning and removing.
         for entry in std::fs::read_dir(folder.join(BURNED)).into_iter().flatten().flatten() {
@@ -204,7 +214,8 @@ impl BundleStore {
         if self.known.is_empty() {
             self.look()?;
         }
-        let (&counter, path) = self.known.first_key_value().ok_or_else(|| StoreError::Empty { folder: self.folder.clone() })?;
+        let (&counter, path) =
+            self.known.first_key_value().ok_or_else(|| StoreError::Empty { folder: self.folder.clone() })?;
         if !path.exists() {
             let path = path.clone();
             self.known.remove(&counter);
@@ -269,7 +280,8 @@ impl Bundle {
         &self.header
     }
 
-    /// Burns the bundle: when this returns, no process can ever find it again, whatever crashes; only the value in hand reads it.
+    /// Burns the bundle: when this returns, no process can ever find it again, whatever crashes; only the
+    /// value in hand reads it.
     ///
     /// # Errors
     /// It is gone, or the disk fails.
@@ -304,7 +316,15 @@ mod tests {
         let one = name(1);
         let plus = format!("+{}", &one[1..]);
         let wider = format!("0{one}");
-        for other in ["1.bundle", "+1.bundle", &plus, &wider, "00000000000000000001", &format!("{one}.new"), &format!(".{one}.new")] {
+        for other in [
+            "1.bundle",
+            "+1.bundle",
+            &plus,
+            &wider,
+            "00000000000000000001",
+            &format!("{one}.new"),
+            &format!(".{one}.new"),
+        ] {
             assert_eq!(counter_of(other), None, "{other}");
         }
     }

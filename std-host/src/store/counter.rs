@@ -51,7 +51,8 @@ impl Counter {
         Ok(Self { path: path.to_owned(), pairing, next: Self::read(path, pairing)?, _lock: lock })
     }
 
-    /// What stands in the file: the next counter that may be accepted. Whoever uses the seed asks [`Counter::open`] instead.
+    /// What stands in the file: the next counter that may be accepted. Whoever uses the seed asks
+    /// [`Counter::open`] instead.
     ///
     /// # Errors
     /// It is missing, damaged or of another pairing.
@@ -65,12 +66,16 @@ impl Counter {
         }
         let body: Body = read_sealed(path, Kind::State)?;
         if body.pairing != pairing {
-            return Err(FileError::content(path, "this counter belongs to another pairing than the material beside it"));
+            return Err(FileError::content(
+                path,
+                "this counter belongs to another pairing than the material beside it",
+            ));
         }
         Ok(body.next)
     }
 
-    /// Takes the counter out of use, durably: its seed goes elsewhere, and no process here is to start with it again.
+    /// Takes the counter out of use, durably: its seed goes elsewhere, and no process here is to start with
+    /// it again.
     ///
     /// # Errors
     /// The disk fails.
@@ -91,10 +96,12 @@ impl Counter {
     /// # Errors
     /// It is burned already, or the disk fails: then nothing may be sent.
     pub fn burn(&mut self, counter: u64) -> Result<(), FileError> {
-        // Nobody else writes the file, unless it was put back or replaced; never below what is known of it here.
+        // Nobody else writes the file, unless it was put back or replaced; never below what is known of it
+        // here.
         self.next = self.next.max(Self::read(&self.path, self.pairing)?);
         let next = counter.checked_add(1).filter(|_| counter >= self.next);
-        let next = next.ok_or_else(|| FileError::content(&self.path, format!("counter {counter} is burned already")))?;
+        let next = next
+            .ok_or_else(|| FileError::content(&self.path, format!("counter {counter} is burned already")))?;
         write_sealed(&self.path, Kind::State, &Body { pairing: self.pairing, next })?;
         self.next = next;
         Ok(())

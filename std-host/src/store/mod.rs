@@ -1,4 +1,5 @@
-//! What is used once: P1's bundles and P0's counter. Both are burned durably before anything that depends on data leaves a party.
+//! What is used once: P1's bundles and P0's counter. Both are burned durably before anything that depends on
+//! data leaves a party.
 
 mod bundles;
 mod counter;

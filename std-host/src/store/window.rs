@@ -48,12 +48,19 @@ impl Windows {
             Some(found) => found,
             None => {
                 let index = if self.windows.len() < COUNT {
-                    self.windows.push(Window { start, length: 0, used: 0, bytes: Zeroizing::new(vec![0; BYTES]) });
+                    self.windows.push(Window {
+                        start,
+                        length: 0,
+                        used: 0,
+                        bytes: Zeroizing::new(vec![0; BYTES]),
+                    });
                     self.windows.len() - 1
                 } else {
                     self.windows.iter().enumerate().min_by_key(|(_, w)| w.used).map_or(0, |(index, _)| index)
                 };
-                let length = self.file.length().checked_sub(start).ok_or(MaterialError::Bundle)?.min(BYTES as u64) as usize;
+                let length =
+                    self.file.length().checked_sub(start).ok_or(MaterialError::Bundle)?.min(BYTES as u64)
+                        as usize;
                 let window = &mut self.windows[index];
                 (window.start, window.length) = (start, 0);
                 self.file.read_at(start, &mut window.bytes[..length]).map_err(|_| MaterialError::Bundle)?;
@@ -74,7 +81,10 @@ impl BundleSource for Windows {
         while !rest.is_empty() {
             let within = (at % BYTES as u64) as usize;
             let window = self.window(at - within as u64)?;
-            let present = window.bytes[..window.length].get(within..).filter(|p| !p.is_empty()).ok_or(MaterialError::Bundle)?;
+            let present = window.bytes[..window.length]
+                .get(within..)
+                .filter(|p| !p.is_empty())
+                .ok_or(MaterialError::Bundle)?;
             let count = present.len().min(rest.len());
             let (now, later) = rest.split_at_mut(count);
             now.copy_from_slice(&present[..count]);

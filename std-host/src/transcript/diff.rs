@@ -41,7 +41,8 @@ pub struct Difference {
     pub step: String,
     /// Its tile.
     pub tile: u16,
-    /// The first byte of the payload that differs, or where the shorter payload ends; `null` where only one transcript has the frame.
+    /// The first byte of the payload that differs, or where the shorter payload ends; `null` where only one
+    /// transcript has the frame.
     pub byte: Option<usize>,
     /// That byte in either transcript.
     pub bytes: [Option<u8>; 2],
@@ -88,8 +89,10 @@ pub fn diff(a: &Transcript, b: &Transcript) -> Result<TranscriptDiff, Transcript
     }
     let plan = Plan::decode(&a.head.plan).map_err(wrong)?;
     let (keys_a, keys_b) = (keys(&a.lines), keys(&b.lines));
-    let places_b: HashMap<&Key<'_>, usize> = keys_b.iter().enumerate().map(|(index, key)| (key, index)).collect();
-    let places_a: HashMap<&Key<'_>, usize> = keys_a.iter().enumerate().map(|(index, key)| (key, index)).collect();
+    let places_b: HashMap<&Key<'_>, usize> =
+        keys_b.iter().enumerate().map(|(index, key)| (key, index)).collect();
+    let places_a: HashMap<&Key<'_>, usize> =
+        keys_a.iter().enumerate().map(|(index, key)| (key, index)).collect();
     let mut first = None;
     let mut frames_off = 0;
     for (index, (line, key)) in a.lines.iter().zip(&keys_a).enumerate() {
@@ -163,7 +166,11 @@ fn in_layer(plan: &Plan<'_>, layer: &LayerPlan<'_>, line: &Line, bit: usize) -> 
     let index = place::element(layer, options, &Place { role, step, tile: line.tile }, bit)?;
     let pooled = matches!(step, halfnet_core::plan::Step::OpenPool);
     let shape = match layer.step {
-        StepPlan::Activate { pool: Some(pool), .. } | StepPlan::Rescale { pool: Some(pool), .. } if pooled => pool.output(layer.sum),
+        StepPlan::Activate { pool: Some(pool), .. } | StepPlan::Rescale { pool: Some(pool), .. }
+            if pooled =>
+        {
+            pool.output(layer.sum)
+        }
         _ => layer.sum,
     };
     Some(at(index, shape))
@@ -175,7 +182,9 @@ fn in_input(plan: &Plan<'_>, line: &Line, bit: usize) -> Option<Element> {
     let header = &plan.header;
     let element = bit / usize::from(header.input.bits.max(1));
     match line.code {
-        code if code == Code::Input as u8 => Some(usize::from(line.tile) * header.input_tile as usize + element),
+        code if code == Code::Input as u8 => {
+            Some(usize::from(line.tile) * header.input_tile as usize + element)
+        }
         code if code == Code::Masked as u8 => Some(element),
         _ => None,
     }
@@ -219,9 +228,9 @@ impl Difference {
             (Some(byte), [Some(a), Some(b)]) => format!("byte {byte}: {a:02x} and {b:02x}"),
             (Some(byte), _) => format!("the payloads are equal up to byte {byte}, where one ends"),
         };
-        let element = self
-            .element
-            .map_or(String::new(), |e| format!("\n  element {} (channel {}, row {}, column {})", e.index, e.channel, e.row, e.column));
+        let element = self.element.map_or(String::new(), |e| {
+            format!("\n  element {} (channel {}, row {}, column {})", e.index, e.channel, e.row, e.column)
+        });
         format!(
             "first difference, frame {} of the first transcript:\n  {layer}, {}, from {}, tile {}\n  {byte}{element}\n",
             self.frame, self.step, self.from, self.tile

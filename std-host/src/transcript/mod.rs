@@ -1,7 +1,9 @@
-//! Transcripts: every frame of one inference under a test seed, in a file, and where two such files first differ.
+//! Transcripts: every frame of one inference under a test seed, in a file, and where two such files first
+//! differ.
 //!
-//! A transcript is text, a JSON object a line: the head with the plan, then the frames in the order of sending. Who holds one and the
-//! test seed knows everything; that is why only runs under a test seed are recorded.
+//! A transcript is text, a JSON object a line: the head with the plan, then the frames in the order of
+//! sending. Who holds one and the test seed knows everything; that is why only runs under a test seed are
+//! recorded.
 
 mod diff;
 mod place;
@@ -112,8 +114,14 @@ pub struct Transcript {
 /// `pixels`: the model's input, bytes in (channel, row, column) order.
 ///
 /// # Errors
-/// The options do not fit the model, the picture has another size, the seed is none, or a session ended early.
-pub fn record(model: &[u8], options: Options, pixels: &[u8], test_seed: &str) -> Result<Transcript, TrialError> {
+/// The options do not fit the model, the picture has another size, the seed is none, or a session ended
+/// early.
+pub fn record(
+    model: &[u8],
+    options: Options,
+    pixels: &[u8],
+    test_seed: &str,
+) -> Result<Transcript, TrialError> {
     let mut rehearsal = Rehearsal::new(model, options, 1, Some(test_seed))?;
     let run = rehearsal.run(pixels, &mut |_, _| {})?;
     let plan = Plan::decode(rehearsal.plan_bytes())?;
@@ -156,7 +164,9 @@ impl Transcript {
     /// The disk is full or fails.
     pub fn write(&self, path: &Path) -> Result<(), TranscriptError> {
         Ok(write_secret(path, |out| {
-            let mut put = |text: serde_json::Result<String>| text.map_err(std::io::Error::from).and_then(|text| writeln!(out, "{text}"));
+            let mut put = |text: serde_json::Result<String>| {
+                text.map_err(std::io::Error::from).and_then(|text| writeln!(out, "{text}"))
+            };
             put(serde_json::to_string(&self.head))?;
             self.lines.iter().try_for_each(|line| put(serde_json::to_string(line)))
         })?)
@@ -168,12 +178,17 @@ impl Transcript {
     /// It cannot be read, or a line is none of a transcript.
     pub fn read(path: &Path) -> Result<Self, TranscriptError> {
         let failed = |source| TranscriptError::Io { action: "read", path: path.to_owned(), source };
-        let wrong = |line: usize, reason: String| TranscriptError::Line { path: path.to_owned(), line, reason };
+        let wrong =
+            |line: usize, reason: String| TranscriptError::Line { path: path.to_owned(), line, reason };
         let mut text = BufReader::new(std::fs::File::open(path).map_err(failed)?).lines();
         let first = text.next().transpose().map_err(failed)?.unwrap_or_default();
-        let head: Head = serde_json::from_str(&first).map_err(|e| wrong(1, format!("no head of a transcript: {e}")))?;
+        let head: Head =
+            serde_json::from_str(&first).map_err(|e| wrong(1, format!("no head of a transcript: {e}")))?;
         if head.halfnet_transcript != VERSION {
-            return Err(wrong(1, format!("version {} of a transcript, this program reads {VERSION}", head.halfnet_transcript)));
+            return Err(wrong(
+                1,
+                format!("version {} of a transcript, this program reads {VERSION}", head.halfnet_transcript),
+            ));
         }
         Plan::decode(&head.plan).map_err(|e| wrong(1, format!("the plan inside is not well-formed: {e}")))?;
         let mut lines = Vec::new();
@@ -197,13 +212,16 @@ mod hexadecimal {
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]].map(char::from));
+        let digits = bytes
+            .iter()
+            .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]].map(char::from));
         serializer.serialize_str(&digits.collect::<String>())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(|| D::Error::custom("not hexadecimal"));
+        let digit =
+            |byte: u8| char::from(byte).to_digit(16).ok_or_else(|| D::Error::custom("not hexadecimal"));
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         if !rest.is_empty() {
             return Err(D::Error::custom("an odd number of hexadecimal digits"));

@@ -23,7 +23,8 @@ pub(super) fn name(plan: &Plan<'_>, header: &Header) -> String {
 
 /// The step that a code names in a layer.
 pub(super) fn step(layer: &LayerPlan<'_>, options: &Options, code: u8) -> Option<Step> {
-    (0..layer.groups()).find_map(|group| layer.steps(options, group).into_iter().find(|step| step.code() == code))
+    (0..layer.groups())
+        .find_map(|group| layer.steps(options, group).into_iter().find(|step| step.code() == code))
 }
 
 fn in_words(step: Step) -> String {
@@ -52,8 +53,8 @@ pub(super) struct Place {
     pub(super) tile: u16,
 }
 
-/// The element of the layer's output (of its sum, before a pool) that bit `bit` of a payload belongs to; of a comparison, the element
-/// compared. `None` where a frame is not of elements.
+/// The element of the layer's output (of its sum, before a pool) that bit `bit` of a payload belongs to; of a
+/// comparison, the element compared. `None` where a frame is not of elements.
 pub(super) fn element(layer: &LayerPlan<'_>, options: &Options, place: &Place, bit: usize) -> Option<usize> {
     let work = layer.work(options);
     let Place { role, step, tile } = *place;
@@ -65,8 +66,12 @@ pub(super) fn element(layer: &LayerPlan<'_>, options: &Options, place: &Place, b
     let range = layer.tile_range(group, tile);
     match step {
         Step::Open | Step::OpenLinear => range.clone().nth(bit / width(options, &work, step, role)?),
-        Step::OpenPolynomial => range.clone().filter(|&i| !layer.relu().get(i)).nth(bit / width(options, &work, step, role)?),
-        Step::OpenRelu => range.clone().filter(|&i| layer.relu().get(i)).nth(bit / width(options, &work, step, role)?),
+        Step::OpenPolynomial => {
+            range.clone().filter(|&i| !layer.relu().get(i)).nth(bit / width(options, &work, step, role)?)
+        }
+        Step::OpenRelu => {
+            range.clone().filter(|&i| layer.relu().get(i)).nth(bit / width(options, &work, step, role)?)
+        }
         Step::OpenPool => {
             let whole = options.mode != Mode::TwoServers && role == Role::Seed;
             let mut before = 0;

@@ -27,21 +27,25 @@ pub(super) fn judge(
 ) -> Result<TrialReport, TrialError> {
     let inspection = inspect(model, trial.model.len(), &trial.options, None)?;
     let bar = trial.progress.bar(trial.pictures.len() as u64, "checking");
-    let verdict = |(inference, pixels): (&crate::process::PairInference, &Vec<u8>)| -> Result<Verdict, TrialError> {
-        let expected = predictor.answer(inference.counter, pixels, None)?;
-        let reference = predictor.reference();
-        let deterministic = reference.run(&reference.input(pixels), &mut Nearest, None).logits;
-        bar.inc(1);
-        let label = match plan.header.options.release {
-            Release::Label => inference.values.first().map_or(usize::MAX, |&l| l as usize),
-            Release::Logits { .. } => label(&inference.values),
+    let verdict =
+        |(inference, pixels): (&crate::process::PairInference, &Vec<u8>)| -> Result<Verdict, TrialError> {
+            let expected = predictor.answer(inference.counter, pixels, None)?;
+            let reference = predictor.reference();
+            let deterministic = reference.run(&reference.input(pixels), &mut Nearest, None).logits;
+            bar.inc(1);
+            let label = match plan.header.options.release {
+                Release::Label => inference.values.first().map_or(usize::MAX, |&l| l as usize),
+                Release::Logits { .. } => label(&inference.values),
+            };
+            Ok(Verdict { exact: expected.values == inference.values, label, deterministic })
         };
-        Ok(Verdict { exact: expected.values == inference.values, label, deterministic })
-    };
-    let verdicts: Vec<Verdict> = pair.inferences.par_iter().zip(&trial.pictures).map(verdict).collect::<Result<_, _>>()?;
+    let verdicts: Vec<Verdict> =
+        pair.inferences.par_iter().zip(&trial.pictures).map(verdict).collect::<Result<_, _>>()?;
     bar.finish_and_clear();
 
-    let count = |matches: &dyn Fn(usize, &Verdict) -> bool| verdicts.iter().enumerate().filter(|(i, v)| matches(*i, v)).count();
+    let count = |matches: &dyn Fn(usize, &Verdict) -> bool| {
+        verdicts.iter().enumerate().filter(|(i, v)| matches(*i, v)).count()
+    };
     let float_label = |i: usize| trial.float.as_ref().and_then(|f| f.get(i)).map(|logits| label(logits));
     let truth = |i: usize| trial.labels.get(i).copied().flatten().map(usize::from).or_else(|| float_label(i));
     let differences = verdicts.iter().enumerate().filter(|(_, v)| v.label != label(&v.deterministic));
@@ -82,7 +86,8 @@ pub(super) fn judge(
 fn difference(picture: usize, verdict: &Verdict) -> Difference {
     let (logits, deterministic) = (&verdict.deterministic, label(&verdict.deterministic));
     let (low, high) = logits.iter().fold((i64::MAX, i64::MIN), |(low, high), &z| (low.min(z), high.max(z)));
-    let margin = logits.get(verdict.label).map_or(f64::NAN, |&z| (high - z) as f64 / (high - low).max(1) as f64);
+    let margin =
+        logits.get(verdict.label).map_or(f64::NAN, |&z| (high - z) as f64 / (high - low).max(1) as f64);
     Difference { picture, label: verdict.label, deterministic, margin }
 }
 
@@ -118,20 +123,30 @@ struct Errors {
 }
 
 /// Errors of released logits, in real units.
-fn errors(trial: &Trial<'_>, model: &Model<'_>, plan: &Plan<'_>, pair: &PairReport, verdicts: &[Verdict]) -> Option<Errors> {
+fn errors(
+    trial: &Trial<'_>,
+    model: &Model<'_>,
+    plan: &Plan<'_>,
+    pair: &PairReport,
+    verdicts: &[Verdict],
+) -> Option<Errors> {
     let Release::Logits { bits } = plan.header.options.release else { return None };
     let last = model.layers.last()?;
     let Step::Release { ring_bits } = last.step else { return None };
-    let scales: Vec<f64> = last.output_scale.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
+    let scales: Vec<f64> =
+        last.output_scale.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
     let unit = |class: usize| scales.get(class).or_else(|| scales.first()).copied().unwrap_or(1.0);
     let cut = 2_f64.powi(i32::from(ring_bits.saturating_sub(bits)));
     let expected = |picture: usize, class: usize| match &trial.float {
         Some(float) => f64::from(float[picture][class]),
         None => verdicts[picture].deterministic[class] as f64 * unit(class),
     };
-    let found = |picture: usize, class: usize| pair.inferences[picture].values[class] as f64 * cut * unit(class);
+    let found =
+        |picture: usize, class: usize| pair.inferences[picture].values[class] as f64 * cut * unit(class);
     let classes = last.sum_shape().elements();
-    let pairs = (0..verdicts.len()).map(|p| (0..classes).map(|c| (expected(p, c), found(p, c))).collect()).collect::<Vec<Vec<_>>>();
+    let pairs = (0..verdicts.len())
+        .map(|p| (0..classes).map(|c| (expected(p, c), found(p, c))).collect())
+        .collect::<Vec<Vec<_>>>();
     Some(Errors::of(&pairs))
 }
 
@@ -141,7 +156,8 @@ impl Errors {
         let classes = pairs.first().map_or(0, Vec::len);
         let (pictures, count) = (pairs.len() as f64, (pairs.len() * classes) as f64);
         let all = pairs.iter().flatten().map(|(expected, _)| expected).sum::<f64>() / count;
-        let means: Vec<f64> = (0..classes).map(|c| pairs.iter().map(|p| p[c].0).sum::<f64>() / pictures).collect();
+        let means: Vec<f64> =
+            (0..classes).map(|c| pairs.iter().map(|p| p[c].0).sum::<f64>() / pictures).collect();
         let (mut largest, mut squares, mut variance, mut within) = (0.0_f64, 0.0, 0.0, 0.0);
         for picture in pairs {
             for ((expected, found), mean) in picture.iter().zip(&means) {

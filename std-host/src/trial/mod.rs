@@ -1,8 +1,9 @@
 //! A whole trial on one machine: dealer, P0 and P1 as processes of their own, every answer checked.
 //!
-//! [`Trial::run`] deals for testing, classifies pictures between two processes and compares each released value with the reference
-//! under the same coins, bit for bit; then with the deterministic reference, with the float network where there is one, and with the
-//! data set's labels. [`TrialReport`] is what `demo` and `bench` print.
+//! [`Trial::run`] deals for testing, classifies pictures between two processes and compares each released
+//! value with the reference under the same coins, bit for bit; then with the deterministic reference, with
+//! the float network where there is one, and with the data set's labels. [`TrialReport`] is what `demo` and
+//! `bench` print.
 
 mod folder;
 mod judge;
@@ -91,7 +92,10 @@ impl core::fmt::Debug for Trial<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { options, pictures, warm_up, timeout, .. } = self;
         let mut out = f.debug_struct("Trial");
-        out.field("options", options).field("pictures", &pictures.len()).field("warm_up", warm_up).field("timeout", timeout);
+        out.field("options", options)
+            .field("pictures", &pictures.len())
+            .field("warm_up", warm_up)
+            .field("timeout", timeout);
         out.finish_non_exhaustive()
     }
 }
@@ -100,8 +104,8 @@ impl Trial<'_> {
     /// Runs it.
     ///
     /// # Errors
-    /// The options do not fit the model, a process failed, or what moved is not what the plan states. An answer that differs from the
-    /// reference is no error but a count in the report.
+    /// The options do not fit the model, a process failed, or what moved is not what the plan states. An
+    /// answer that differs from the reference is no error but a count in the report.
     pub fn run(&self) -> Result<TrialReport, TrialError> {
         if self.pictures.len() <= self.warm_up {
             return Err(TrialError::NoPictures { warm_up: self.warm_up });
@@ -109,7 +113,8 @@ impl Trial<'_> {
         let model = Model::decode(self.model)?;
         // Refused here already, with its own error, and not by the dealer's process.
         let plan = plan_bytes(&model, &self.options)?;
-        let folder = Folder::new().map_err(|source| TrialError::Folder { path: std::env::temp_dir(), source })?;
+        let folder =
+            Folder::new().map_err(|source| TrialError::Folder { path: std::env::temp_dir(), source })?;
         let path = folder.path().join("model.postcard");
         write_secret(&path, |out| out.write_all(self.model))?;
         let dealt = folder.path().join("dealt");
@@ -127,7 +132,14 @@ impl Trial<'_> {
         let mut command = Command::new(Launcher::current()?.program);
         command.arg("deal").arg("--model").arg(model).arg("--out").arg(out).arg("--json");
         command.args(["--bundles", &self.pictures.len().to_string(), "--chunk", &chunk_bits.to_string()]);
-        command.args(["--mode", mode_name(mode), "--client", client_name(client), "--release", &release_name(release)]);
+        command.args([
+            "--mode",
+            mode_name(mode),
+            "--client",
+            client_name(client),
+            "--release",
+            &release_name(release),
+        ]);
         for (flag, role) in [("--p0-memory", Role::Seed), ("--p1-memory", Role::Bundle)] {
             command.args([flag, &memory[role.index()].to_string()]);
         }

@@ -23,7 +23,8 @@ pub struct TrialReport {
     pub relus: usize,
     /// Pictures classified.
     pub images: usize,
-    /// Labels that the data set (or, where it says nothing, the float network) calls right; `null` where neither does.
+    /// Labels that the data set (or, where it says nothing, the float network) calls right; `null` where
+    /// neither does.
     pub correct: Option<usize>,
     /// Answers in which every released value equals the reference under the same coins, bit for bit.
     pub agree_with_reference: usize,
@@ -55,10 +56,11 @@ pub struct TrialReport {
     pub max_abs_error: Option<f64>,
     /// Root mean square of the logits' error in parts of the deviation of all logits; `null` for a label.
     pub relative_rms_error: Option<f64>,
-    /// The same in parts of the deviation that logits have about their class's mean over the pictures: what tells pictures apart. `null` for a
-    /// label or a single picture.
+    /// The same in parts of the deviation that logits have about their class's mean over the pictures: what
+    /// tells pictures apart. `null` for a label or a single picture.
     pub relative_rms_error_within_classes: Option<f64>,
-    /// What errors are taken against: `float`, or the deterministic `integers` where there is no float network.
+    /// What errors are taken against: `float`, or the deterministic `integers` where there is no float
+    /// network.
     pub error_against: &'static str,
     /// Layer by layer.
     pub layers: Vec<LayerFigures>,
@@ -73,7 +75,8 @@ pub struct Difference {
     pub label: usize,
     /// The deterministic reference's.
     pub deterministic: usize,
-    /// How far apart the deterministic logits of both labels are, in parts of the logits' range on this picture.
+    /// How far apart the deterministic logits of both labels are, in parts of the logits' range on this
+    /// picture.
     pub margin: f64,
 }
 
@@ -106,7 +109,9 @@ impl TrialReport {
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut layers = Table::new(["#", "linear", "elements", "ReLU", "P0 bytes", "P1 bytes", "rounds", "time", "P0 cpu", "P1 cpu"]);
+        let mut layers = Table::new([
+            "#", "linear", "elements", "ReLU", "P0 bytes", "P1 bytes", "rounds", "time", "P0 cpu", "P1 cpu",
+        ]);
         for (index, layer) in self.layers.iter().enumerate() {
             layers.row([
                 index.to_string(),
@@ -131,7 +136,8 @@ impl TrialReport {
         pair("arena bytes", self.arena_bytes.map(grouped));
         pair("packed weights", self.weight_bytes.map(grouped));
         pair("peak resident bytes", self.peak_rss_bytes.map(grouped));
-        let count = |what: &str, count: Option<usize>| count.map_or(String::new(), |n| format!("  {n} {what}\n"));
+        let count =
+            |what: &str, count: Option<usize>| count.map_or(String::new(), |n| format!("  {n} {what}\n"));
         let insecure = if self.insecure_test_seed { "dealt under a test seed: insecure\n" } else { "" };
         let mut text = format!(
             "{insecure}{}: {} of {} activations are ReLU; mode {}, client {}, release {}\n\n{}\n{}\n\
@@ -151,7 +157,10 @@ impl TrialReport {
             self.images,
         );
         text += &count("have the right label", self.correct);
-        text += &count("answers equal the reference with the same coins, bit for bit", Some(self.agree_with_reference));
+        text += &count(
+            "answers equal the reference with the same coins, bit for bit",
+            Some(self.agree_with_reference),
+        );
         text += &count("labels equal the deterministic reference's", Some(self.agree_with_deterministic));
         text += &count("labels equal the float network's", self.agree_with_float);
         for d in &self.differences {
@@ -165,8 +174,12 @@ impl TrialReport {
         }
         if let Some(error) = self.max_abs_error {
             text += &format!("logits against the {}: largest error {error:.4}", self.error_against);
-            text += &self.relative_rms_error.map_or(String::new(), |e| format!(", root mean square {e:.4} of their deviation"));
-            text += &self.relative_rms_error_within_classes.map_or(String::new(), |e| format!(" ({e:.4} of that about each class's mean)"));
+            text += &self
+                .relative_rms_error
+                .map_or(String::new(), |e| format!(", root mean square {e:.4} of their deviation"));
+            text += &self
+                .relative_rms_error_within_classes
+                .map_or(String::new(), |e| format!(" ({e:.4} of that about each class's mean)"));
             text.push('\n');
         }
         text

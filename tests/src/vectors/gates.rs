@@ -1,4 +1,5 @@
-//! Each gate's `evaluate`: sums by their definition; both parties' shares of a dealt correlation, checked against the reference.
+//! Each gate's `evaluate`: sums by their definition; both parties' shares of a dealt correlation, checked
+//! against the reference.
 
 use halfnet_core::gate::comparison::{self, Layout};
 use halfnet_core::gate::{argmax, polynomial, relu};
@@ -58,7 +59,8 @@ fn linear(random: &mut Random, file: &mut File) {
             // A tile that begins and ends inside channels.
             let elements = geometry.output().elements();
             let (first, end) = if index % 2 == 0 { (1, elements - 1) } else { (0, elements) };
-            let out: Vec<u64> = (first..end).map(|element| convolved(&geometry, &input, &weights, element)).collect();
+            let out: Vec<u64> =
+                (first..end).map(|element| convolved(&geometry, &input, &weights, element)).collect();
             file.add(Vector::Convolution {
                 geometry,
                 input: kept(input_width, &input).numbers(),
@@ -72,7 +74,9 @@ fn linear(random: &mut Random, file: &mut File) {
         Join { input: Shape::new(3, 4, 4), output: Shape::new(3, 4, 4), stride: 1, channel_offset: 0 },
         Join { input: Shape::new(2, 6, 6), output: Shape::new(4, 3, 3), stride: 2, channel_offset: 1 },
     ];
-    for (geometry, width, shift) in joins.into_iter().flat_map(|join| [(join, 2, 0), (join, 4, 5), (join, 8, 40)]) {
+    for (geometry, width, shift) in
+        joins.into_iter().flat_map(|join| [(join, 2, 0), (join, 4, 5), (join, 8, 40)])
+    {
         let input = draw(random, 16, geometry.input.elements());
         let (first, end) = (2, geometry.output.elements() - 1);
         let out: Vec<u64> = (first..end)
@@ -83,11 +87,18 @@ fn linear(random: &mut Random, file: &mut File) {
                     return 0;
                 }
                 let (stride, width) = (usize::from(geometry.stride), usize::from(geometry.input.width));
-                input[(channel - from) * geometry.input.plane() + row * stride * width + column * stride] << shift
+                input[(channel - from) * geometry.input.plane() + row * stride * width + column * stride]
+                    << shift
             })
             .collect();
         let (input, out) = (kept(2, &input), kept(width, &out));
-        file.add(Vector::JoinShift { geometry, shift, input: input.numbers(), first: first as u32, out: out.numbers() });
+        file.add(Vector::JoinShift {
+            geometry,
+            shift,
+            input: input.numbers(),
+            first: first as u32,
+            out: out.numbers(),
+        });
     }
 }
 
@@ -104,12 +115,19 @@ fn convolved(g: &Convolution, input: &[u64], weights: &[u64], element: usize) ->
     let channels = usize::from(g.input.channels) / usize::from(g.groups);
     let group = channel / (usize::from(g.out_channels) / usize::from(g.groups));
     let mut sum = 0_u64;
-    for (i, y, x) in (0..channels).flat_map(|i| (0..height).flat_map(move |y| (0..width).map(move |x| (i, y, x)))) {
+    for (i, y, x) in
+        (0..channels).flat_map(|i| (0..height).flat_map(move |y| (0..width).map(move |x| (i, y, x))))
+    {
         let (stride, padding) = (usize::from(g.stride), usize::from(g.padding));
-        let at = |base: usize, offset: usize, side: u16| (base * stride + offset).checked_sub(padding).filter(|&p| p < usize::from(side));
+        let at = |base: usize, offset: usize, side: u16| {
+            (base * stride + offset).checked_sub(padding).filter(|&p| p < usize::from(side))
+        };
         if let (Some(y_in), Some(x_in)) = (at(row, y, g.input.height), at(column, x, g.input.width)) {
-            let value = input[(group * channels + i) * g.input.plane() + y_in * usize::from(g.input.width) + x_in];
-            sum = sum.wrapping_add(value.wrapping_mul(weights[((channel * channels + i) * height + y) * width + x]));
+            let value =
+                input[(group * channels + i) * g.input.plane() + y_in * usize::from(g.input.width) + x_in];
+            sum = sum.wrapping_add(
+                value.wrapping_mul(weights[((channel * channels + i) * height + y) * width + x]),
+            );
         }
     }
     sum
@@ -143,7 +161,8 @@ fn activations<W: Word>(random: &mut Random, file: &mut File, ring_bits: u8, ope
         .collect();
     let masks = draw(random, opened_bits, COUNT);
     let next = draw(random, ring_bits, COUNT);
-    let opened: Vec<u16> = y.iter().zip(&masks).map(|(&y, &mask)| opening::reference_open(y, mask, opened_bits)).collect();
+    let opened: Vec<u16> =
+        y.iter().zip(&masks).map(|(&y, &mask)| opening::reference_open(y, mask, opened_bits)).collect();
 
     let secrets: Vec<polynomial::Secret> = (0..COUNT)
         .map(|i| polynomial::Secret {
@@ -180,7 +199,8 @@ fn activations<W: Word>(random: &mut Random, file: &mut File, ring_bits: u8, ope
 
     for kinds in [relu::WORDS, relu::WORDS_POOLED] {
         let flips = draw(random, 1, COUNT);
-        let secrets: Vec<relu::Secret> = (0..COUNT).map(|i| relu::Secret { mask: masks[i], flip: flips[i], next_mask: next[i] }).collect();
+        let secrets: Vec<relu::Secret> =
+            (0..COUNT).map(|i| relu::Secret { mask: masks[i], flip: flips[i], next_mask: next[i] }).collect();
         let signs = (0..COUNT).fold(0, |signs, i| signs | (u64::from(y[i] >= 0) ^ flips[i]) << i);
         let mut whole = vec![0; kinds * COUNT];
         relu::deal(opened_bits, &secrets, &mut whole);
@@ -201,14 +221,21 @@ fn activations<W: Word>(random: &mut Random, file: &mut File, ring_bits: u8, ope
         }
         for i in 0..COUNT {
             let mask = if kinds == relu::WORDS { next[i] } else { 0 };
-            assert_eq!(sum[i].wrapping_sub(mask) & low_mask(ring_bits), y[i].max(0) as u64 & low_mask(ring_bits));
+            assert_eq!(
+                sum[i].wrapping_sub(mask) & low_mask(ring_bits),
+                y[i].max(0) as u64 & low_mask(ring_bits)
+            );
         }
     }
 }
 
 /// 64 values as bit planes.
 fn planes(values: &[u64], count: u8) -> Vec<u64> {
-    (0..count).map(|bit| values.iter().enumerate().fold(0, |plane, (lane, value)| plane | (value >> bit & 1) << lane)).collect()
+    (0..count)
+        .map(|bit| {
+            values.iter().enumerate().fold(0, |plane, (lane, value)| plane | (value >> bit & 1) << lane)
+        })
+        .collect()
 }
 
 fn xor(a: &[u64], b: &[u64]) -> Vec<u64> {
@@ -219,10 +246,17 @@ fn xor(a: &[u64], b: &[u64]) -> Vec<u64> {
 fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8) {
     let layout = Layout::new(opened_bits, chunk);
     let bound = 1_i64 << (opened_bits - 2);
-    let y: Vec<i64> =
-        (0..64).map(|i| if i < 4 { [-bound, bound - 1, 0, -1][i] } else { random.below(2 * bound as u64) as i64 - bound }).collect();
+    let y: Vec<i64> = (0..64)
+        .map(|i| {
+            if i < 4 { [-bound, bound - 1, 0, -1][i] } else { random.below(2 * bound as u64) as i64 - bound }
+        })
+        .collect();
     let masks = draw(random, opened_bits, 64);
-    let c: Vec<u64> = y.iter().zip(&masks).map(|(&y, &mask)| opening::reference_open(y, mask, opened_bits).into()).collect();
+    let c: Vec<u64> = y
+        .iter()
+        .zip(&masks)
+        .map(|(&y, &mask)| opening::reference_open(y, mask, opened_bits).into())
+        .collect();
     let (opened, mask_planes) = (planes(&c, layout.bits + 1), planes(&masks, layout.bits + 1));
     let flip = random.word();
     let mut leaves = vec![0; layout.leaf_planes()];
@@ -230,7 +264,9 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
     let leaves_zero = draw(random, 64, leaves.len());
     let mut states = [vec![0; layout.state_words()], vec![0; layout.state_words()]];
     let leaves = [leaves_zero.clone(), xor(&leaves, &leaves_zero)];
-    for (state, (holds_public, mut leaves)) in states.iter_mut().zip([false, true].into_iter().zip(leaves.clone())) {
+    for (state, (holds_public, mut leaves)) in
+        states.iter_mut().zip([false, true].into_iter().zip(leaves.clone()))
+    {
         comparison::evaluate_leaves(layout, holds_public, &opened, &mut leaves, state);
     }
     let (mut tree, mut sent) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
@@ -240,9 +276,18 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
         comparison::deal_tree(layout, level, &uniform, &mut whole);
         let zero = draw(random, 64, whole.len());
         let level_masks = [zero.clone(), xor(&whole, &zero)];
-        let own = [0, 1].map(|party| comparison::open_tree(layout, level, &level_masks[party], &mut states[party]).to_vec());
+        let own = [0, 1].map(|party| {
+            comparison::open_tree(layout, level, &level_masks[party], &mut states[party]).to_vec()
+        });
         for party in 0..2 {
-            comparison::join_tree(layout, level, party == 1, &level_masks[party], &own[1 - party], &mut states[party]);
+            comparison::join_tree(
+                layout,
+                level,
+                party == 1,
+                &level_masks[party],
+                &own[1 - party],
+                &mut states[party],
+            );
             tree[party].extend(&level_masks[party]);
             sent[party].extend(&own[party]);
         }
@@ -252,7 +297,11 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
         state[layout.own_planes()]
     });
     for (lane, y) in y.iter().enumerate() {
-        assert_eq!((signs[0] ^ signs[1] ^ flip) >> lane & 1, u64::from(*y >= 0), "n {opened_bits}, chunk {chunk}, y {y}");
+        assert_eq!(
+            (signs[0] ^ signs[1] ^ flip) >> lane & 1,
+            u64::from(*y >= 0),
+            "n {opened_bits}, chunk {chunk}, y {y}"
+        );
     }
     for party in 0..2 {
         file.add(Vector::Comparison {
@@ -273,7 +322,8 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
 fn tournament(random: &mut Random, file: &mut File, ring_bits: u8, later: bool) {
     let bound = 1_i64 << (ring_bits - 2);
     for d in [-bound, bound - 1, 0, -1, random.below(bound as u64) as i64] {
-        let (mask, flip, choice) = (random.word() & low_mask(ring_bits), random.below(2), random.word() & low_mask(ring_bits));
+        let (mask, flip, choice) =
+            (random.word() & low_mask(ring_bits), random.below(2), random.word() & low_mask(ring_bits));
         let (s, delta) = (i64::from(d >= 0), random.about(9));
         let opened = [
             (d as u64).wrapping_add(1 << (ring_bits - 2)).wrapping_add(mask) & low_mask(ring_bits),
@@ -295,7 +345,15 @@ fn tournament(random: &mut Random, file: &mut File, ring_bits: u8, later: bool) 
             );
             sum = [sum[0].wrapping_add(chosen.value), sum[1].wrapping_add(chosen.index)];
             let share = [w[0], w[1], w[2], w[3], w[4]];
-            file.add(Vector::Tournament { ring_bits, holds_public, opened, share, choice, value: chosen.value, index: chosen.index });
+            file.add(Vector::Tournament {
+                ring_bits,
+                holds_public,
+                opened,
+                share,
+                choice,
+                value: chosen.value,
+                index: chosen.index,
+            });
         }
         assert_eq!(signed(sum[0], ring_bits), s * d);
         assert_eq!(signed(sum[1], ring_bits), s * if later { delta } else { -1 });

@@ -1,5 +1,6 @@
-//! Makes the known answers of `halfnet-vectors`, by another way than the core's wherever there is one: bits and 128-bit integers one at
-//! a time, sums by their definition, and for gates both parties' shares of a dealt correlation, whose sum must be the gate's reference.
+//! Makes the known answers of `halfnet-vectors`, by another way than the core's wherever there is one: bits
+//! and 128-bit integers one at a time, sums by their definition, and for gates both parties' shares of a
+//! dealt correlation, whose sum must be the gate's reference.
 
 mod gates;
 
@@ -17,7 +18,12 @@ use crate::pair::{self, DEAL, Deal};
 
 /// What the files hold, by name.
 pub fn files() -> [(&'static str, Vec<u8>); 4] {
-    [("primitives", primitives()), ("gates", gates::file()), ("replay_shared", replays(Mode::Shared)), ("replay_held", replays(Mode::Held))]
+    [
+        ("primitives", primitives()),
+        ("gates", gates::file()),
+        ("replay_shared", replays(Mode::Shared)),
+        ("replay_held", replays(Mode::Held)),
+    ]
 }
 
 /// A file under construction.
@@ -44,7 +50,10 @@ impl Kept {
 
 /// The low bytes of values.
 fn kept(width: u8, values: &[u64]) -> Kept {
-    Kept { width, bytes: values.iter().flat_map(|v| v.to_le_bytes()[..usize::from(width)].to_vec()).collect() }
+    Kept {
+        width,
+        bytes: values.iter().flat_map(|v| v.to_le_bytes()[..usize::from(width)].to_vec()).collect(),
+    }
 }
 
 fn draw(random: &mut Random, bits: u8, count: usize) -> Vec<u64> {
@@ -76,7 +85,8 @@ fn primitives() -> Vec<u8> {
     }
     for counter in [0, 1, u64::MAX - 1] {
         let (seed_bytes, layer) = (array(&mut random), random.below(60) as u16);
-        let (pairing, plan, provisioning, deal) = (array(&mut random), array(&mut random), array(&mut random), array(&mut random));
+        let (pairing, plan, provisioning, deal) =
+            (array(&mut random), array(&mut random), array(&mut random), array(&mut random));
         let agreement = Agreement { pairing, plan, provisioning };
         let key = Key::new(seed_bytes);
         let inference = seed::inference_key(&key, &agreement, &deal, counter);
@@ -120,7 +130,9 @@ fn primitives() -> Vec<u8> {
             });
         }
     }
-    for (index, (opened_bits, shift)) in [(2, 0), (8, 8), (10, 6), (16, 0), (16, 4), (16, 16), (24, 8), (32, 0)].into_iter().enumerate() {
+    for (index, (opened_bits, shift)) in
+        [(2, 0), (8, 8), (10, 6), (16, 0), (16, 4), (16, 16), (24, 8), (32, 0)].into_iter().enumerate()
+    {
         for mutual in [true, false] {
             let uniform = if index % 4 == 3 { u64::MAX } else { random.word() };
             let exchange = if mutual { Exchange::Mutual } else { Exchange::ByTurns };
@@ -137,7 +149,8 @@ fn primitives() -> Vec<u8> {
     file.0
 }
 
-/// Whole inferences of the network in which every step occurs: both releases, with memory and with little of it.
+/// Whole inferences of the network in which every step occurs: both releases, with memory and with little of
+/// it.
 fn replays(mode: Mode) -> Vec<u8> {
     let mut file = File::default();
     let model: Model<'_> = every_step();
@@ -151,10 +164,13 @@ fn replays(mode: Mode) -> Vec<u8> {
         let plan = deal.plan();
         let pixels: Vec<i32> = picture(model.header.input, counter).iter().map(|&p| p as i32).collect();
         let run = pair::run(&deal, &deal.bundle(&model, counter), counter, &pixels);
-        let frames = |role: Role| run.frames.iter().filter(|(r, _)| *r == role).flat_map(|(_, f)| f.clone()).collect::<Vec<u8>>();
+        let frames = |role: Role| {
+            run.frames.iter().filter(|(r, _)| *r == role).flat_map(|(_, f)| f.clone()).collect::<Vec<u8>>()
+        };
         let (sent, received) = (frames(Role::Seed), frames(Role::Bundle));
         let answer: Vec<u64> = run.answer.iter().map(|&value| value as u64).collect();
-        let pixels: Vec<u8> = pixels.iter().map(|&p| i8::try_from(p).expect("a small integer") as u8).collect();
+        let pixels: Vec<u8> =
+            pixels.iter().map(|&p| i8::try_from(p).expect("a small integer") as u8).collect();
         let agreement = pair::agreement(&plan);
         file.add(Vector::Replay(Replay {
             plan: &deal.plan,

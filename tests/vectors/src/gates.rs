@@ -45,18 +45,32 @@ pub(crate) fn check(vector: &Vector<'_>, scratch: &mut [u64]) -> Result<(), Mism
             }
             let opened = argmax::Opened { difference: opened[0], sign: opened[1], choice: opened[2] };
             let [flip, mask_0, mask_1, product_0, product_1] = *share;
-            let share = argmax::Share { flip, masks: [mask_0, mask_1], products: [product_0, product_1], choice: *choice };
+            let share = argmax::Share {
+                flip,
+                masks: [mask_0, mask_1],
+                products: [product_0, product_1],
+                choice: *choice,
+            };
             let chosen = argmax::evaluate(*ring_bits, *holds_public, &opened, &share);
-            compare("a tournament's choice", [chosen.value, chosen.index].into_iter(), [*value, *index].into_iter())
+            compare(
+                "a tournament's choice",
+                [chosen.value, chosen.index].into_iter(),
+                [*value, *index].into_iter(),
+            )
         }
         _ => Err(Mismatch::Operands),
     }
 }
 
 fn convolution<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
-    let Vector::Convolution { geometry, input, weights, first, out } = vector else { return Err(Mismatch::Operands) };
+    let Vector::Convolution { geometry, input, weights, first, out } = vector else {
+        return Err(Mismatch::Operands);
+    };
     geometry.validate().map_err(|_| Mismatch::Operands)?;
-    if geometry.input.elements() != input.len() || geometry.weights() != weights.len() || out.width != weights.width {
+    if geometry.input.elements() != input.len()
+        || geometry.weights() != weights.len()
+        || out.width != weights.width
+    {
         return Err(Mismatch::Operands);
     }
     match input.width {
@@ -86,7 +100,8 @@ fn convolve<I: Word, W: Word>(
     let mut rest = &mut out[..count];
     for channel in tile.start / plane..tile.end.div_ceil(plane) {
         let positions = linear::positions(&tile, channel, plane);
-        let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(Mismatch::Operands)?;
+        let (part, after) =
+            core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(Mismatch::Operands)?;
         rest = after;
         let own = weights.get(channel * fan_in..(channel + 1) * fan_in).ok_or(Mismatch::Operands)?;
         linear::convolve_channel(geometry, &input[..inputs], own, channel, positions, part);
@@ -95,7 +110,9 @@ fn convolve<I: Word, W: Word>(
 }
 
 fn join<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
-    let Vector::JoinShift { geometry, shift, input, first, out: known } = vector else { return Err(Mismatch::Operands) };
+    let Vector::JoinShift { geometry, shift, input, first, out: known } = vector else {
+        return Err(Mismatch::Operands);
+    };
     geometry.validate().map_err(|_| Mismatch::Operands)?;
     let (input, inputs) = words::<u16>(input)?;
     let count = known.len();
@@ -110,7 +127,9 @@ fn join<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
 }
 
 fn polynomial<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
-    let Vector::Polynomial { opened_bits, opened, c2, words: correlated, out: known } = vector else { return Err(Mismatch::Operands) };
+    let Vector::Polynomial { opened_bits, opened, c2, words: correlated, out: known } = vector else {
+        return Err(Mismatch::Operands);
+    };
     let (opened, count) = words::<u16>(opened)?;
     let (c2, _) = words::<W>(c2)?;
     let (correlated, total) = words::<W>(correlated)?;
@@ -118,12 +137,19 @@ fn polynomial<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
         return Err(Mismatch::Operands);
     }
     let mut out = [W::default(); MAX_ELEMENTS];
-    polynomial::evaluate(*opened_bits, &opened[..count], &c2[..count], &correlated[..total], &mut out[..count]);
+    polynomial::evaluate(
+        *opened_bits,
+        &opened[..count],
+        &c2[..count],
+        &correlated[..total],
+        &mut out[..count],
+    );
     compare("a polynomial's share", out.iter().map(|w| w.to_u64()), known.iter())
 }
 
 fn relu<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
-    let Vector::Relu { opened_bits, holds_public, opened, signs, words: correlated, out: known } = vector else {
+    let Vector::Relu { opened_bits, holds_public, opened, signs, words: correlated, out: known } = vector
+    else {
         return Err(Mismatch::Operands);
     };
     let (opened, count) = words::<u16>(opened)?;
@@ -133,17 +159,27 @@ fn relu<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
         return Err(Mismatch::Operands);
     }
     let mut out = [W::default(); MAX_ELEMENTS];
-    relu::evaluate(*opened_bits, *holds_public, &opened[..count], *signs, &correlated[..total], &mut out[..count]);
+    relu::evaluate(
+        *opened_bits,
+        *holds_public,
+        &opened[..count],
+        *signs,
+        &correlated[..total],
+        &mut out[..count],
+    );
     compare("a ReLU's share", out.iter().map(|w| w.to_u64()), known.iter())
 }
 
 fn comparison(vector: &Vector<'_>, scratch: &mut [u64]) -> Result<(), Mismatch> {
-    let Vector::Comparison { opened_bits, chunk, holds_public, opened, leaves, masks, received, sent, sign } = vector else {
+    let Vector::Comparison { opened_bits, chunk, holds_public, opened, leaves, masks, received, sent, sign } =
+        vector
+    else {
         return Err(Mismatch::Operands);
     };
     let layout = Layout::new(*opened_bits, *chunk);
     let needed = layout.state_words();
-    let state = scratch.get_mut(..needed).ok_or(Mismatch::Scratch { what: "the state of a comparison", needed })?;
+    let state =
+        scratch.get_mut(..needed).ok_or(Mismatch::Scratch { what: "the state of a comparison", needed })?;
     state.fill(0);
     let (opened, planes) = words::<u64>(opened)?;
     let (mut leaves, leaf_planes) = words::<u64>(leaves)?;

@@ -1,8 +1,8 @@
-//! Known answers of `halfnet-core`, shared by the host's tests and by firmware: what a board computes is what the host computes, word
-//! for word.
+//! Known answers of `halfnet-core`, shared by the host's tests and by firmware: what a board computes is what
+//! the host computes, word for word.
 //!
-//! A file is [`Vector`]s in postcard's encoding one after another, nothing between or behind them. [`read`] walks them without
-//! allocation and [`check`] recomputes each with the core:
+//! A file is [`Vector`]s in postcard's encoding one after another, nothing between or behind them. [`read`]
+//! walks them without allocation and [`check`] recomputes each with the core:
 //!
 //! ```
 //! use halfnet_vectors::{Scratch, check, read};
@@ -14,9 +14,10 @@
 //! # Ok::<(), halfnet_vectors::Mismatch>(())
 //! ```
 //!
-//! The files are written by `HALFNET_WRITE_VECTORS=1 cargo test -p halfnet-tests --test vectors`, which computes what it can in another
-//! way than the core does. Without the variable the same test compares them with what is committed: a change of any of them is a change
-//! of the protocol and needs a new version of the wire.
+//! The files are written by `HALFNET_WRITE_VECTORS=1 cargo test -p halfnet-tests --test vectors`, which
+//! computes what it can in another way than the core does. Without the variable the same test compares them
+//! with what is committed: a change of any of them is a change of the protocol and needs a new version of the
+//! wire.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -317,7 +318,8 @@ pub enum Mismatch {
     },
 }
 
-/// Memory that a check works in. Gates need `arena` for [`gates::MAX_ELEMENTS`]-sized operands; a replay says what it needs.
+/// Memory that a check works in. Gates need `arena` for [`gates::MAX_ELEMENTS`]-sized operands; a replay says
+/// what it needs.
 #[derive(Debug)]
 pub struct Scratch<'a> {
     /// A session's arena, or operands of gates: at least 2,048 words.
@@ -355,15 +357,21 @@ pub fn read(file: &[u8]) -> impl Iterator<Item = Result<Vector<'_>, Mismatch>> {
 pub fn check(vector: &Vector<'_>, scratch: Scratch<'_>) -> Result<(), Mismatch> {
     match vector {
         Vector::Replay(replay) => replay::check(replay, scratch),
-        Vector::Stream { .. } | Vector::Keys(_) | Vector::Packing { .. } | Vector::Ring { .. } | Vector::Mask { .. } => {
-            primitives::check(vector)
-        }
+        Vector::Stream { .. }
+        | Vector::Keys(_)
+        | Vector::Packing { .. }
+        | Vector::Ring { .. }
+        | Vector::Mask { .. } => primitives::check(vector),
         _ => gates::check(vector, scratch.arena),
     }
 }
 
 /// Compares what was computed with what is known.
-fn compare(what: &'static str, computed: impl Iterator<Item = u64>, known: impl Iterator<Item = u64>) -> Result<(), Mismatch> {
+fn compare(
+    what: &'static str,
+    computed: impl Iterator<Item = u64>,
+    known: impl Iterator<Item = u64>,
+) -> Result<(), Mismatch> {
     match computed.zip(known).position(|(a, b)| a != b) {
         Some(at) => Err(Mismatch::Differs { what, at }),
         None => Ok(()),

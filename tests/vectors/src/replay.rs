@@ -36,7 +36,8 @@ pub(crate) fn check(replay: &Replay<'_>, scratch: Scratch<'_>) -> Result<(), Mis
     }
     let terms = plan.layers().flat_map(|layer| layer.terms.into_iter());
     let needed = terms.map(|term| fan_in(&term.linear)).max().unwrap_or(0);
-    let channel = channel.get_mut(..needed).ok_or(Mismatch::Scratch { what: "the weights of a channel", needed })?;
+    let channel =
+        channel.get_mut(..needed).ok_or(Mismatch::Scratch { what: "the weights of a channel", needed })?;
     let agreement = agreement(replay, &plan);
     let model = SeedModel::new(seed::model_key(&Key::new(replay.seed), &agreement), channel);
     run(replay, plan, model, arena, frame)
@@ -53,7 +54,13 @@ fn agreement(replay: &Replay<'_>, plan: &Plan<'_>) -> Agreement {
     Agreement { pairing: replay.pairing, plan: *plan.hash(), provisioning: replay.provisioning }
 }
 
-fn run(replay: &Replay<'_>, plan: Plan<'_>, model: impl ModelHalf, arena: &mut [u64], frame: &mut [u8]) -> Result<(), Mismatch> {
+fn run(
+    replay: &Replay<'_>,
+    plan: Plan<'_>,
+    model: impl ModelHalf,
+    arena: &mut [u64],
+    frame: &mut [u8],
+) -> Result<(), Mismatch> {
     let agreement = agreement(replay, &plan);
     let inference = seed::inference_key(&Key::new(replay.seed), &agreement, &replay.deal, replay.counter);
     let parts = Parts { plan, half: SeedHalf::new(inference), model, arena };

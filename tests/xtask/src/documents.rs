@@ -26,7 +26,9 @@ fn anchor(heading: &str) -> String {
 
 fn has_anchor(document: &Path, wanted: &str) -> bool {
     let text = fs::read_to_string(document).unwrap_or_default();
-    text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line.trim_start_matches('#')) == wanted)
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .any(|line| anchor(line.trim_start_matches('#')) == wanted)
 }
 
 #[test]
@@ -37,9 +39,14 @@ fn links_lead_to_files_and_headings() {
         let text = fs::read_to_string(&document).unwrap();
         for link in links(&text).filter(|link| !link.starts_with("http")) {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            let target =
+                if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
             assert!(target.exists(), "{}: `{link}` leads nowhere", document.display());
-            assert!(heading.is_empty() || has_anchor(&target, heading), "{}: no heading for `{link}`", document.display());
+            assert!(
+                heading.is_empty() || has_anchor(&target, heading),
+                "{}: no heading for `{link}`",
+                document.display()
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask firmware VERB`, and the steps of `cargo xtask test` that are some of the verbs.
 //!
-//! The firmware is a workspace of its own and each board a folder with a target of its own: commands run where they belong.
+//! The firmware is a workspace of its own and each board a folder with a target of its own: commands run
+//! where they belong.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +34,12 @@ pub(crate) const TEST: Step = Step {
 pub(crate) const BOARDS: Step = Step {
     name: "boards",
     what: "every board's programs, linked with a known answer's material",
-    needs: &[Need::Component("clippy"), Need::Target(BARE_TARGETS[0]), Need::Target(BARE_TARGETS[1]), Need::Target(BARE_TARGETS[2])],
+    needs: &[
+        Need::Component("clippy"),
+        Need::Target(BARE_TARGETS[0]),
+        Need::Target(BARE_TARGETS[1]),
+        Need::Target(BARE_TARGETS[2]),
+    ],
     commands: build,
     runs_tests: false,
 };
@@ -83,7 +89,8 @@ fn folder() -> PathBuf {
 /// A folder for each board, in the order of their names.
 fn boards() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder().join("boards")).into_iter().flatten().flatten();
-    let mut boards: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").exists()).collect();
+    let mut boards: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").exists()).collect();
     boards.sort();
     boards
 }
@@ -134,7 +141,8 @@ fn build() -> Vec<Command> {
         command.env("HALFNET_BOARD", "test");
         command
     };
-    let lint = |board: PathBuf| command(&board, &["clippy", "--release", "--all-features", "--", "-D", "warnings"]);
+    let lint =
+        |board: PathBuf| command(&board, &["clippy", "--release", "--all-features", "--", "-D", "warnings"]);
     let link = |board: PathBuf| command(&board, &["build", "--release", "--all-features"]);
     boards().into_iter().flat_map(|board| [lint(board.clone()), link(board)]).collect()
 }

@@ -1,8 +1,9 @@
 //! `cargo xtask test`: every check of the repository, each with its name and its time, and one closing line.
 //!
-//! [`steps`] says what is checked, [`setup`] fetches what a step needs and this machine lacks, [`run`] runs a command while
-//! reading the test runner's own counts out of its output ([`count`]). A step whose needs cannot be met is skipped, with a line
-//! that names the command to type; a skipped step is no failure, but it is listed as skipped.
+//! [`steps`] says what is checked, [`setup`] fetches what a step needs and this machine lacks, [`run`] runs a
+//! command while reading the test runner's own counts out of its output ([`count`]). A step whose needs
+//! cannot be met is skipped, with a line that names the command to type; a skipped step is no failure, but it
+//! is listed as skipped.
 
 mod count;
 #[cfg(test)]
@@ -70,13 +71,16 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The steps that the arguments after `test` name, in the order of [`steps::ALL`]; all of them when there is none.
+/// The steps that the arguments after `test` name, in the order of [`steps::ALL`]; all of them when there is
+/// none.
 fn select(arguments: &[&str]) -> Result<Vec<&'static Step>, String> {
     let mut names = Vec::new();
     let mut rest = arguments.iter();
     while let Some(&argument) = rest.next() {
         let name = match argument.strip_prefix("--only") {
-            Some("") => *rest.next().ok_or("--only needs the name of a step: see `cargo xtask test --list`")?,
+            Some("") => {
+                *rest.next().ok_or("--only needs the name of a step: see `cargo xtask test --list`")?
+            }
             Some(value) if value.starts_with('=') => &value[1..],
             _ => return Err(format!("unknown argument `{argument}`\n{USAGE}")),
         };
@@ -143,15 +147,21 @@ fn word(outcome: &Outcome) -> &'static str {
 
 /// Prints the table and the closing line.
 ///
-/// The line sums the test runner's counts. A step that failed without a failed test (a lint, a build, a runner that broke off)
-/// counts as one failure, so that the line and the exit code agree.
+/// The line sums the test runner's counts. A step that failed without a failed test (a lint, a build, a
+/// runner that broke off) counts as one failure, so that the line and the exit code agree.
 fn close(reports: &[Report], seconds: f64) -> ExitCode {
     println!("\n{:<10} {:<8} {:>9} {:>8} {:>8}", "step", "result", "seconds", "passed", "failed");
     let mut total = Counts::default();
     for Report { name, outcome, seconds, counts } in reports {
-        let counts = Counts { failed: counts.failed.max(u64::from(matches!(outcome, Outcome::Failed))), ..*counts };
+        let counts =
+            Counts { failed: counts.failed.max(u64::from(matches!(outcome, Outcome::Failed))), ..*counts };
         let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
-        println!("{name:<10} {:<8} {seconds:>9.1} {:>8} {:>8}", word(outcome), number(counts.passed), number(counts.failed));
+        println!(
+            "{name:<10} {:<8} {seconds:>9.1} {:>8} {:>8}",
+            word(outcome),
+            number(counts.passed),
+            number(counts.failed)
+        );
         total += counts;
     }
     println!("{:<10} {:<8} {seconds:>9.1}", "all", "");
@@ -171,7 +181,8 @@ mod tests {
     #[test]
     fn steps_are_selected_by_name() {
         assert_eq!(select(&[]).unwrap().len(), steps::ALL.len());
-        let names = |arguments: &[&str]| select(arguments).unwrap().iter().map(|step| step.name).collect::<Vec<_>>();
+        let names =
+            |arguments: &[&str]| select(arguments).unwrap().iter().map(|step| step.name).collect::<Vec<_>>();
         assert_eq!(names(&["--only", "doc", "--only=fmt"]), ["fmt", "doc"]);
         assert!(select(&["--only"]).is_err());
         assert!(select(&["--only", "nothing"]).is_err());

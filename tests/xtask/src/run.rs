@@ -7,7 +7,8 @@ use std::thread;
 
 use crate::count::Counts;
 
-/// Runs `command` with its output shown, and gives whether it succeeded and what the test runner in it counted.
+/// Runs `command` with its output shown, and gives whether it succeeded and what the test runner in it
+/// counted.
 pub(crate) fn run(mut command: Command) -> (bool, Counts) {
     println!("$ {}", shown(&command));
     let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
@@ -18,7 +19,9 @@ pub(crate) fn run(mut command: Command) -> (bool, Counts) {
         }
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let errors = thread::spawn(move || stderr.map_or_else(Counts::default, |pipe| pass_through(pipe, std::io::stderr())));
+    let errors = thread::spawn(move || {
+        stderr.map_or_else(Counts::default, |pipe| pass_through(pipe, std::io::stderr()))
+    });
     let mut counts = stdout.map_or_else(Counts::default, |pipe| pass_through(pipe, std::io::stdout()));
     counts += errors.join().unwrap_or_default();
     (child.wait().is_ok_and(|status| status.success()), counts)
@@ -40,7 +43,9 @@ fn pass_through(from: impl Read, mut to: impl Write) -> Counts {
 
 /// The command as one would type it.
 fn shown(command: &Command) -> String {
-    let variables = command.get_envs().filter_map(|(name, value)| Some(format!("{}=\"{}\"", name.display(), value?.display())));
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}=\"{}\"", name.display(), value?.display())));
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args()).map(|word| word.display().to_string());
     variables.chain(words).collect::<Vec<_>>().join(" ")

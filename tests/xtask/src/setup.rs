@@ -58,24 +58,35 @@ impl Setup {
             self.package_lists_are_fresh = run(update).0;
         }
         let mut install = Command::new("apt-get");
-        install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+        install
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(packages);
         if run(install).0 && is_on_path(name) { Ok(()) } else { Err(advice) }
     }
 }
 
-/// Adds a `component` or a `target` of the toolchain in use, unless it is installed already: then nothing is fetched.
+/// Adds a `component` or a `target` of the toolchain in use, unless it is installed already: then nothing is
+/// fetched.
 fn rustup(kind: &str, name: &str) -> Result<(), String> {
     let Some(installed) = output("rustup", &[kind, "list", "--installed"]) else {
         return Err(format!("rustup is missing, which would add the {kind} {name}: see https://rustup.rs"));
     };
     // Components are listed with the host's triple, as `clippy-x86_64-unknown-linux-gnu`.
-    let is_it = |line: &str| line == name || (kind == "component" && line.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')));
+    let is_it = |line: &str| {
+        line == name
+            || (kind == "component" && line.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
+    };
     if installed.lines().any(is_it) {
         return Ok(());
     }
     let mut add = Command::new("rustup");
     add.args([kind, "add", name]);
-    if run(add).0 { Ok(()) } else { Err(format!("the {kind} {name} could not be added: rustup {kind} add {name}")) }
+    if run(add).0 {
+        Ok(())
+    } else {
+        Err(format!("the {kind} {name} could not be added: rustup {kind} add {name}"))
+    }
 }
 
 fn cargo_deny() -> Result<(), String> {
@@ -85,7 +96,11 @@ fn cargo_deny() -> Result<(), String> {
     println!("cargo-deny is missing and takes about three minutes to build");
     let mut install = Command::new(crate::steps::CARGO);
     install.args(["install", "cargo-deny", "--locked"]);
-    if run(install).0 { Ok(()) } else { Err("cargo-deny could not be installed: cargo install cargo-deny --locked".to_owned()) }
+    if run(install).0 {
+        Ok(())
+    } else {
+        Err("cargo-deny could not be installed: cargo install cargo-deny --locked".to_owned())
+    }
 }
 
 /// Is there a program of this name on the path?
@@ -96,7 +111,8 @@ pub(crate) fn is_on_path(name: &str) -> bool {
 
 /// What a command printed, if it could be run and succeeded.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

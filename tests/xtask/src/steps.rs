@@ -1,6 +1,7 @@
 //! The steps of `cargo xtask test`, in their order: cheap ones first.
 //!
-//! All of them build in the dev profile (which is optimised), so that clippy, the tests and the docs share what they can.
+//! All of them build in the dev profile (which is optimised), so that clippy, the tests and the docs share
+//! what they can.
 
 use std::process::Command;
 
@@ -10,7 +11,8 @@ use crate::setup::{Need, is_on_path};
 pub(crate) const CARGO: &str = env!("CARGO");
 
 /// Microcontrollers that the core must build for: Cortex-M4F and M7, Cortex-M33, and RISC-V.
-pub(crate) const BARE_TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imac-unknown-none-elf"];
+pub(crate) const BARE_TARGETS: [&str; 3] =
+    ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imac-unknown-none-elf"];
 /// Where the NEON kernels are tested, under emulation.
 const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -91,13 +93,17 @@ pub(crate) const ALL: &[Step] = &[
         needs: &[
             Need::Target(ARM_TARGET),
             Need::Program { name: "qemu-aarch64", packages: &["qemu-user"] },
-            Need::Program { name: "aarch64-linux-gnu-gcc", packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"] },
+            Need::Program {
+                name: "aarch64-linux-gnu-gcc",
+                packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+            },
         ],
         commands: || vec![neon()],
         runs_tests: true,
     },
     Step {
-        // The training program itself takes a quarter of an hour to build: `cargo test --release` in its folder.
+        // The training program itself takes a quarter of an hour to build: `cargo test --release` in its
+        // folder.
         name: "layers",
         what: "the lints and tests of what networks are trained with, exactly against its definition",
         needs: &[Need::Component("rustfmt"), Need::Component("clippy")],
@@ -109,7 +115,8 @@ pub(crate) const ALL: &[Step] = &[
     crate::firmware::DEMO,
     crate::firmware::ATTACK,
     Step {
-        // Advisories are left out: their database comes from the network and changes without the repository changing.
+        // Advisories are left out: their database comes from the network and changes without the repository
+        // changing.
         name: "deny",
         what: "licences and sources of the dependencies",
         needs: &[Need::CargoDeny],
@@ -143,8 +150,8 @@ fn no_std() -> Vec<Command> {
     commands
 }
 
-/// All tests but those in documentation, by nextest where it is installed: it runs the tests of all binaries side by side.
-/// Benches are left out: they are programs that measure, not tests.
+/// All tests but those in documentation, by nextest where it is installed: it runs the tests of all binaries
+/// side by side. Benches are left out: they are programs that measure, not tests.
 fn test() -> Command {
     if is_on_path("cargo-nextest") {
         cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
@@ -162,14 +169,32 @@ fn layers() -> Vec<Command> {
     };
     vec![
         within(&["fmt", "--all", "--check"]),
-        within(&["clippy", "--release", "--package", "halfnet-layers", "--all-targets", "--", "-D", "warnings"]),
+        within(&[
+            "clippy",
+            "--release",
+            "--package",
+            "halfnet-layers",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
         within(&["test", "--release", "--package", "halfnet-layers", "--no-fail-fast"]),
     ]
 }
 
 fn neon() -> Command {
-    let mut command =
-        cargo(&["test", "--package", "halfnet-core", "--package", "halfnet-host", "--lib", "--target", ARM_TARGET, "--no-fail-fast"]);
+    let mut command = cargo(&[
+        "test",
+        "--package",
+        "halfnet-core",
+        "--package",
+        "halfnet-host",
+        "--lib",
+        "--target",
+        ARM_TARGET,
+        "--no-fail-fast",
+    ]);
     // What the tests do not measure builds in half the time.
     command.args(["--config", "profile.dev.package.'*'.opt-level=0"]);
     command.args(["--", "ring::", "kernel"]);

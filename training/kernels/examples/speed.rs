@@ -1,5 +1,5 @@
-//! How fast each layer's three products are on one thread, in billions of products and sums a second (of the definition's, whatever
-//! the algorithm), the best of several runs.
+//! How fast each layer's three products are on one thread, in billions of products and sums a second (of the
+//! definition's, whatever the algorithm), the best of several runs.
 //!
 //!     cargo run --release -p halfnet-layers --example speed [LAYER]
 
@@ -44,7 +44,8 @@ fn main() {
         let blocks = 2;
         let values = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
         let (weights, input) = (values(g.weights()), values(blocks * g.input.elements() * LANES));
-        let (mut output, mut gradient) = (values(blocks * g.output().elements() * LANES), vec![0.0; g.weights()]);
+        let (mut output, mut gradient) =
+            (values(blocks * g.output().elements() * LANES), vec![0.0; g.weights()]);
         let mut back = input.clone();
         let work = 2e-9 * g.multiply_adds() as f64 * (blocks * LANES) as f64;
         let best = |mut run: Box<dyn FnMut() + '_>| {

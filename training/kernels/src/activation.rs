@@ -1,12 +1,14 @@
-//! The replacement of ReLUs: each position of a channel is a ReLU or its channel's polynomial c2·z² + c1·z + c0.
+//! The replacement of ReLUs: each position of a channel is a ReLU or its channel's polynomial c2·z² + c1·z +
+//! c0.
 
 use rayon::prelude::*;
 
 use crate::LANES;
 use crate::simd::vectorised;
 
-/// What keeps the polynomials' arguments in range: weight · mean over all elements of h((|z| − limit)₊), counted where z goes into a
-/// polynomial, with h(e) = e² up to `knee` and its tangent beyond, so that no single element's pull is larger than 2 · weight · knee.
+/// What keeps the polynomials' arguments in range: weight · mean over all elements of h((|z| − limit)₊),
+/// counted where z goes into a polynomial, with h(e) = e² up to `knee` and its tangent beyond, so that no
+/// single element's pull is larger than 2 · weight · knee.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RangePenalty {
     /// Arguments up to this size are free.
@@ -51,15 +53,16 @@ pub struct Activation<'a> {
     pub c1: &'a [f32],
     /// Constant, one a channel.
     pub c0: &'a [f32],
-    /// Beyond ± this a polynomial goes on as its tangent, so that a picture out of range does not grow with every square that it
-    /// meets; infinite: nowhere.
+    /// Beyond ± this a polynomial goes on as its tangent, so that a picture out of range does not grow with
+    /// every square that it meets; infinite: nowhere.
     pub tangent_from: f32,
 }
 
 /// Gradients of an activation but that of its argument.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients {
-    /// Of each element's indicator, were it a real number between polynomial (0) and ReLU (1): Σ dy · (ReLU(z) − polynomial(z)).
+    /// Of each element's indicator, were it a real number between polynomial (0) and ReLU (1): Σ dy ·
+    /// (ReLU(z) − polynomial(z)).
     pub indicator: Vec<f32>,
     /// One a channel.
     pub c2: Vec<f32>,
@@ -253,7 +256,15 @@ impl<'a> Activation<'a> {
             Mask::Hard(mask) => Mask::Hard(&mask[elements]),
             Mask::Soft(mask) => Mask::Soft(&mask[elements]),
         };
-        (mask, Polynomial { c2: self.c2[channel], c1: self.c1[channel], c0: self.c0[channel], limit: self.tangent_from })
+        (
+            mask,
+            Polynomial {
+                c2: self.c2[channel],
+                c1: self.c1[channel],
+                c0: self.c0[channel],
+                limit: self.tangent_from,
+            },
+        )
     }
 
     /// Each element's ReLU or polynomial.
@@ -265,11 +276,16 @@ impl<'a> Activation<'a> {
     /// Lengths do not go together.
     pub fn forward(&self, z: &[f32], y: &mut [f32]) {
         let positions = self.positions();
-        assert!(z.len() == y.len() && z.len().is_multiple_of(self.mask.len() * LANES), "lengths of an activation");
+        assert!(
+            z.len() == y.len() && z.len().is_multiple_of(self.mask.len() * LANES),
+            "lengths of an activation"
+        );
         let plane = positions * LANES;
-        y.par_chunks_mut(plane).zip(z.par_chunks(plane)).enumerate().for_each(|(index, (y, z))| match self.channel(index, positions) {
-            (Mask::Hard(relu), polynomial) => mix(relu, polynomial, z, y),
-            (Mask::Soft(parts), polynomial) => blend(parts, polynomial, z, y),
+        y.par_chunks_mut(plane).zip(z.par_chunks(plane)).enumerate().for_each(|(index, (y, z))| {
+            match self.channel(index, positions) {
+                (Mask::Hard(relu), polynomial) => mix(relu, polynomial, z, y),
+                (Mask::Soft(parts), polynomial) => blend(parts, polynomial, z, y),
+            }
         });
     }
 
@@ -294,7 +310,9 @@ impl<'a> Activation<'a> {
             .enumerate()
             .map(|(index, ((out, indicator), (z, gradient)))| match self.channel(index, positions) {
                 (Mask::Hard(relu), polynomial) => unmix(relu, polynomial, range, z, gradient, out, indicator),
-                (Mask::Soft(parts), polynomial) => unblend(parts, polynomial, range, z, gradient, out, indicator),
+                (Mask::Soft(parts), polynomial) => {
+                    unblend(parts, polynomial, range, z, gradient, out, indicator)
+                }
             })
             .collect();
         let mut sums = vec![[0.0_f64; 3]; channels];
@@ -365,7 +383,11 @@ mod tests {
                     c[which][channel] += by;
                     loss(&z, [&c[0], &c[1], &c[2]])
                 });
-                assert!((numeric - f64::from(found[channel])).abs() < 2e-1, "c {which}: {numeric} {}", found[channel]);
+                assert!(
+                    (numeric - f64::from(found[channel])).abs() < 2e-1,
+                    "c {which}: {numeric} {}",
+                    found[channel]
+                );
             }
         }
         // An indicator moves its element's output from the polynomial to the ReLU, in every picture.
@@ -402,7 +424,8 @@ mod tests {
         let activation = Activation::exact(&[true; 3], [&[1.0], &[1.0], &[1.0]]);
         activation.forward(&z, &mut a);
         relu(&z, &mut b);
-        let gradients = activation.backward(RangePenalty { limit: 1.0, knee: 1.0, weight: 1.0 }, &z, &gradient, &mut da);
+        let gradients =
+            activation.backward(RangePenalty { limit: 1.0, knee: 1.0, weight: 1.0 }, &z, &gradient, &mut da);
         relu_gradient(&b, &gradient, &mut db);
         assert_eq!((a, da, gradients.c2), (b, db, vec![0.0]));
     }

@@ -10,8 +10,8 @@ use crate::winograd;
 /// y = W ⊗ x.
 ///
 /// # Shapes
-/// `weights`: (O, C / groups, kernel_height, kernel_width); `input`: (block, C, H, W, lane); `output`: (block, O, H', W', lane),
-/// overwritten.
+/// `weights`: (O, C / groups, kernel_height, kernel_width); `input`: (block, C, H, W, lane); `output`:
+/// (block, O, H', W', lane), overwritten.
 ///
 /// # Panics
 /// A length does not fit the geometry.
@@ -57,7 +57,13 @@ fn forward_at(level: Level, geometry: &Convolution, weights: &[f32], input: &[f3
     Sweep::forward(geometry).run(level, weights, input, output);
 }
 
-fn data_gradient_at(level: Level, geometry: &Convolution, weights: &[f32], gradient: &[f32], out: &mut [f32]) {
+fn data_gradient_at(
+    level: Level,
+    geometry: &Convolution,
+    weights: &[f32],
+    gradient: &[f32],
+    out: &mut [f32],
+) {
     Sweep::backward(geometry).run(level, weights, gradient, out);
 }
 
@@ -76,14 +82,24 @@ mod tests {
         let kernel = usize::from(g.kernel_height) * usize::from(g.kernel_width);
         let mut all = Vec::new();
         for index in 0..output.elements() {
-            let (o, y, x) = (index / output.plane(), index % output.plane() / usize::from(output.width), index % usize::from(output.width));
+            let (o, y, x) = (
+                index / output.plane(),
+                index % output.plane() / usize::from(output.width),
+                index % usize::from(output.width),
+            );
             for k in 0..g.fan_in() {
-                let (c, ky, kx) = (k / kernel, k % kernel / usize::from(g.kernel_width), k % usize::from(g.kernel_width));
-                let at = |o: usize, k: usize| (o * usize::from(g.stride) + k).checked_sub(usize::from(g.padding));
+                let (c, ky, kx) =
+                    (k / kernel, k % kernel / usize::from(g.kernel_width), k % usize::from(g.kernel_width));
+                let at =
+                    |o: usize, k: usize| (o * usize::from(g.stride) + k).checked_sub(usize::from(g.padding));
                 let (Some(iy), Some(ix)) = (at(y, ky), at(x, kx)) else { continue };
                 if iy < usize::from(input.height) && ix < usize::from(input.width) {
                     let c = o / per_group * g.group_channels() + c;
-                    all.push((index, o * g.fan_in() + k, (c * usize::from(input.height) + iy) * usize::from(input.width) + ix));
+                    all.push((
+                        index,
+                        o * g.fan_in() + k,
+                        (c * usize::from(input.height) + iy) * usize::from(input.width) + ix,
+                    ));
                 }
             }
         }
@@ -98,18 +114,28 @@ mod tests {
     fn geometry() -> impl Strategy<Value = Convolution> {
         let sizes = (1..4_u16, 1..6_u16, 1..6_u16, 1..11_u16, 1..11_u16);
         (sizes, 1..5_u16, 1..5_u16, 1..4_u16, 0..4_u16, any::<bool>())
-            .prop_map(|((groups, inputs, outputs, height, width), kernel_height, kernel_width, stride, padding, depthwise)| {
-                let (groups, inputs, outputs) = if depthwise { (groups * inputs, 1, 1) } else { (groups, inputs, outputs) };
-                Convolution {
-                    input: Shape::new(groups * inputs, height, width),
-                    out_channels: groups * outputs,
+            .prop_map(
+                |(
+                    (groups, inputs, outputs, height, width),
                     kernel_height,
                     kernel_width,
                     stride,
                     padding,
-                    groups,
-                }
-            })
+                    depthwise,
+                )| {
+                    let (groups, inputs, outputs) =
+                        if depthwise { (groups * inputs, 1, 1) } else { (groups, inputs, outputs) };
+                    Convolution {
+                        input: Shape::new(groups * inputs, height, width),
+                        out_channels: groups * outputs,
+                        kernel_height,
+                        kernel_width,
+                        stride,
+                        padding,
+                        groups,
+                    }
+                },
+            )
             .prop_filter("fits", |g| g.validate().is_ok())
     }
 
@@ -204,7 +230,8 @@ mod tests {
         };
         let (weights, input) = (values(side.weights(), 1), values(side.input.elements() * LANES, 2));
         let gradient = values(side.output().elements() * LANES, 3);
-        let mut exact = (vec![0.0_f64; gradient.len()], vec![0.0_f64; input.len()], vec![0.0_f64; weights.len()]);
+        let mut exact =
+            (vec![0.0_f64; gradient.len()], vec![0.0_f64; input.len()], vec![0.0_f64; weights.len()]);
         for (o, w, i) in products(&side) {
             for lane in 0..LANES {
                 let (o, i) = (o * LANES + lane, i * LANES + lane);
@@ -266,9 +293,15 @@ mod tests {
             padding: 1,
             groups: 1,
         };
-        assert!(winograd::pays_forward(&tiled) && winograd::pays_for_data(&tiled) && winograd::pays_for_weights(&tiled));
+        assert!(
+            winograd::pays_forward(&tiled)
+                && winograd::pays_for_data(&tiled)
+                && winograd::pays_for_weights(&tiled)
+        );
         for g in [tiled, Convolution { stride: 2, ..tiled }] {
-            let noise = |count: usize, step: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * step).sin()).collect() };
+            let noise = |count: usize, step: f32| -> Vec<f32> {
+                (0..count).map(|i| (i as f32 * step).sin()).collect()
+            };
             let (weights, input) = (noise(g.weights(), 0.7), noise(3 * g.input.elements() * LANES, 0.3));
             let gradient = noise(3 * g.output().elements() * LANES, 0.9);
             let with = |threads: usize| {

@@ -1,8 +1,9 @@
-//! The weight gradient: each weight's is the correlation of an output channel's gradient with an input channel, shifted.
+//! The weight gradient: each weight's is the correlation of an output channel's gradient with an input
+//! channel, shifted.
 //!
-//! A tile has four output channels and four (input channel, kernel position) pairs: sixteen sums of sixteen lanes. Rows of all blocks
-//! are taken in bands that stay in the first cache while a chunk of pairs passes over them, for a few tiles of channels that share
-//! the second; the lanes are added up at the end.
+//! A tile has four output channels and four (input channel, kernel position) pairs: sixteen sums of sixteen
+//! lanes. Rows of all blocks are taken in bands that stay in the first cache while a chunk of pairs passes
+//! over them, for a few tiles of channels that share the second; the lanes are added up at the end.
 
 use std::cell::RefCell;
 
@@ -29,8 +30,8 @@ const BAND: usize = 64;
 /// Runs it over every block.
 ///
 /// # Shapes
-/// `input`: (block, C, H, W, lane), `gradient`: (block, O, H', W', lane), `out`: (O, C / groups, kernel_height, kernel_width);
-/// overwritten.
+/// `input`: (block, C, H, W, lane), `gradient`: (block, O, H', W', lane), `out`: (O, C / groups,
+/// kernel_height, kernel_width); overwritten.
 pub(crate) fn run(level: Level, geometry: &Convolution, input: &[f32], gradient: &[f32], out: &mut [f32]) {
     let sizes = Sizes::of(geometry);
     let padded = sizes.padded_input();
@@ -72,30 +73,38 @@ pub(crate) fn run(level: Level, geometry: &Convolution, input: &[f32], gradient:
         let count = out.len() / fan_in;
         let tiles = count.div_ceil(tile);
         // Channels that are not there repeat the last; what they give is dropped.
-        let channels = |index: usize| core::array::from_fn(|t| (first + (index * tile + t).min(count - 1)) * gradient_plane);
+        let channels = |index: usize| {
+            core::array::from_fn(|t| (first + (index * tile + t).min(count - 1)) * gradient_plane)
+        };
         let channels: Vec<[usize; TILE]> = (0..tiles).map(channels).collect();
         let pair = |index: usize| {
             let index = index.min(fan_in - 1);
             let kernel = sizes.kernel_height * sizes.kernel_width;
-            let (channel, ky, kx) = (index / kernel, index % kernel / sizes.kernel_width, index % sizes.kernel_width);
+            let (channel, ky, kx) =
+                (index / kernel, index % kernel / sizes.kernel_width, index % sizes.kernel_width);
             (group * sizes.inputs + channel) * padded.plane() + (ky * padded.padded_width + kx) * LANES
         };
         let mut sums = Vec::new();
         for start in (0..fan_in).step_by(CHUNK) {
-            let pairs: Vec<usize> = (start..(start + CHUNK).min(fan_in).next_multiple_of(PAIRS)).map(pair).collect();
+            let pairs: Vec<usize> =
+                (start..(start + CHUNK).min(fan_in).next_multiple_of(PAIRS)).map(pair).collect();
             let size = pairs.len() * tile * LANES;
             sums.clear();
             sums.resize(tiles * size, 0.0);
             let span = (sizes.columns - 1) * sizes.stride * LANES + LANES;
             let last = rows.last().copied().unwrap_or_default();
             let furthest = |offsets: &mut dyn Iterator<Item = &usize>| offsets.max().copied().unwrap_or(0);
-            assert!(furthest(&mut channels.iter().flatten()) + last.0 + sizes.columns * LANES <= gradient.len(), "a gradient outside");
+            assert!(
+                furthest(&mut channels.iter().flatten()) + last.0 + sizes.columns * LANES <= gradient.len(),
+                "a gradient outside"
+            );
             assert!(furthest(&mut pairs.iter()) + last.1 + span <= source.len(), "a source outside");
             for band in rows.chunks(BAND.div_ceil(sizes.columns)) {
                 for (&channels, sums) in channels.iter().zip(sums.chunks_exact_mut(size)) {
                     let (columns, step) = (sizes.columns, sizes.stride * LANES);
                     let view = View { gradient, source, channels, pairs: &pairs, band, columns, step, sums };
-                    // SAFETY: the processor has the level's instructions; the largest offsets, asserted above, lie inside.
+                    // SAFETY: the processor has the level's instructions; the largest offsets, asserted
+                    // above, lie inside.
                     unsafe {
                         match (level, tile) {
                             #[cfg(target_arch = "x86_64")]
@@ -120,7 +129,10 @@ pub(crate) fn run(level: Level, geometry: &Convolution, input: &[f32], gradient:
         }
     };
     // Few enough tiles together that every thread has something to do.
-    let together = (sizes.groups * sizes.outputs.div_ceil(tile)).div_ceil(2 * rayon::current_num_threads()).clamp(1, TOGETHER) * tile;
+    let together = (sizes.groups * sizes.outputs.div_ceil(tile))
+        .div_ceil(2 * rayon::current_num_threads())
+        .clamp(1, TOGETHER)
+        * tile;
     let mut jobs = Vec::new();
     for (group, mut weights) in out.chunks_exact_mut(sizes.outputs * fan_in).enumerate() {
         for first in (0..sizes.outputs).step_by(together) {
@@ -134,8 +146,8 @@ pub(crate) fn run(level: Level, geometry: &Convolution, input: &[f32], gradient:
 }
 
 vectorised! {
-    /// Adds up the lanes of sums (pair, channel, lane) and writes those of `channels` channels to rows of `out`; `place`: first pair,
-    /// number of pairs, length of a row.
+    /// Adds up the lanes of sums (pair, channel, lane) and writes those of `channels` channels to rows of
+    /// `out`; `place`: first pair, number of pairs, length of a row.
     fn add_lanes(sums: &[f32], tile: usize, channels: usize, place: (usize, usize, usize), out: &mut [f32]) {
         let (first, width, row) = place;
         for (index, lanes) in sums.as_chunks::<LANES>().0.iter().enumerate().take(width * tile) {
@@ -175,8 +187,8 @@ unsafe fn avx2<const T: usize>(view: View<'_>) {
 }
 
 /// # Safety
-/// The level's instructions are there; every channel and pair, from every row's start and over its columns, lies inside; pairs are a
-/// multiple of [`PAIRS`].
+/// The level's instructions are there; every channel and pair, from every row's start and over its columns,
+/// lies inside; pairs are a multiple of [`PAIRS`].
 #[inline(always)]
 unsafe fn tiles_of<L: Lanes, const T: usize>(view: View<'_>) {
     let View { gradient, source, channels, pairs, band, columns, step, sums } = view;

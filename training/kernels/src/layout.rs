@@ -14,14 +14,16 @@ use crate::LANES;
 /// `out` is no whole number of blocks.
 pub fn into_blocks(pictures: &[f32], elements: usize, out: &mut [f32]) {
     assert!(out.len().is_multiple_of(elements * LANES), "blocks of pictures");
-    out.par_chunks_mut(elements * LANES).zip(pictures.par_chunks(elements * LANES)).for_each(|(block, pictures)| {
-        block.fill(0.0);
-        for (lane, picture) in pictures.chunks_exact(elements).enumerate() {
-            for (position, &value) in block.as_chunks_mut::<LANES>().0.iter_mut().zip(picture) {
-                position[lane] = value;
+    out.par_chunks_mut(elements * LANES).zip(pictures.par_chunks(elements * LANES)).for_each(
+        |(block, pictures)| {
+            block.fill(0.0);
+            for (lane, picture) in pictures.chunks_exact(elements).enumerate() {
+                for (position, &value) in block.as_chunks_mut::<LANES>().0.iter_mut().zip(picture) {
+                    position[lane] = value;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// The first `count` pictures of blocks, one after another.
@@ -63,7 +65,9 @@ pub fn add_join(join: &Join, x: &[f32], y: &mut [f32]) {
     if join.is_in_place() {
         assert_eq!(x.len(), y.len(), "lengths of a shortcut");
         let piece = 1 << 14;
-        y.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+        y.par_chunks_mut(piece)
+            .zip(x.par_chunks(piece))
+            .for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
         return;
     }
     let blocks = check(join, x.len(), y.len());
@@ -83,10 +87,12 @@ pub fn add_join(join: &Join, x: &[f32], y: &mut [f32]) {
 /// Lengths do not go together.
 pub fn join_gradient(join: &Join, gradient: &[f32], out: &mut [f32]) {
     let blocks = check(join, out.len(), gradient.len());
-    out.par_chunks_mut(out.len() / blocks).zip(gradient.par_chunks(gradient.len() / blocks)).for_each(|(out, gradient)| {
-        out.fill(0.0);
-        under(join, |to, from| out[from..from + LANES].copy_from_slice(&gradient[to..to + LANES]));
-    });
+    out.par_chunks_mut(out.len() / blocks).zip(gradient.par_chunks(gradient.len() / blocks)).for_each(
+        |(out, gradient)| {
+            out.fill(0.0);
+            under(join, |to, from| out[from..from + LANES].copy_from_slice(&gradient[to..to + LANES]));
+        },
+    );
 }
 
 fn check(join: &Join, input: usize, output: usize) -> usize {

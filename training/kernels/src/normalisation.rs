@@ -1,4 +1,5 @@
-//! Batch normalisation: y = gain · (x − mean) / √(variance + ε) + bias, with the mean and the variance of each channel's own batch.
+//! Batch normalisation: y = gain · (x − mean) / √(variance + ε) + bias, with the mean and the variance of
+//! each channel's own batch.
 
 use rayon::prelude::*;
 
@@ -98,8 +99,19 @@ pub fn moments(x: &[f32], channels: usize, positions: usize) -> Vec<Moments> {
 ///
 /// # Panics
 /// Lengths differ.
-pub fn forward(x: &[f32], gain: &[f32], bias: &[f32], moments: &[Moments], epsilon: f32, positions: usize, y: &mut [f32]) {
-    assert!(x.len() == y.len() && gain.len() == moments.len() && bias.len() == moments.len(), "lengths of a normalisation");
+pub fn forward(
+    x: &[f32],
+    gain: &[f32],
+    bias: &[f32],
+    moments: &[Moments],
+    epsilon: f32,
+    positions: usize,
+    y: &mut [f32],
+) {
+    assert!(
+        x.len() == y.len() && gain.len() == moments.len() && bias.len() == moments.len(),
+        "lengths of a normalisation"
+    );
     let plane = positions * LANES;
     y.par_chunks_mut(plane).zip(x.par_chunks(plane)).enumerate().for_each(|(index, (y, x))| {
         let channel = index % moments.len();
@@ -135,19 +147,26 @@ pub fn backward(
     gradient: &[f32],
     out: &mut [f32],
 ) -> (Vec<f32>, Vec<f32>) {
-    assert!(x.len() == gradient.len() && x.len() == out.len() && gain.len() == moments.len(), "lengths of a normalisation");
+    assert!(
+        x.len() == gradient.len() && x.len() == out.len() && gain.len() == moments.len(),
+        "lengths of a normalisation"
+    );
     let (plane, channels) = (positions * LANES, moments.len());
-    let partial: Vec<(f64, f64)> = x.par_chunks(plane).zip(gradient.par_chunks(plane)).map(|(x, g)| products(x, g)).collect();
+    let partial: Vec<(f64, f64)> =
+        x.par_chunks(plane).zip(gradient.par_chunks(plane)).map(|(x, g)| products(x, g)).collect();
     let count = (x.len() / channels) as f64;
     let mut factors = Vec::with_capacity(channels);
     let (mut gains, mut biases) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-    for (((sum, product), moments), &gain) in by_channel(&partial, channels).into_iter().zip(moments).zip(gain) {
+    for (((sum, product), moments), &gain) in
+        by_channel(&partial, channels).into_iter().zip(moments).zip(gain)
+    {
         let inverse = 1.0 / (f64::from(moments.variance) + f64::from(epsilon)).sqrt();
         // Σ dy · x̂, with x̂ the normalised x.
         let normalised = (product - f64::from(moments.mean) * sum) * inverse;
         gains.push(normalised as f32);
         biases.push(sum as f32);
-        // dx = gain / σ · (dy − mean(dy) − x̂ · mean(dy · x̂)); the means stand for the moments' own gradients.
+        // dx = gain / σ · (dy − mean(dy) − x̂ · mean(dy · x̂)); the means stand for the moments' own
+        // gradients.
         let a = f64::from(gain) * inverse;
         if source == Source::Fixed {
             factors.push((a as f32, 0.0, 0.0));
@@ -180,14 +199,17 @@ mod tests {
         let (gain, bias) = (vec![1.5, -0.5, 2.0], vec![0.1, 0.2, 0.3]);
         let constants = vec![Moments { mean: 0.3, variance: 2.0 }; channels];
         for source in [Source::Batch, Source::Fixed] {
-            let found = |x: &[f32]| if source == Source::Batch { moments(x, channels, positions) } else { constants.clone() };
+            let found = |x: &[f32]| {
+                if source == Source::Batch { moments(x, channels, positions) } else { constants.clone() }
+            };
             let loss = |x: &[f32], gain: &[f32], bias: &[f32]| {
                 let mut y = vec![0.0; count];
                 forward(x, gain, bias, &found(x), epsilon, positions, &mut y);
                 y.iter().zip(&weight).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum::<f64>()
             };
             let mut dx = vec![0.0; count];
-            let (dgain, dbias) = backward(source, &x, &gain, &found(&x), epsilon, positions, &weight, &mut dx);
+            let (dgain, dbias) =
+                backward(source, &x, &gain, &found(&x), epsilon, positions, &weight, &mut dx);
             let quotient = |change: &dyn Fn(f32) -> f64| (change(1e-2) - change(-1e-2)) / 2e-2;
             for index in [0, 17, 100, count - 1] {
                 let numeric = quotient(&|by| {
@@ -195,7 +217,11 @@ mod tests {
                     x[index] += by;
                     loss(&x, &gain, &bias)
                 });
-                assert!((numeric - f64::from(dx[index])).abs() < 3e-3, "{source:?} {index}: {numeric} {}", dx[index]);
+                assert!(
+                    (numeric - f64::from(dx[index])).abs() < 3e-3,
+                    "{source:?} {index}: {numeric} {}",
+                    dx[index]
+                );
             }
             for channel in 0..channels {
                 let changed = |values: &[f32], by: f32| {
@@ -204,16 +230,29 @@ mod tests {
                     values
                 };
                 let numeric = quotient(&|by| loss(&x, &changed(&gain, by), &bias));
-                assert!((numeric - f64::from(dgain[channel])).abs() < 2e-2, "gain {numeric} {}", dgain[channel]);
+                assert!(
+                    (numeric - f64::from(dgain[channel])).abs() < 2e-2,
+                    "gain {numeric} {}",
+                    dgain[channel]
+                );
                 let numeric = quotient(&|by| loss(&x, &gain, &changed(&bias, by)));
-                assert!((numeric - f64::from(dbias[channel])).abs() < 2e-2, "bias {numeric} {}", dbias[channel]);
+                assert!(
+                    (numeric - f64::from(dbias[channel])).abs() < 2e-2,
+                    "bias {numeric} {}",
+                    dbias[channel]
+                );
             }
         }
     }
 
     #[test]
     fn moments_are_those_of_each_channel() {
-        let x: Vec<f32> = (0..2 * 2 * 3 * LANES).map(|i| if (i / (3 * LANES)).is_multiple_of(2) { 5.0 } else { (i % 2) as f32 }).collect();
-        assert_eq!(moments(&x, 2, 3), [Moments { mean: 5.0, variance: 0.0 }, Moments { mean: 0.5, variance: 0.25 }]);
+        let x: Vec<f32> = (0..2 * 2 * 3 * LANES)
+            .map(|i| if (i / (3 * LANES)).is_multiple_of(2) { 5.0 } else { (i % 2) as f32 })
+            .collect();
+        assert_eq!(
+            moments(&x, 2, 3),
+            [Moments { mean: 5.0, variance: 0.0 }, Moments { mean: 0.5, variance: 0.25 }]
+        );
     }
 }

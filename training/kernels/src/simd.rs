@@ -1,13 +1,15 @@
 //! Sixteen floats as one value, on whatever vector registers the processor has.
 //!
-//! This file with its macros, and the inner loops in `tiles.rs`, `correlate.rs` and `winograd/`, are the crate's only unsafe code.
+//! This file with its macros, and the inner loops in `tiles.rs`, `correlate.rs` and `winograd/`, are the
+//! crate's only unsafe code.
 
 use crate::LANES;
 
 /// Sixteen floats. The positions a tile computes side by side depend on how many registers there are.
 ///
 /// # Safety
-/// Of every method: the processor has the instructions of the type, and pointers are valid for sixteen floats (`splat`: one).
+/// Of every method: the processor has the instructions of the type, and pointers are valid for sixteen floats
+/// (`splat`: one).
 pub(crate) trait Lanes: Copy {
     /// Can a tile hold sixteen sums and eight operands in registers?
     const WIDE: bool;
@@ -150,7 +152,9 @@ mod x86 {
         #[inline(always)]
         unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
             // SAFETY: as above.
-            unsafe { Self(_mm256_fmadd_ps(self.0, factor.0, sum.0), _mm256_fmadd_ps(self.1, factor.1, sum.1)) }
+            unsafe {
+                Self(_mm256_fmadd_ps(self.0, factor.0, sum.0), _mm256_fmadd_ps(self.1, factor.1, sum.1))
+            }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
@@ -214,7 +218,8 @@ impl Level {
     }
 }
 
-/// Defines a function whose loops the compiler vectorises once for each [`Level`]; the widest that the processor has is called.
+/// Defines a function whose loops the compiler vectorises once for each [`Level`]; the widest that the
+/// processor has is called.
 macro_rules! vectorised {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$doc])*

@@ -26,8 +26,15 @@ impl Padded {
         self.height == self.padded_height && self.width == self.padded_width
     }
 
-    /// Copies rows `from..from + count` of padded planes, zeros and all; the first floats of `out`, which only grows.
-    pub(crate) fn rows<'a>(&self, planes: &[f32], from: usize, count: usize, out: &'a mut Vec<f32>) -> &'a [f32] {
+    /// Copies rows `from..from + count` of padded planes, zeros and all; the first floats of `out`, which
+    /// only grows.
+    pub(crate) fn rows<'a>(
+        &self,
+        planes: &[f32],
+        from: usize,
+        count: usize,
+        out: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
         let (plane, wide) = (self.height * self.width * LANES, self.padded_width * LANES);
         let out = at_least(out, planes.len() / plane * count * wide);
         for (source, target) in planes.chunks_exact(plane).zip(out.chunks_exact_mut(count * wide)) {
@@ -52,8 +59,8 @@ impl Padded {
     }
 }
 
-/// `count` floats of scratch memory, whatever they are, from the start of a line of the cache: no vector then lies in two. The memory
-/// only ever grows.
+/// `count` floats of scratch memory, whatever they are, from the start of a line of the cache: no vector then
+/// lies in two. The memory only ever grows.
 pub(crate) fn at_least(scratch: &mut Vec<f32>, count: usize) -> &mut [f32] {
     const LINE: usize = 64;
     let spare = LINE / size_of::<f32>() - 1;

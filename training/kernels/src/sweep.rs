@@ -1,9 +1,10 @@
 //! One loop for a convolution and for its data gradient.
 //!
-//! Both give each target position a sum over source channels and *taps*, a tap being a source position relative to the target's and
-//! a weight. Forward, all positions have the same taps, and neighbours read `stride` positions apart. Backward, a position's taps
-//! depend on its row and column modulo the stride: each such *phase* is a sweep of its own, whose neighbours are written `stride`
-//! positions apart. The source is padded, so that no tap needs a test.
+//! Both give each target position a sum over source channels and *taps*, a tap being a source position
+//! relative to the target's and a weight. Forward, all positions have the same taps, and neighbours read
+//! `stride` positions apart. Backward, a position's taps depend on its row and column modulo the stride: each
+//! such *phase* is a sweep of its own, whose neighbours are written `stride` positions apart. The source is
+//! padded, so that no tap needs a test.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -58,11 +59,18 @@ impl Sweep {
         let sizes = Sizes::of(geometry);
         let source = sizes.padded_input();
         let line = source.padded_width;
-        let taps = (0..sizes.kernel_height).flat_map(|ky| (0..sizes.kernel_width).map(move |kx| (ky * line + kx) * LANES));
+        let taps = (0..sizes.kernel_height)
+            .flat_map(|ky| (0..sizes.kernel_width).map(move |kx| (ky * line + kx) * LANES));
         let kernel_size = sizes.kernel_height * sizes.kernel_width;
         let span = sizes.kernel_height;
-        let phase =
-            Phase { taps: taps.collect(), span, kernel: (0..kernel_size).collect(), rows: sizes.rows, columns: sizes.columns, target: 0 };
+        let phase = Phase {
+            taps: taps.collect(),
+            span,
+            kernel: (0..kernel_size).collect(),
+            rows: sizes.rows,
+            columns: sizes.columns,
+            target: 0,
+        };
         Self {
             groups: sizes.groups,
             sources: sizes.inputs,
@@ -83,12 +91,15 @@ impl Sweep {
     pub(crate) fn backward(geometry: &Convolution) -> Self {
         let sizes = Sizes::of(geometry);
         let (stride, padding) = (sizes.stride, sizes.padding);
-        // Along one side: for each phase, its length and its taps (weight, source of its first position, which may be negative).
+        // Along one side: for each phase, its length and its taps (weight, source of its first position,
+        // which may be negative).
         let side = |size: usize, kernel: usize| -> Vec<(usize, Vec<(usize, isize)>)> {
             (0..stride.min(size))
                 .map(|first| {
-                    let taps = (0..kernel).filter(|k| (first + padding + stride * kernel - k).is_multiple_of(stride));
-                    let at = |k: usize| (k, (first as isize + padding as isize - k as isize) / stride as isize);
+                    let taps = (0..kernel)
+                        .filter(|k| (first + padding + stride * kernel - k).is_multiple_of(stride));
+                    let at =
+                        |k: usize| (k, (first as isize + padding as isize - k as isize) / stride as isize);
                     ((size - first).div_ceil(stride), taps.map(at).collect())
                 })
                 .collect()
@@ -97,7 +108,11 @@ impl Sweep {
         let horizontal = side(sizes.width, sizes.kernel_width);
         // How far the taps reach outside.
         let reach = |phases: &[(usize, Vec<(usize, isize)>)], size: usize| {
-            let taps = || phases.iter().flat_map(|(length, taps)| taps.iter().map(move |&(_, at)| (*length as isize, at)));
+            let taps = || {
+                phases
+                    .iter()
+                    .flat_map(|(length, taps)| taps.iter().map(move |&(_, at)| (*length as isize, at)))
+            };
             let before = taps().map(|(_, at)| -at).max().unwrap_or(0).max(0);
             let after = taps().map(|(length, at)| at + length - size as isize).max().unwrap_or(0).max(0);
             (before as usize, after as usize)
@@ -156,7 +171,8 @@ impl Sweep {
         if self.targets == 1 { 1 } else { TILE }
     }
 
-    /// The weights in the order in which tiles read them, phase by phase: (group, tile, source channel, tap, target channel).
+    /// The weights in the order in which tiles read them, phase by phase: (group, tile, source channel, tap,
+    /// target channel).
     fn pack(&self, weights: &[f32]) -> Vec<Vec<f32>> {
         let tile = self.tile();
         let tiles = self.targets.div_ceil(tile);
@@ -172,7 +188,11 @@ impl Sweep {
                 for source in 0..self.sources {
                     for lane in 0..lanes {
                         let target = first + lane;
-                        let kernel = if self.transposed { source * self.targets + target } else { target * self.sources + source } * size;
+                        let kernel = if self.transposed {
+                            source * self.targets + target
+                        } else {
+                            target * self.sources + source
+                        } * size;
                         for (tap, &k) in phase.kernel.iter().enumerate() {
                             slice[(source * taps + tap) * tile + lane] = weights[kernel + k];
                         }
@@ -187,7 +207,8 @@ impl Sweep {
     /// Runs the sweep over every block.
     ///
     /// # Shapes
-    /// `source`: (block, sources, height, width, lane), `target`: (block, targets, height, width, lane); overwritten.
+    /// `source`: (block, sources, height, width, lane), `target`: (block, targets, height, width, lane);
+    /// overwritten.
     pub(crate) fn run(&self, level: Level, weights: &[f32], source: &[f32], target: &mut [f32]) {
         thread_local! {
             static PADDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -198,17 +219,24 @@ impl Sweep {
         let blocks = source.len() / source_block;
         assert_eq!(source.len(), blocks * source_block, "source of a convolution");
         assert_eq!(target.len(), blocks * target_block, "target of a convolution");
-        assert_eq!(weights.len(), self.groups * self.sources * self.targets * self.kernel_size, "weights of a convolution");
+        assert_eq!(
+            weights.len(),
+            self.groups * self.sources * self.targets * self.kernel_size,
+            "weights of a convolution"
+        );
         // Where blocks are few, the tiles of one are divided.
         let tiles = self.groups * self.targets.div_ceil(self.tile());
         let parts = (2 * rayon::current_num_threads()).div_ceil(blocks.max(1)).clamp(1, tiles);
-        let per_part = tiles.div_ceil(if blocks.is_multiple_of(rayon::current_num_threads()) { 1 } else { parts });
+        let per_part =
+            tiles.div_ceil(if blocks.is_multiple_of(rayon::current_num_threads()) { 1 } else { parts });
         let mut jobs = Vec::new();
         for (block, mut planes) in target.chunks_exact_mut(target_block).enumerate() {
             for first in (0..tiles).step_by(per_part) {
                 let last = (first + per_part).min(tiles);
-                let (mine, others) =
-                    planes.split_at_mut(self.channels_before(last) * self.target_plane - self.channels_before(first) * self.target_plane);
+                let (mine, others) = planes.split_at_mut(
+                    self.channels_before(last) * self.target_plane
+                        - self.channels_before(first) * self.target_plane,
+                );
                 planes = others;
                 jobs.push((block, first..last, mine));
             }
@@ -221,7 +249,8 @@ impl Sweep {
                     let step = self.source_row / (self.source.padded_width * LANES);
                     let rows = ((BAND / row).saturating_sub(phase.span) / step + 1).min(phase.rows);
                     for first in (0..phase.rows).step_by(rows) {
-                        let band = Band::new(self, phase, first..(first + rows).min(phase.rows), planes, scratch);
+                        let band =
+                            Band::new(self, phase, first..(first + rows).min(phase.rows), planes, scratch);
                         let mut rest = &mut *target;
                         for tile in tiles.clone() {
                             let channels = self.channels_before(tile + 1) - self.channels_before(tile);
@@ -251,12 +280,15 @@ impl Sweep {
         let weights = &packed[tile * slice..(tile + 1) * slice];
         // Every address that the loops below reach, checked once.
         let furthest = (band.rows.len() - 1) * self.source_row + (phase.columns - 1) * self.source_step;
-        let reach = phase.taps.iter().max().map_or(0, |tap| (self.sources - 1) * band.plane + tap + furthest + LANES);
+        let reach =
+            phase.taps.iter().max().map_or(0, |tap| (self.sources - 1) * band.plane + tap + furthest + LANES);
         assert!(reach <= source.len(), "a tap outside its planes");
-        let last = phase.target + (band.rows.end - 1) * self.target_row + (phase.columns - 1) * self.target_step;
+        let last =
+            phase.target + (band.rows.end - 1) * self.target_row + (phase.columns - 1) * self.target_step;
         assert!(last + LANES <= self.target_plane, "a position outside its plane");
         let view = View { sweep: self, band, source, weights, target };
-        // SAFETY: the processor has the level's instructions, and the addresses lie inside, as asserted above.
+        // SAFETY: the processor has the level's instructions, and the addresses lie inside, as asserted
+        // above.
         unsafe { tiles::run(level, self.tile(), view) };
     }
 }
@@ -272,14 +304,21 @@ pub(crate) struct Band<'a> {
 }
 
 impl<'a> Band<'a> {
-    fn new(sweep: &Sweep, phase: &'a Phase, rows: Range<usize>, planes: &'a [f32], scratch: &'a mut Vec<f32>) -> Self {
+    fn new(
+        sweep: &Sweep,
+        phase: &'a Phase,
+        rows: Range<usize>,
+        planes: &'a [f32],
+        scratch: &'a mut Vec<f32>,
+    ) -> Self {
         let line = sweep.source.padded_width * LANES;
         let from = rows.start * sweep.source_row / line;
         if sweep.source.is_plain() {
             let source = planes.get(from * line..).unwrap_or_default();
             return Self { phase, rows, source, plane: sweep.source.plane() };
         }
-        let count = ((rows.len() - 1) * sweep.source_row / line + phase.span).min(sweep.source.padded_height.saturating_sub(from));
+        let count = ((rows.len() - 1) * sweep.source_row / line + phase.span)
+            .min(sweep.source.padded_height.saturating_sub(from));
         Self { phase, rows, source: sweep.source.rows(planes, from, count, scratch), plane: count * line }
     }
 }

@@ -61,7 +61,8 @@ unsafe fn avx2<const T: usize>(view: View<'_>) {
 /// Goes over rows and columns.
 ///
 /// # Safety
-/// The level's instructions are there, and every tap of every position lies inside its plane, in source and target.
+/// The level's instructions are there, and every tap of every position lies inside its plane, in source and
+/// target.
 #[inline(always)]
 unsafe fn positions<L: Lanes, const T: usize>(view: View<'_>) {
     let View { sweep, band, source, weights, target } = view;

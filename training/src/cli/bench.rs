@@ -29,12 +29,14 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     if arguments.batch.is_some_and(|batch| batch == 0 || !batch.is_multiple_of(halfnet_layers::LANES)) {
         return Err(TrainError::Usage(format!("--batch: must be a multiple of {}", halfnet_layers::LANES)));
     }
-    let one = |(name, batch): &(&str, usize)| measure(name, arguments.batch.unwrap_or(*batch), arguments.seconds);
+    let one =
+        |(name, batch): &(&str, usize)| measure(name, arguments.batch.unwrap_or(*batch), arguments.seconds);
     let speeds: Vec<Speed> = CASES.iter().filter(|(name, _)| wanted(name)).map(one).collect();
     super::print(json, &speeds, |speeds| {
         let mut table = Table::new(["network", "batch", "pictures/s", "pictures/CPU s", "GFLOP/s", "steps"]);
         for s in speeds {
-            let [pictures, used, gflops] = [s.images_per_second, s.images_per_cpu_second, s.gflops].map(|v| format!("{v:.1}"));
+            let [pictures, used, gflops] =
+                [s.images_per_second, s.images_per_cpu_second, s.gflops].map(|v| format!("{v:.1}"));
             table.row([s.network.clone(), s.batch.to_string(), pictures, used, gflops, s.steps.to_string()]);
         }
         table.render()

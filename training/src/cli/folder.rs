@@ -31,7 +31,8 @@ impl<'a> RunFolder<'a> {
 
     /// Writes `metrics.jsonl`, an epoch a line.
     pub(super) fn write_metrics(&self, epochs: &[impl Serialize]) -> Result<(), TrainError> {
-        let lines: String = epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap_or_default() + "\n").collect();
+        let lines: String =
+            epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap_or_default() + "\n").collect();
         file::replace(&self.file("metrics.jsonl"), lines)
     }
 

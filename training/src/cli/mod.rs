@@ -1,4 +1,5 @@
-//! The command line. Standard output carries the result alone (a table, or JSON with `--json`), standard error the rest.
+//! The command line. Standard output carries the result alone (a table, or JSON with `--json`), standard
+//! error the rest.
 
 mod bench;
 mod folder;
@@ -23,7 +24,8 @@ Exit codes:
   3  bad input: weights or a data set are missing, damaged or do not fit
   7  training diverged, or the exported model is not the one that was trained";
 
-/// Trains networks for two-party inference: which ReLUs stay, and which polynomials take the place of the others.
+/// Trains networks for two-party inference: which ReLUs stay, and which polynomials take the place of the
+/// others.
 #[derive(Debug, Parser)]
 #[command(name = "halfnet-train", version, after_help = HELP)]
 struct Arguments {

@@ -32,7 +32,9 @@ struct Drawn {
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let runs = plot::runs(&arguments.runs)?;
     if runs.is_empty() {
-        return Err(TrainError::Usage("no result.json in these folders: name the --out of a search, or a folder above it".to_owned()));
+        return Err(TrainError::Usage(
+            "no result.json in these folders: name the --out of a search, or a folder above it".to_owned(),
+        ));
     }
     let charts = plot::charts(&runs);
     for path in plot::write(&charts, &arguments.out)? {
@@ -57,7 +59,14 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
             let from = if d.published { "paper" } else { "run" };
             let figures = [grouped(d.relus as u64), format!("{:.2}", d.accuracy)];
             let [relus, accuracy] = figures;
-            table.row([d.model.clone(), d.data_set.clone(), d.series.clone(), from.to_owned(), relus, accuracy]);
+            table.row([
+                d.model.clone(),
+                d.data_set.clone(),
+                d.series.clone(),
+                from.to_owned(),
+                relus,
+                accuracy,
+            ]);
         }
         table.render()
     });

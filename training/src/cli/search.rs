@@ -59,8 +59,8 @@ pub(crate) struct Arguments {
     /// Seed of everything random [default: 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// A constant weight of the part of ReLUs that stay in the loss, instead of as much as the budget needs: AutoReP's λ; SNL's, a
-    /// weight of their number, times all ReLUs
+    /// A constant weight of the part of ReLUs that stay in the loss, instead of as much as the budget needs:
+    /// AutoReP's λ; SNL's, a weight of their number, times all ReLUs
     #[arg(long, value_name = "WEIGHT")]
     lambda: Option<f32>,
     /// Any other option by its place in the configuration, as `range.weight=100`; may be repeated
@@ -101,7 +101,8 @@ struct Outcome {
     teacher_test: f64,
     /// In percent; weights given on the command line may have been trained on these pictures.
     validation: f64,
-    /// The same with polynomials that go on as their tangents beyond their layer's limit, as they do while training.
+    /// The same with polynomials that go on as their tangents beyond their layer's limit, as they do while
+    /// training.
     validation_with_tangents: f64,
     /// Of the float network that is exported, on the whole test set, in percent.
     test: f64,
@@ -123,7 +124,9 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let network = network::select(&model, data_set.as_deref().map(str::parse).transpose()?)?;
     let data_set = network.data_set;
     let Some(weights) = &arguments.weights else {
-        return Err(TrainError::Usage("a search starts from trained weights: name them with --weights FILE.safetensors".to_owned()));
+        return Err(TrainError::Usage(
+            "a search starts from trained weights: name them with --weights FILE.safetensors".to_owned(),
+        ));
     };
     let folder = DataFolder::from_flag(arguments.data.as_deref())?;
     let weights = Weights::read(&network, weights)?;
@@ -138,19 +141,30 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     );
     let teacher = Teacher::new(&network, &weights, &device::current());
     let origin = weights.digest();
-    let Prepared { network: formed, weights, options, form } = reduce::prepare(&network, &weights, &training, &asked)?;
+    let Prepared { network: formed, weights, options, form } =
+        reduce::prepare(&network, &weights, &training, &asked)?;
     if formed != network {
-        eprintln!("reshaped to {} ReLUs, of which {} stay", grouped(formed.relus() as u64), grouped(options.budget as u64));
+        eprintln!(
+            "reshaped to {} ReLUs, of which {} stay",
+            grouped(formed.relus() as u64),
+            grouped(options.budget as u64)
+        );
     }
     if !arguments.no_export {
         // What the parties cannot run is known before the first step.
-        Evaluator::of(&formed, &weights).inspect_err(|_| eprintln!("--no-export searches this network all the same"))?;
+        Evaluator::of(&formed, &weights)
+            .inspect_err(|_| eprintln!("--no-export searches this network all the same"))?;
     }
     let mut search = Search::new(&formed, &weights, &teacher, &training, options.clone())?;
     arguments.checkpoints.take_all(&mut search, &out, |epoch, left| tell(epoch, options.epochs, left))?;
     let found = search.finish();
     let (replaced, degree) = (export::replaced(&formed, &found.state), options.polynomials.degree);
-    found.state.weights(&formed).write_replaced(&formed, &replaced, degree, &out.file("weights.safetensors"))?;
+    found.state.weights(&formed).write_replaced(
+        &formed,
+        &replaced,
+        degree,
+        &out.file("weights.safetensors"),
+    )?;
     // The test set is read for the first time here.
     let test = folder.load(data_set, Split::Test, None)?;
     let all: Vec<usize> = (0..test.len()).collect();
@@ -182,8 +196,10 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     out.write_result(&outcome)?;
     let model = out.file("model.postcard");
     if let (false, Some(evaluator)) = (arguments.no_export, &found.evaluator) {
-        let import = ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
-        let exported = export::write_model(evaluator.network(), &folder, &training, found.relus, &import, &model)?;
+        let import =
+            ImportOptions { seed: options.seed, progress: Progress::Shown, ..ImportOptions::default() };
+        let exported =
+            export::write_model(evaluator.network(), &folder, &training, found.relus, &import, &model)?;
         if let Some(warning) = exported.report.warning() {
             eprintln!("{warning}");
         }
@@ -191,7 +207,8 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
         out.write_result(&outcome)?;
     }
     super::print(json, &outcome, |o| {
-        let export = o.export.as_ref().map_or(String::new(), |report| format!("{report}{}\n", model.display()));
+        let export =
+            o.export.as_ref().map_or(String::new(), |report| format!("{report}{}\n", model.display()));
         format!(
             "{} of {} ReLUs: test {:.2} % (from {:.2} %), validation {:.2} % ({:.2} % with tangents), on {} test pictures\n{export}",
             grouped(o.relus as u64),
@@ -261,7 +278,11 @@ fn configuration(arguments: &Arguments) -> Result<Configuration, TrainError> {
         (Some(lambda), MethodOptions::Autorep { pressure, .. } | MethodOptions::Snl { pressure, .. }) => {
             *pressure = Pressure::Constant(lambda);
         }
-        _ => return usage(format!("--lambda: {name} has no penalty on the count that it could be the weight of")),
+        _ => {
+            return usage(format!(
+                "--lambda: {name} has no penalty on the count that it could be the weight of"
+            ));
+        }
     }
     if arguments.budget.is_none() && arguments.config.is_none() && !arguments.print_config {
         return usage("say how many ReLUs may stay: --budget N".to_owned());

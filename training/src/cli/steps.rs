@@ -86,7 +86,12 @@ impl Checkpoints {
     ///
     /// # Errors
     /// The checkpoint is of another run, a file cannot be written, or training diverges.
-    pub(super) fn take_all<R: Steps>(self, run: &mut R, out: &RunFolder<'_>, tell: impl Fn(&R::Epoch, f64)) -> Result<(), TrainError> {
+    pub(super) fn take_all<R: Steps>(
+        self,
+        run: &mut R,
+        out: &RunFolder<'_>,
+        tell: impl Fn(&R::Epoch, f64),
+    ) -> Result<(), TrainError> {
         let checkpoint = out.checkpoint();
         if self.resume && checkpoint.is_file() {
             run.load(&checkpoint)?;

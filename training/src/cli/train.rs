@@ -94,7 +94,8 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
-    let network = network::select(&arguments.model, arguments.data_set.as_deref().map(str::parse).transpose()?)?;
+    let network =
+        network::select(&arguments.model, arguments.data_set.as_deref().map(str::parse).transpose()?)?;
     let data_set = network.data_set;
     let folder = DataFolder::from_flag(arguments.data.as_deref())?;
     let training = folder.load(data_set, Split::Train, arguments.limit)?;
@@ -103,7 +104,11 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), TrainError> {
     let mut run = Pretraining::new(&network, &training, options.clone())?;
     let [trained, held] = run.pictures();
     let relus = grouped(network.relus() as u64);
-    eprintln!("{} on {}: {relus} ReLUs; {trained} pictures to train on, {held} to choose on", network.name, device::name());
+    eprintln!(
+        "{} on {}: {relus} ReLUs; {trained} pictures to train on, {held} to choose on",
+        network.name,
+        device::name()
+    );
     arguments.checkpoints.take_all(&mut run, &out, |epoch, left| tell(epoch, options.epochs, left))?;
     let best = run.best();
     let weights = out.file("weights.safetensors");

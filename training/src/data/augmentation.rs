@@ -23,9 +23,9 @@ impl Augmentation {
     /// None at all.
     pub const NONE: Self = Self { down: 0, right: 0, mirror: false, masked_rows: 0, noise: 0 };
 
-    /// What the recipes for a data set use: a random crop of the picture with zeros around it and a mirror for photographs (4 zeros,
-    /// as SNL and AutoReP at 32 and 64 pixels), small shifts for digits; speech comes up to 144 ms earlier or later, a tenth of its
-    /// bands may be missing, and there is some noise.
+    /// What the recipes for a data set use: a random crop of the picture with zeros around it and a mirror
+    /// for photographs (4 zeros, as SNL and AutoReP at 32 and 64 pixels), small shifts for digits; speech
+    /// comes up to 144 ms earlier or later, a tenth of its bands may be missing, and there is some noise.
     #[must_use]
     pub const fn of(data_set: DataSetKind) -> Self {
         match data_set {

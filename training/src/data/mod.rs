@@ -48,7 +48,11 @@ impl Parts {
     /// The training pictures of batch `index` of an epoch; what does not fill a batch is left out.
     #[must_use]
     pub fn epoch(&self, seed: u64, epoch: u64) -> Vec<usize> {
-        Random::new(&[seed, 0xe90c, epoch]).permutation(self.training.len()).into_iter().map(|i| self.training[i]).collect()
+        Random::new(&[seed, 0xe90c, epoch])
+            .permutation(self.training.len())
+            .into_iter()
+            .map(|i| self.training[i])
+            .collect()
     }
 }
 
@@ -65,23 +69,33 @@ pub fn batch(
     let (channels, height, width) = (usize::from(channels), usize::from(height), usize::from(width));
     let block = channels * height * width * LANES;
     // (value of pixel p) = p · factor + offset.
-    let scales: Vec<(f32, f32)> = normalisation.iter().map(|n| (1.0 / (255.0 * n.deviation), -n.mean / n.deviation)).collect();
+    let scales: Vec<(f32, f32)> =
+        normalisation.iter().map(|n| (1.0 / (255.0 * n.deviation), -n.mean / n.deviation)).collect();
     let mut pixels = vec![0.0; pictures.len().div_ceil(LANES) * block];
     pixels.par_chunks_mut(block).zip(pictures.par_chunks(LANES)).for_each(|(out, pictures)| {
         for (lane, &picture) in pictures.iter().enumerate() {
             let random = Random::new(&[keys.0, 0xa06, keys.1, picture as u64]);
-            let Variation { down, right, mirrored, masked, mut random } = Variation::draw(augmentation, height, random);
+            let Variation { down, right, mirrored, masked, mut random } =
+                Variation::draw(augmentation, height, random);
             let (most_down, most_right) = (usize::from(augmentation.down), usize::from(augmentation.right));
             let source = set.picture(picture);
             for (channel, &(factor, offset)) in scales.iter().enumerate().take(channels) {
                 for y in (0..height).filter(|y| !masked.contains(y)) {
-                    let Some(from) = (y + down).checked_sub(most_down).filter(|&y| y < height) else { continue };
+                    let Some(from) = (y + down).checked_sub(most_down).filter(|&y| y < height) else {
+                        continue;
+                    };
                     let line = &source[(channel * height + from) * width..][..width];
                     let first = ((channel * height + y) * width * LANES) + lane;
                     for x in 0..width {
-                        let Some(column) = (x + right).checked_sub(most_right).filter(|&x| x < width) else { continue };
+                        let Some(column) = (x + right).checked_sub(most_right).filter(|&x| x < width) else {
+                            continue;
+                        };
                         let column = if mirrored { width - 1 - column } else { column };
-                        let noise = if augmentation.noise > 0 { f32::from(augmentation.noise) * random.normal() } else { 0.0 };
+                        let noise = if augmentation.noise > 0 {
+                            f32::from(augmentation.noise) * random.normal()
+                        } else {
+                            0.0
+                        };
                         out[first + x * LANES] = (f32::from(line[column]) + noise) * factor + offset;
                     }
                 }
@@ -131,7 +145,8 @@ mod tests {
                 (0..12).all(|i| {
                     let (y, x) = (i / 4 + dy, i % 4 + dx);
                     let inside = (0..3).contains(&y) && (0..4).contains(&x);
-                    let value = if inside { plain[(y * 4 + if mirror { 3 - x } else { x }) as usize] } else { 0.0 };
+                    let value =
+                        if inside { plain[(y * 4 + if mirror { 3 - x } else { x }) as usize] } else { 0.0 };
                     (varied[i as usize] - value).abs() < 1e-6
                 })
             };
@@ -147,7 +162,12 @@ mod tests {
     fn rows_are_masked_and_noise_is_added() {
         let normalisation = [ChannelNormalisation { mean: 0.0, deviation: 1.0 }];
         let one = |augmentation, key| -> Vec<f32> {
-            batch(&set(), &normalisation, &[7], augmentation, (1, key)).pixels.iter().step_by(LANES).copied().collect()
+            batch(&set(), &normalisation, &[7], augmentation, (1, key))
+                .pixels
+                .iter()
+                .step_by(LANES)
+                .copied()
+                .collect()
         };
         let plain = one(Augmentation::NONE, 0);
         let mut masked = [0; 3];
@@ -158,7 +178,8 @@ mod tests {
             masked[gone.iter().filter(|&&g| g).count()] += 1;
         }
         assert!(masked.iter().all(|&count| (40..100).contains(&count)), "{masked:?}");
-        let noisy: Vec<f32> = (0..200).flat_map(|key| one(Augmentation { noise: 10, ..Augmentation::NONE }, key)).collect();
+        let noisy: Vec<f32> =
+            (0..200).flat_map(|key| one(Augmentation { noise: 10, ..Augmentation::NONE }, key)).collect();
         let errors = noisy.iter().zip(plain.iter().cycle()).map(|(n, p)| f64::from(n - p) * 255.0);
         let deviation = (errors.map(|e| e * e).sum::<f64>() / noisy.len() as f64).sqrt();
         assert!((deviation - 10.0).abs() < 0.5, "{deviation}");

@@ -44,7 +44,9 @@ impl<'a> Teacher<'a> {
             None => {
                 let input = forward::pictures(self.network, batch, &self.device);
                 let pass = PassOptions { frozen_moments: true, ..PassOptions::PLAIN };
-                forward::run(self.network, &self.state, &forward::constants(&self.state), input, &pass).logits.inner()
+                forward::run(self.network, &self.state, &forward::constants(&self.state), input, &pass)
+                    .logits
+                    .inner()
             }
         }
     }

@@ -17,7 +17,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(name: &str, data_set: DataSetKind, input: Shape, normalisation: Vec<ChannelNormalisation>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        data_set: DataSetKind,
+        input: Shape,
+        normalisation: Vec<ChannelNormalisation>,
+    ) -> Self {
         let network = Network { name: name.to_owned(), data_set, input, normalisation, layers: Vec::new() };
         Self { network, wires: vec![input] }
     }
@@ -32,7 +37,15 @@ impl Builder {
     }
 
     /// A square convolution with padding that keeps the plane (before the stride), and batch normalisation.
-    pub(super) fn convolution(&self, source: usize, names: Names<'_>, channels: u16, kernel: u16, stride: u16, groups: u16) -> Term {
+    pub(super) fn convolution(
+        &self,
+        source: usize,
+        names: Names<'_>,
+        channels: u16,
+        kernel: u16,
+        stride: u16,
+        groups: u16,
+    ) -> Term {
         let geometry = Convolution {
             input: self.shape(source),
             out_channels: channels,
@@ -42,7 +55,8 @@ impl Builder {
             padding: kernel / 2,
             groups,
         };
-        let offset = if names.1.is_empty() { Offset::None } else { Offset::Normalisation(names.1.to_owned()) };
+        let offset =
+            if names.1.is_empty() { Offset::None } else { Offset::Normalisation(names.1.to_owned()) };
         Term { source, linear: Linear::Convolution { name: names.0.to_owned(), geometry, offset } }
     }
 
@@ -59,7 +73,15 @@ impl Builder {
     pub(super) fn join(&self, source: usize, output: Shape) -> Term {
         let input = self.shape(source);
         let channel_offset = (output.channels - input.channels) / 2;
-        Term { source, linear: Linear::Join(Join { input, output, stride: input.height / output.height, channel_offset }) }
+        Term {
+            source,
+            linear: Linear::Join(Join {
+                input,
+                output,
+                stride: input.height / output.height,
+                channel_offset,
+            }),
+        }
     }
 
     pub(super) fn push(&mut self, terms: Vec<Term>, step: Step) -> usize {

@@ -1,7 +1,8 @@
 //! EfficientNet-B2 (Tan and Le, 2019) with torchvision's tensor names, SiLU replaced by ReLU as AutoReP does.
 //!
-//! Squeeze-excite stays, its sigmoid with it: such a network is trained and counted, but the two parties cannot run it yet, and export
-//! says so. Dropout and stochastic depth, which torchvision trains with, are left out.
+//! Squeeze-excite stays, its sigmoid with it: such a network is trained and counted, but the two parties
+//! cannot run it yet, and export says so. Dropout and stochastic depth, which torchvision trains with, are
+//! left out.
 
 use halfnet_host::data::DataSetKind;
 use halfnet_host::float::ChannelNormalisation;
@@ -11,9 +12,17 @@ use super::{Network, Step};
 
 const RELU: Step = Step::Relu { average: false };
 
-/// Stages of B0, scaled by 1.1 in channels and 1.2 in blocks: expansion, kernel, stride of the first block, channels, blocks.
-const STAGES: [(u16, u16, u16, u16, usize); 7] =
-    [(1, 3, 1, 16, 2), (6, 3, 2, 24, 3), (6, 5, 2, 48, 3), (6, 3, 2, 88, 4), (6, 5, 1, 120, 4), (6, 5, 2, 208, 5), (6, 3, 1, 352, 2)];
+/// Stages of B0, scaled by 1.1 in channels and 1.2 in blocks: expansion, kernel, stride of the first block,
+/// channels, blocks.
+const STAGES: [(u16, u16, u16, u16, usize); 7] = [
+    (1, 3, 1, 16, 2),
+    (6, 3, 2, 24, 3),
+    (6, 5, 2, 48, 3),
+    (6, 3, 2, 88, 4),
+    (6, 5, 1, 120, 4),
+    (6, 5, 2, 208, 5),
+    (6, 3, 1, 352, 2),
+];
 
 pub(super) fn b2(data_set: DataSetKind, normalisation: Vec<ChannelNormalisation>) -> Network {
     let mut b = Builder::new("efficientnet_b2", data_set, data_set.shape(), normalisation);
@@ -46,13 +55,21 @@ fn inverted_residual(b: &mut Builder, prefix: &str, expansion: u16, kernel: u16,
         b.push(vec![expand], RELU);
     }
     let name = next("");
-    let depth = b.convolution(b.last(), (&format!("{name}.0"), &format!("{name}.1")), expanded, kernel, stride, expanded);
+    let depth = b.convolution(
+        b.last(),
+        (&format!("{name}.0"), &format!("{name}.1")),
+        expanded,
+        kernel,
+        stride,
+        expanded,
+    );
     let wide = b.push(vec![depth], RELU);
 
     // Squeezed to a quarter of the block's input channels.
     let excite = next("");
     let whole = b.join(wide, b.shape(wide));
-    let pooled = b.push_named(format!("{excite}.avgpool"), vec![whole.clone()], Step::Linear { average: true });
+    let pooled =
+        b.push_named(format!("{excite}.avgpool"), vec![whole.clone()], Step::Linear { average: true });
     let squeeze = b.biased(pooled, &format!("{excite}.fc1"), (input.channels / 4).max(1));
     let squeezed = b.push(vec![squeeze], RELU);
     let open = b.biased(squeezed, &format!("{excite}.fc2"), expanded);

@@ -27,16 +27,22 @@ pub const NAMES: &[&str] = &[
 
 /// A network by its name, for a data set.
 ///
-/// `mnist_cnn` and `fsdd_cnn` are small enough for a microcontroller; `resnet20` to `resnet56` are He et al.'s for CIFAR, `resnet18` is the one of SNL and AutoReP (no ReLU after the stem), `wrn22-8`
-/// the wide residual network (no ReLU after the last normalisation), `mobilenet` MobileNetV1 with strides for 32 pixels, `efficientnet_b2` torchvision's with ReLUs,
-/// `depthwise` a small network of depthwise blocks for benches.
+/// `mnist_cnn` and `fsdd_cnn` are small enough for a microcontroller; `resnet20` to `resnet56` are He et
+/// al.'s for CIFAR, `resnet18` is the one of SNL and AutoReP (no ReLU after the stem), `wrn22-8` the wide
+/// residual network (no ReLU after the last normalisation), `mobilenet` MobileNetV1 with strides for 32
+/// pixels, `efficientnet_b2` torchvision's with ReLUs, `depthwise` a small network of depthwise blocks for
+/// benches.
 #[must_use]
 pub fn by_name(name: &str, data_set: DataSetKind) -> Option<Network> {
     let input = data_set.shape();
     let colour = input.channels == 3;
     Some(match name {
-        "mnist_cnn" if data_set == DataSetKind::Mnist => plain_cnn(name, data_set, &[(8, 1), (16, 2), (32, 2)]),
-        "fsdd_cnn" if data_set == DataSetKind::Fsdd => plain_cnn(name, data_set, &[(8, 1), (16, 2), (32, 2), (64, 2)]),
+        "mnist_cnn" if data_set == DataSetKind::Mnist => {
+            plain_cnn(name, data_set, &[(8, 1), (16, 2), (32, 2)])
+        }
+        "fsdd_cnn" if data_set == DataSetKind::Fsdd => {
+            plain_cnn(name, data_set, &[(8, 1), (16, 2), (32, 2), (64, 2)])
+        }
         "resnet20" if colour => he_resnet(3, data_set),
         "resnet32" if colour => he_resnet(5, data_set),
         "resnet44" if colour => he_resnet(7, data_set),
@@ -62,7 +68,10 @@ pub fn default_data_set(name: &str) -> DataSetKind {
 }
 
 fn channels(mean: [f32; 3], deviation: [f32; 3]) -> Vec<ChannelNormalisation> {
-    mean.into_iter().zip(deviation).map(|(mean, deviation)| ChannelNormalisation { mean, deviation }).collect()
+    mean.into_iter()
+        .zip(deviation)
+        .map(|(mean, deviation)| ChannelNormalisation { mean, deviation })
+        .collect()
 }
 
 /// What He et al.'s pretrained networks take.
@@ -84,14 +93,16 @@ fn plain() -> Vec<ChannelNormalisation> {
 fn of(data_set: DataSetKind) -> Vec<ChannelNormalisation> {
     match data_set {
         DataSetKind::Cifar100 => channels([0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]),
-        DataSetKind::TinyImagenet | DataSetKind::TinyImagenet20 => channels([0.480, 0.448, 0.398], [0.277, 0.269, 0.282]),
+        DataSetKind::TinyImagenet | DataSetKind::TinyImagenet20 => {
+            channels([0.480, 0.448, 0.398], [0.277, 0.269, 0.282])
+        }
         DataSetKind::Imagenet => imagenet(),
         _ => channels([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
     }
 }
 
-/// Convolutions 3×3 of some (channels, stride), each with normalisation and ReLU, then a linear layer over the whole plane. Pixels are
-/// divided by 255.
+/// Convolutions 3×3 of some (channels, stride), each with normalisation and ReLU, then a linear layer over
+/// the whole plane. Pixels are divided by 255.
 fn plain_cnn(name: &str, data_set: DataSetKind, convolutions: &[(u16, u16)]) -> Network {
     let mut b = Builder::new(name, data_set, data_set.shape(), plain());
     for (index, &(channels, stride)) in convolutions.iter().enumerate() {
@@ -112,9 +123,17 @@ fn he_resnet(blocks: usize, data_set: DataSetKind) -> Network {
             let prefix = format!("layer{}.{block}", stage + 1);
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let source = b.last();
-            let first = b.convolution(source, (&format!("{prefix}.conv1"), &format!("{prefix}.bn1")), width, 3, stride, 1);
+            let first = b.convolution(
+                source,
+                (&format!("{prefix}.conv1"), &format!("{prefix}.bn1")),
+                width,
+                3,
+                stride,
+                1,
+            );
             let middle = b.push(vec![first], RELU);
-            let second = b.convolution(middle, (&format!("{prefix}.conv2"), &format!("{prefix}.bn2")), width, 3, 1, 1);
+            let second =
+                b.convolution(middle, (&format!("{prefix}.conv2"), &format!("{prefix}.bn2")), width, 3, 1, 1);
             let shortcut = b.join(source, b.shape(middle));
             let average = stage == 2 && block + 1 == blocks;
             b.push(vec![second, shortcut], Step::Relu { average });
@@ -132,13 +151,28 @@ fn resnet18(data_set: DataSetKind, input: Shape) -> Network {
             let prefix = format!("layer{}.{block}", stage + 1);
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let source = b.last();
-            let first = b.convolution(source, (&format!("{prefix}.conv1"), &format!("{prefix}.bn1")), width, 3, stride, 1);
+            let first = b.convolution(
+                source,
+                (&format!("{prefix}.conv1"), &format!("{prefix}.bn1")),
+                width,
+                3,
+                stride,
+                1,
+            );
             let middle = b.push(vec![first], RELU);
-            let second = b.convolution(middle, (&format!("{prefix}.conv2"), &format!("{prefix}.bn2")), width, 3, 1, 1);
+            let second =
+                b.convolution(middle, (&format!("{prefix}.conv2"), &format!("{prefix}.bn2")), width, 3, 1, 1);
             let shortcut = if stride == 1 {
                 b.join(source, b.shape(middle))
             } else {
-                b.convolution(source, (&format!("{prefix}.shortcut.0"), &format!("{prefix}.shortcut.1")), width, 1, 2, 1)
+                b.convolution(
+                    source,
+                    (&format!("{prefix}.shortcut.0"), &format!("{prefix}.shortcut.1")),
+                    width,
+                    1,
+                    2,
+                    1,
+                )
             };
             b.push(vec![second, shortcut], Step::Relu { average: stage == 3 && block == 1 });
         }
@@ -158,7 +192,14 @@ fn wide_resnet(data_set: DataSetKind, input: Shape) -> Network {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let source = b.last();
             let active = b.push(vec![normalise(source, format!("{prefix}.bn1"))], RELU);
-            let first = b.convolution(active, (&format!("{prefix}.conv1"), &format!("{prefix}.bn2")), width, 3, stride, 1);
+            let first = b.convolution(
+                active,
+                (&format!("{prefix}.conv1"), &format!("{prefix}.bn2")),
+                width,
+                3,
+                stride,
+                1,
+            );
             let middle = b.push(vec![first], RELU);
             let second = b.convolution(middle, (&format!("{prefix}.conv2"), ""), width, 3, 1, 1);
             let shortcut = if block == 0 {
@@ -175,8 +216,21 @@ fn wide_resnet(data_set: DataSetKind, input: Shape) -> Network {
 }
 
 /// (channels, stride) of MobileNetV1's thirteen blocks, the plane ending at 2×2 for 32 pixels.
-const MOBILENET: [(u16, u16); 13] =
-    [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)];
+const MOBILENET: [(u16, u16); 13] = [
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+];
 
 fn mobilenet(data_set: DataSetKind, input: Shape) -> Network {
     let mut b = Builder::new("mobilenet", data_set, input, of(data_set));
@@ -233,15 +287,25 @@ mod tests {
         assert_eq!(relus("efficientnet_b2", DataSetKind::Imagenet), 8_804_162);
         let network = by_name("efficientnet_b2", DataSetKind::Imagenet).unwrap();
         let squeezed = |l: &&super::super::Layer| l.name.ends_with("fc1");
-        assert_eq!(network.layers.iter().filter(squeezed).map(|l| l.sum_shape(&[]).elements()).sum::<usize>(), 626);
+        assert_eq!(
+            network.layers.iter().filter(squeezed).map(|l| l.sum_shape(&[]).elements()).sum::<usize>(),
+            626
+        );
     }
 
     #[test]
     fn networks_have_the_published_numbers_of_weights() {
         let weights = |name: &str, data_set: DataSetKind| -> usize {
-            let trained = |role: super::super::Role| !matches!(role, super::super::Role::Mean | super::super::Role::Variance);
+            let trained = |role: super::super::Role| {
+                !matches!(role, super::super::Role::Mean | super::super::Role::Variance)
+            };
             let network = by_name(name, data_set).unwrap();
-            network.parameters().iter().filter(|p| trained(p.role)).map(|p| p.shape.iter().product::<usize>()).sum()
+            network
+                .parameters()
+                .iter()
+                .filter(|p| trained(p.role))
+                .map(|p| p.shape.iter().product::<usize>())
+                .sum()
         };
         assert_eq!(weights("resnet20", DataSetKind::Cifar10), 269_722);
         assert_eq!(weights("resnet18", DataSetKind::Cifar10), 11_173_962);

@@ -104,12 +104,18 @@ pub fn read(path: &Path) -> Result<Network, TrainError> {
 
 fn parse(text: &str) -> Result<Network, String> {
     let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
-    let data_set: DataSetKind = file.data_set.parse().map_err(|e: halfnet_host::data::DataError| e.to_string())?;
+    let data_set: DataSetKind =
+        file.data_set.parse().map_err(|e: halfnet_host::data::DataError| e.to_string())?;
     let input = data_set.shape();
     let normalisation = match (file.mean, file.deviation) {
         (None, None) => families::normalisation(data_set),
-        (Some(mean), Some(deviation)) if mean.len() == usize::from(input.channels) && mean.len() == deviation.len() => {
-            mean.into_iter().zip(deviation).map(|(mean, deviation)| ChannelNormalisation { mean, deviation }).collect()
+        (Some(mean), Some(deviation))
+            if mean.len() == usize::from(input.channels) && mean.len() == deviation.len() =>
+        {
+            mean.into_iter()
+                .zip(deviation)
+                .map(|(mean, deviation)| ChannelNormalisation { mean, deviation })
+                .collect()
         }
         _ => return Err(format!("`mean` and `deviation`: both with {} numbers, or neither", input.channels)),
     };
@@ -117,7 +123,9 @@ fn parse(text: &str) -> Result<Network, String> {
     let mut names: Vec<String> = vec!["input".to_owned()];
     for layer in &file.layer {
         let wrong = |reason: String| format!("layer `{}`: {reason}", layer.name);
-        let place = |name: &str| names.iter().position(|n| n == name).ok_or_else(|| wrong(format!("no layer `{name}` before it")));
+        let place = |name: &str| {
+            names.iter().position(|n| n == name).ok_or_else(|| wrong(format!("no layer `{name}` before it")))
+        };
         if names.contains(&layer.name) {
             return Err(wrong("there is another of this name".to_owned()));
         }
@@ -147,11 +155,16 @@ fn parse(text: &str) -> Result<Network, String> {
                 let pair = (projection.name.as_str(), projection.norm.as_deref().unwrap_or(""));
                 let term = b.convolution(from, pair, layer.channels, 1, stride, 1);
                 if checked(&term).map_err(&wrong)? != sum {
-                    return Err(wrong(format!("the projection of {:?} does not give {sum:?}", b.shape(from))));
+                    return Err(wrong(format!(
+                        "the projection of {:?} does not give {sum:?}",
+                        b.shape(from)
+                    )));
                 }
                 terms.push(term);
             }
-            (None, Some(_)) => return Err(wrong("`project` says how `add` is added: name what is".to_owned())),
+            (None, Some(_)) => {
+                return Err(wrong("`project` says how `add` is added: name what is".to_owned()));
+            }
         }
         let average = layer.average;
         b.push(terms, if layer.relu { Step::Relu { average } } else { Step::Linear { average } });
@@ -172,7 +185,9 @@ fn parse(text: &str) -> Result<Network, String> {
 /// The shape of a term's sum, if its geometry is one.
 fn checked(term: &Term) -> Result<Shape, String> {
     match &term.linear {
-        Linear::Convolution { geometry, .. } => geometry.validate().map(|()| geometry.output()).map_err(|e| format!("{geometry:?}: {e}")),
+        Linear::Convolution { geometry, .. } => {
+            geometry.validate().map(|()| geometry.output()).map_err(|e| format!("{geometry:?}: {e}"))
+        }
         Linear::Join(join) => join.validate().map(|()| join.output).map_err(|e| format!("{join:?}: {e}")),
         Linear::Normalisation { .. } => Err("no convolution".to_owned()),
     }
@@ -220,7 +235,8 @@ mod tests {
         let names: Vec<String> = network.parameters().into_iter().map(|p| p.name).collect();
         assert!(names.contains(&"b.short.weight".to_owned()) && names.contains(&"linear.bias".to_owned()));
         // The same with option A's shortcut.
-        let joined = parse(&RESNET.replace("project = { name = \"b.short\", norm = \"b.bnshort\" }", "")).unwrap();
+        let joined =
+            parse(&RESNET.replace("project = { name = \"b.short\", norm = \"b.bnshort\" }", "")).unwrap();
         assert_eq!(joined.parameters().len(), network.parameters().len() - 5);
     }
 
@@ -231,7 +247,10 @@ mod tests {
             assert_ne!(text, RESNET);
             parse(&text).unwrap_err()
         };
-        assert!(refused("add = \"conv1\"", "add = \"conv9\"").contains("layer `a.conv2`: no layer `conv9` before it"));
+        assert!(
+            refused("add = \"conv1\"", "add = \"conv9\"")
+                .contains("layer `a.conv2`: no layer `conv9` before it")
+        );
         assert!(refused("\"b.conv1\"", "\"conv1\"").contains("another of this name"));
         assert!(refused("stride = 2", "stride = 0").contains("at least 1"));
         assert!(refused("stride = 2", "speed = 2").contains("speed"));

@@ -1,7 +1,8 @@
 //! Networks that are trained: sums of convolutions with batch normalisation and shortcuts, then ReLUs.
 //!
-//! A [`Network`] corresponds layer by layer to `halfnet_host::float::FloatNetwork`, into which [`crate::export`] folds it: wire 0 is
-//! the normalised input, layer i writes wire i + 1. Parameters are called as in PyTorch files of these networks.
+//! A [`Network`] corresponds layer by layer to `halfnet_host::float::FloatNetwork`, into which
+//! [`crate::export`] folds it: wire 0 is the normalised input, layer i writes wire i + 1. Parameters are
+//! called as in PyTorch files of these networks.
 
 mod builder;
 mod efficientnet;
@@ -96,7 +97,8 @@ pub enum Step {
         /// Average each plane.
         average: bool,
     },
-    /// Each channel of the sum times the sigmoid of that channel of wire `by`, of one value a channel: squeeze-excite.
+    /// Each channel of the sum times the sigmoid of that channel of wire `by`, of one value a channel:
+    /// squeeze-excite.
     Gate {
         /// The wire.
         by: usize,
@@ -105,7 +107,8 @@ pub enum Step {
     Release,
 }
 
-/// The network of a name, for a data set or the one that it is usually for; or of a list of layers in a file `NAME.toml`.
+/// The network of a name, for a data set or the one that it is usually for; or of a list of layers in a file
+/// `NAME.toml`.
 ///
 /// # Errors
 /// There is none of this name for that data set, or the file is none.
@@ -113,16 +116,21 @@ pub fn select(model: &str, data_set: Option<DataSetKind>) -> Result<Network, Tra
     if model.ends_with(".toml") {
         let network = file::read(Path::new(model))?;
         return match data_set.filter(|&set| set != network.data_set) {
-            Some(set) => Err(TrainError::Usage(format!("{model} is for {}, not for {set}", network.data_set))),
+            Some(set) => {
+                Err(TrainError::Usage(format!("{model} is for {}, not for {set}", network.data_set)))
+            }
             None => Ok(network),
         };
     }
     if !families::NAMES.contains(&model) {
         let known = families::NAMES.join(", ");
-        return Err(TrainError::Usage(format!("no network is called `{model}`: known are {known}, or a file NAME.toml with its layers")));
+        return Err(TrainError::Usage(format!(
+            "no network is called `{model}`: known are {known}, or a file NAME.toml with its layers"
+        )));
     }
     let data_set = data_set.unwrap_or_else(|| families::default_data_set(model));
-    families::by_name(model, data_set).ok_or_else(|| TrainError::Usage(format!("{model} is not for {data_set}")))
+    families::by_name(model, data_set)
+        .ok_or_else(|| TrainError::Usage(format!("{model} is not for {data_set}")))
 }
 
 /// What a parameter is for.
@@ -193,14 +201,21 @@ impl Network {
     /// Shape of every wire.
     #[must_use]
     pub fn wires(&self) -> Vec<Shape> {
-        let averaged = |(layer, sum): (&Layer, Shape)| if layer.averages() { Shape::new(sum.channels, 1, 1) } else { sum };
+        let averaged = |(layer, sum): (&Layer, Shape)| {
+            if layer.averages() { Shape::new(sum.channels, 1, 1) } else { sum }
+        };
         std::iter::once(self.input).chain(self.layers.iter().zip(self.sums()).map(averaged)).collect()
     }
 
     /// ReLUs of the network as it is built.
     #[must_use]
     pub fn relus(&self) -> usize {
-        self.layers.iter().zip(self.sums()).filter(|(layer, _)| layer.is_activation()).map(|(_, sum)| sum.elements()).sum()
+        self.layers
+            .iter()
+            .zip(self.sums())
+            .filter(|(layer, _)| layer.is_activation())
+            .map(|(_, sum)| sum.elements())
+            .sum()
     }
 
     /// Number of classes.
@@ -212,7 +227,9 @@ impl Network {
     /// Multiply-adds of a picture.
     #[must_use]
     pub fn multiply_adds(&self) -> u64 {
-        let linear = |term: &Term| if let Linear::Convolution { geometry, .. } = &term.linear { geometry.multiply_adds() } else { 0 };
+        let linear = |term: &Term| {
+            if let Linear::Convolution { geometry, .. } = &term.linear { geometry.multiply_adds() } else { 0 }
+        };
         self.layers.iter().flat_map(|l| &l.terms).map(linear).sum()
     }
 
@@ -221,10 +238,18 @@ impl Network {
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut all = Vec::new();
         let norm = |all: &mut Vec<Parameter>, name: &str, channels: usize| {
-            for (part, role) in
-                [("weight", Role::Gain), ("bias", Role::Bias), ("running_mean", Role::Mean), ("running_var", Role::Variance)]
-            {
-                all.push(Parameter { name: format!("{name}.{part}"), shape: vec![channels], role, fan_in: 1 });
+            for (part, role) in [
+                ("weight", Role::Gain),
+                ("bias", Role::Bias),
+                ("running_mean", Role::Mean),
+                ("running_var", Role::Variance),
+            ] {
+                all.push(Parameter {
+                    name: format!("{name}.{part}"),
+                    shape: vec![channels],
+                    role,
+                    fan_in: 1,
+                });
             }
         };
         let wires = self.wires();
@@ -237,9 +262,19 @@ impl Network {
                     let shape = if released {
                         vec![out, geometry.fan_in()]
                     } else {
-                        vec![out, channels, usize::from(geometry.kernel_height), usize::from(geometry.kernel_width)]
+                        vec![
+                            out,
+                            channels,
+                            usize::from(geometry.kernel_height),
+                            usize::from(geometry.kernel_width),
+                        ]
                     };
-                    all.push(Parameter { name: format!("{name}.weight"), shape, role: Role::Weights, fan_in: geometry.fan_in() });
+                    all.push(Parameter {
+                        name: format!("{name}.weight"),
+                        shape,
+                        role: Role::Weights,
+                        fan_in: geometry.fan_in(),
+                    });
                     match offset {
                         Offset::Normalisation(name) => norm(&mut all, name, out),
                         Offset::Bias => {
@@ -253,7 +288,9 @@ impl Network {
                         Offset::None => {}
                     }
                 }
-                Linear::Normalisation { name } => norm(&mut all, name, usize::from(wires[term.source].channels)),
+                Linear::Normalisation { name } => {
+                    norm(&mut all, name, usize::from(wires[term.source].channels))
+                }
                 Linear::Join(_) => {}
             }
         }

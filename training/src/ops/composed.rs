@@ -1,8 +1,9 @@
-//! The same operations put together from burn's own, for devices that the project has no kernels for. burn differentiates them.
+//! The same operations put together from burn's own, for devices that the project has no kernels for. burn
+//! differentiates them.
 //!
-//! What is no function of its inputs' values there, the gradients that AutoReP gives its indicators and the penalties, is written so
-//! that differentiation finds it: an indicator is its value plus a term that is zero and has the gradient, and penalties are returned
-//! for the loss.
+//! What is no function of its inputs' values there, the gradients that AutoReP gives its indicators and the
+//! penalties, is written so that differentiation finds it: an indicator is its value plus a term that is zero
+//! and has the gradient, and penalties are returned for the loss.
 
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -39,24 +40,37 @@ fn channel_means(tensor: Activations) -> Activations {
 pub fn convolve(input: Activations, weights: Tensor<1>, geometry: Convolution) -> Activations {
     let lanes = input.dims()[4];
     let (rows, columns) = (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width));
-    let kernel = weights.reshape([usize::from(geometry.out_channels), geometry.group_channels(), rows, columns]);
+    let kernel =
+        weights.reshape([usize::from(geometry.out_channels), geometry.group_channels(), rows, columns]);
     let (stride, padding) = (usize::from(geometry.stride), usize::from(geometry.padding));
     let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], usize::from(geometry.groups));
     blocks(conv2d(pictures(input), kernel, None, options), lanes)
 }
 
 /// Batch normalisation, and the moments, without gradient.
-pub fn normalise(input: Activations, gain: Tensor<1>, bias: Tensor<1>, epsilon: f32) -> (Activations, Tensor<1>) {
+pub fn normalise(
+    input: Activations,
+    gain: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f32,
+) -> (Activations, Tensor<1>) {
     let mean = channel_means(input.clone());
     let centred = input - mean.clone();
     let variance = channel_means(centred.clone() * centred.clone());
     let count = gain.dims()[0];
-    let moments = Tensor::cat(vec![mean.detach().reshape([count]), variance.clone().detach().reshape([count])], 0);
+    let moments =
+        Tensor::cat(vec![mean.detach().reshape([count]), variance.clone().detach().reshape([count])], 0);
     (centred / (variance + epsilon).sqrt() * channels(gain) + channels(bias), moments)
 }
 
 /// Normalisation with given moments.
-pub fn normalise_fixed(input: Activations, gain: Tensor<1>, bias: Tensor<1>, moments: Tensor<1>, epsilon: f32) -> Activations {
+pub fn normalise_fixed(
+    input: Activations,
+    gain: Tensor<1>,
+    bias: Tensor<1>,
+    moments: Tensor<1>,
+    epsilon: f32,
+) -> Activations {
     let count = gain.dims()[0];
     let moments = moments.detach();
     let (mean, variance) = (moments.clone().narrow(0, 0, count), moments.narrow(0, count, count));
@@ -99,9 +113,13 @@ pub fn rectify(input: Activations) -> Activations {
     burn::tensor::activation::relu(input)
 }
 
-/// ReLUs and polynomials, and what is to be added to the loss so that gradients are those of the fused operation: its value means
-/// nothing.
-pub fn activate(z: Activations, parts: ActivationParts<Tensor<1>>, context: &ActivationContext) -> (Activations, Tensor<1>) {
+/// ReLUs and polynomials, and what is to be added to the loss so that gradients are those of the fused
+/// operation: its value means nothing.
+pub fn activate(
+    z: Activations,
+    parts: ActivationParts<Tensor<1>>,
+    context: &ActivationContext,
+) -> (Activations, Tensor<1>) {
     let [_, count, height, width, _] = z.dims();
     let elements = [1, count, height, width, 1];
     let [c2, c1, c0] = [parts.c2, parts.c1, parts.c0].map(channels);
@@ -116,15 +134,21 @@ pub fn activate(z: Activations, parts: ActivationParts<Tensor<1>>, context: &Act
     let rectified = rectify(z.clone());
     let (output, indicator, size) = match context.indicator {
         Indicator::Threshold => {
-            let mask = Tensor::<5, Bool>::from_data(TensorData::new(context.relu.to_vec(), elements), &z.device());
-            // Its gradient is softplus(a), its value nothing: also where a polynomial overflows that is not there.
+            let mask =
+                Tensor::<5, Bool>::from_data(TensorData::new(context.relu.to_vec(), elements), &z.device());
+            // Its gradient is softplus(a), its value nothing: also where a polynomial overflows that is not
+            // there.
             let weighted = auxiliary.clone() * burn::tensor::activation::softplus(auxiliary.detach(), 1.0);
             let through = weighted.clone() - weighted.clone().detach();
             let apart = (rectified.clone() - polynomial.clone()).clamp(f32::MIN, f32::MAX);
             let output = polynomial.mask_where(mask.clone().expand(z.dims()), rectified) + through * apart;
             (output, mask.float(), weighted)
         }
-        Indicator::Part => (polynomial.clone() + auxiliary.clone() * (rectified - polynomial), auxiliary.clone(), auxiliary.abs()),
+        Indicator::Part => (
+            polynomial.clone() + auxiliary.clone() * (rectified - polynomial),
+            auxiliary.clone(),
+            auxiliary.abs(),
+        ),
     };
     let mut penalty = size.sum() * context.count_gradient;
     let range = context.range;

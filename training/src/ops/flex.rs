@@ -53,7 +53,11 @@ fn unpack(moments: &FlexTensor) -> Vec<Moments> {
     means.iter().zip(variances).map(|(&mean, &variance)| Moments { mean, variance }).collect()
 }
 
-fn mixed<'a>(auxiliary: &'a [f32], [c2, c1, c0]: &'a [Cow<'a, [f32]>; 3], context: &'a ActivationContext) -> Activation<'a> {
+fn mixed<'a>(
+    auxiliary: &'a [f32],
+    [c2, c1, c0]: &'a [Cow<'a, [f32]>; 3],
+    context: &'a ActivationContext,
+) -> Activation<'a> {
     let mask = match context.indicator {
         Indicator::Threshold => Mask::Hard(&context.relu),
         Indicator::Part => Mask::Soft(auxiliary),
@@ -82,7 +86,12 @@ impl LayerKernels for Flex {
         tensor(out, &[geometry.weights()])
     }
 
-    fn normalisation(input: FlexTensor, gain: FlexTensor, bias: FlexTensor, epsilon: f32) -> (FlexTensor, FlexTensor) {
+    fn normalisation(
+        input: FlexTensor,
+        gain: FlexTensor,
+        bias: FlexTensor,
+        epsilon: f32,
+    ) -> (FlexTensor, FlexTensor) {
         let shape = dimensions(&input);
         let (positions, x) = (shape[2] * shape[3], values(&input));
         let moments = normalisation::moments(&x, shape[1], positions);
@@ -91,11 +100,25 @@ impl LayerKernels for Flex {
         (tensor(out, &shape), pack(&moments))
     }
 
-    fn fixed_normalisation(input: FlexTensor, gain: FlexTensor, bias: FlexTensor, moments: FlexTensor, epsilon: f32) -> FlexTensor {
+    fn fixed_normalisation(
+        input: FlexTensor,
+        gain: FlexTensor,
+        bias: FlexTensor,
+        moments: FlexTensor,
+        epsilon: f32,
+    ) -> FlexTensor {
         let shape = dimensions(&input);
         let mut out = zeros(&shape);
         let (gain, bias, moments) = (values(&gain), values(&bias), unpack(&moments));
-        normalisation::forward(&values(&input), &gain, &bias, &moments, epsilon, shape[2] * shape[3], &mut out);
+        normalisation::forward(
+            &values(&input),
+            &gain,
+            &bias,
+            &moments,
+            epsilon,
+            shape[2] * shape[3],
+            &mut out,
+        );
         tensor(out, &shape)
     }
 
@@ -128,7 +151,11 @@ impl LayerKernels for Flex {
     }
 
     fn shortcut_sum(sum: FlexTensor, input: FlexTensor, join: &Join) -> FlexTensor {
-        let mut sum = if sum.as_slice::<f32>().is_some_and(|s| s.len() == sum.storage::<f32>().len()) { sum } else { sum.to_contiguous() };
+        let mut sum = if sum.as_slice::<f32>().is_some_and(|s| s.len() == sum.storage::<f32>().len()) {
+            sum
+        } else {
+            sum.to_contiguous()
+        };
         layout::add_join(join, &values(&input), sum.storage_mut::<f32>());
         sum
     }
@@ -157,10 +184,15 @@ impl LayerKernels for Flex {
         tensor(out, &shape)
     }
 
-    fn activation(input: FlexTensor, parts: ActivationParts<FlexTensor>, context: &ActivationContext) -> FlexTensor {
+    fn activation(
+        input: FlexTensor,
+        parts: ActivationParts<FlexTensor>,
+        context: &ActivationContext,
+    ) -> FlexTensor {
         let shape = dimensions(&input);
         let mut out = zeros(&shape);
-        let (auxiliary, c) = (values(&parts.auxiliary), [values(&parts.c2), values(&parts.c1), values(&parts.c0)]);
+        let (auxiliary, c) =
+            (values(&parts.auxiliary), [values(&parts.c2), values(&parts.c1), values(&parts.c0)]);
         mixed(&auxiliary, &c, context).forward(&values(&input), &mut out);
         tensor(out, &shape)
     }
@@ -173,8 +205,14 @@ impl LayerKernels for Flex {
     ) -> (FlexTensor, ActivationParts<FlexTensor>) {
         let shape = dimensions(&input);
         let mut out = zeros(&shape);
-        let (auxiliary, c) = (values(&parts.auxiliary), [values(&parts.c2), values(&parts.c1), values(&parts.c0)]);
-        let gradients = mixed(&auxiliary, &c, context).backward(context.range, &values(&input), &values(&gradient), &mut out);
+        let (auxiliary, c) =
+            (values(&parts.auxiliary), [values(&parts.c2), values(&parts.c1), values(&parts.c0)]);
+        let gradients = mixed(&auxiliary, &c, context).backward(
+            context.range,
+            &values(&input),
+            &values(&gradient),
+            &mut out,
+        );
         let softplus = |a: f32| a.max(0.0) + (-a.abs()).exp().ln_1p();
         let of = |(&a, g): (&f32, &f32)| match context.indicator {
             Indicator::Threshold => softplus(a) * (g + context.count_gradient),
@@ -213,11 +251,22 @@ impl LayerOps for Flex {
         Self::convolution(input, weights, &geometry)
     }
 
-    fn normalise(input: FlexTensor, gain: FlexTensor, bias: FlexTensor, epsilon: f32) -> (FlexTensor, FlexTensor) {
+    fn normalise(
+        input: FlexTensor,
+        gain: FlexTensor,
+        bias: FlexTensor,
+        epsilon: f32,
+    ) -> (FlexTensor, FlexTensor) {
         Self::normalisation(input, gain, bias, epsilon)
     }
 
-    fn normalise_fixed(input: FlexTensor, gain: FlexTensor, bias: FlexTensor, moments: FlexTensor, epsilon: f32) -> FlexTensor {
+    fn normalise_fixed(
+        input: FlexTensor,
+        gain: FlexTensor,
+        bias: FlexTensor,
+        moments: FlexTensor,
+        epsilon: f32,
+    ) -> FlexTensor {
         Self::fixed_normalisation(input, gain, bias, moments, epsilon)
     }
 

@@ -90,7 +90,8 @@ impl<B: LayerKernels> Backward<B, 5> for ActivationStep {
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         let (input, [auxiliary, c2, c1, c0], context) = ops.state;
-        let (input, parts) = B::activation_gradients(input, ActivationParts { auxiliary, c2, c1, c0 }, &context, gradient);
+        let (input, parts) =
+            B::activation_gradients(input, ActivationParts { auxiliary, c2, c1, c0 }, &context, gradient);
         let gradients = [input, parts.auxiliary, parts.c2, parts.c1, parts.c0];
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = node {
@@ -116,8 +117,13 @@ impl<B: LayerKernels> Backward<B, 1> for PlaneSumsStep {
 }
 
 impl<B: LayerKernels, C: CheckpointStrategy> LayerOps for Autodiff<B, C> {
-    fn convolve(input: FloatTensor<Self>, weights: FloatTensor<Self>, geometry: Convolution) -> FloatTensor<Self> {
-        let prepared = ConvolutionStep.prepare::<C>([input.node(), weights.node()]).compute_bound().stateful();
+    fn convolve(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        geometry: Convolution,
+    ) -> FloatTensor<Self> {
+        let prepared =
+            ConvolutionStep.prepare::<C>([input.node(), weights.node()]).compute_bound().stateful();
         let (input, weights) = (input.into_primitive(), weights.into_primitive());
         match prepared {
             OpsKind::Tracked(prepared) => {
@@ -134,12 +140,17 @@ impl<B: LayerKernels, C: CheckpointStrategy> LayerOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = NormalisationStep.prepare::<C>([input.node(), gain.node(), bias.node()]).compute_bound().stateful();
+        let prepared = NormalisationStep
+            .prepare::<C>([input.node(), gain.node(), bias.node()])
+            .compute_bound()
+            .stateful();
         let (input, gain, bias) = (input.into_primitive(), gain.into_primitive(), bias.into_primitive());
         let (output, moments) = B::normalisation(input.clone(), gain.clone(), bias, epsilon);
         let untracked = Self::from_inner(moments.clone());
         let output = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((Source::Batch, input, gain, moments, epsilon), output),
+            OpsKind::Tracked(prepared) => {
+                prepared.finish((Source::Batch, input, gain, moments, epsilon), output)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         };
         (output, untracked)
@@ -152,11 +163,16 @@ impl<B: LayerKernels, C: CheckpointStrategy> LayerOps for Autodiff<B, C> {
         moments: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self> {
-        let prepared = NormalisationStep.prepare::<C>([input.node(), gain.node(), bias.node()]).compute_bound().stateful();
+        let prepared = NormalisationStep
+            .prepare::<C>([input.node(), gain.node(), bias.node()])
+            .compute_bound()
+            .stateful();
         let [input, gain, bias, moments] = [input, gain, bias, moments].map(|t| t.into_primitive());
         let output = B::fixed_normalisation(input.clone(), gain.clone(), bias, moments.clone(), epsilon);
         match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((Source::Fixed, input, gain, moments, epsilon), output),
+            OpsKind::Tracked(prepared) => {
+                prepared.finish((Source::Fixed, input, gain, moments, epsilon), output)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         }
     }

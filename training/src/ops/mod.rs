@@ -1,8 +1,9 @@
 //! Layers as operations of burn, with gradients.
 //!
-//! A tensor of activations is (block, channel, row, column, lane): on the CPU sixteen pictures are the lanes of a block (see
-//! `halfnet-layers`), and the operations are that crate's. [`LayerKernels`] is what a backend computes, [`LayerOps`] what can be
-//! called and differentiated, [`tensors`] its face for tensors. On a GPU they are [`composed`] of burn's own.
+//! A tensor of activations is (block, channel, row, column, lane): on the CPU sixteen pictures are the lanes
+//! of a block (see `halfnet-layers`), and the operations are that crate's. [`LayerKernels`] is what a backend
+//! computes, [`LayerOps`] what can be called and differentiated, [`tensors`] its face for tensors. On a GPU
+//! they are [`composed`] of burn's own.
 
 pub mod composed;
 mod flex;
@@ -20,7 +21,8 @@ use halfnet_layers::normalisation::Source;
 /// Which elements of a layer are ReLUs, in (channel, row, column) order.
 pub type ReluMask = Arc<[bool]>;
 
-/// An activation's trained parts: the auxiliary parameter of each element's indicator, and coefficients, one of each a channel.
+/// An activation's trained parts: the auxiliary parameter of each element's indicator, and coefficients, one
+/// of each a channel.
 #[derive(Clone, Debug)]
 pub struct ActivationParts<T> {
     /// One an element.
@@ -36,7 +38,8 @@ pub struct ActivationParts<T> {
 /// How auxiliary parameters say which elements are ReLUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indicator {
-    /// By the mask, which was made of them; their gradient goes straight through, weighted by softplus(a) (AutoReP, Eq. 7).
+    /// By the mask, which was made of them; their gradient goes straight through, weighted by softplus(a)
+    /// (AutoReP, Eq. 7).
     Threshold,
     /// They are the parts themselves: a · ReLU + (1 − a) · polynomial, their size penalised (SNL, Eq. 4).
     Part,
@@ -60,11 +63,23 @@ pub struct ActivationContext {
 /// Values and gradients, as a backend without differentiation computes them.
 pub trait LayerKernels: Backend {
     /// W ⊗ x.
-    fn convolution(input: FloatTensor<Self>, weights: FloatTensor<Self>, geometry: &Convolution) -> FloatTensor<Self>;
+    fn convolution(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        geometry: &Convolution,
+    ) -> FloatTensor<Self>;
     /// Its dx.
-    fn convolution_data(weights: FloatTensor<Self>, gradient: FloatTensor<Self>, geometry: &Convolution) -> FloatTensor<Self>;
+    fn convolution_data(
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        geometry: &Convolution,
+    ) -> FloatTensor<Self>;
     /// Its dW.
-    fn convolution_weights(input: FloatTensor<Self>, gradient: FloatTensor<Self>, geometry: &Convolution) -> FloatTensor<Self>;
+    fn convolution_weights(
+        input: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        geometry: &Convolution,
+    ) -> FloatTensor<Self>;
     /// Batch normalisation, and the moments: all means, then all variances.
     fn normalisation(
         input: FloatTensor<Self>,
@@ -100,8 +115,13 @@ pub trait LayerKernels: Backend {
     /// Its gradient, from its output.
     fn rectifier_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
     /// ReLUs and polynomials.
-    fn activation(input: FloatTensor<Self>, parts: ActivationParts<FloatTensor<Self>>, context: &ActivationContext) -> FloatTensor<Self>;
-    /// dz, and the gradients of the parts; that of the auxiliary parameters as the context's [`Indicator`] says.
+    fn activation(
+        input: FloatTensor<Self>,
+        parts: ActivationParts<FloatTensor<Self>>,
+        context: &ActivationContext,
+    ) -> FloatTensor<Self>;
+    /// dz, and the gradients of the parts; that of the auxiliary parameters as the context's [`Indicator`]
+    /// says.
     fn activation_gradients(
         input: FloatTensor<Self>,
         parts: ActivationParts<FloatTensor<Self>>,
@@ -118,7 +138,11 @@ pub trait LayerKernels: Backend {
 #[backend_extension(Autodiff, Flex)]
 pub trait LayerOps: Backend {
     /// W ⊗ x.
-    fn convolve(input: FloatTensor<Self>, weights: FloatTensor<Self>, geometry: Convolution) -> FloatTensor<Self>;
+    fn convolve(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        geometry: Convolution,
+    ) -> FloatTensor<Self>;
     /// Batch normalisation, and the moments (without gradient): all means, then all variances.
     fn normalise(
         input: FloatTensor<Self>,

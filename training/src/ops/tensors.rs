@@ -19,19 +19,32 @@ pub fn convolve(input: Activations, weights: Tensor<1>, geometry: Convolution) -
     Tensor::from_dispatch(Dispatch::convolve(input.into_dispatch(), weights.into_dispatch(), geometry))
 }
 
-/// Batch normalisation, and the batch's moments: all means, then all variances (divided by the number of values).
+/// Batch normalisation, and the batch's moments: all means, then all variances (divided by the number of
+/// values).
 #[must_use]
-pub fn normalise(input: Activations, gain: Tensor<1>, bias: Tensor<1>, epsilon: f32) -> (Activations, Tensor<1>) {
+pub fn normalise(
+    input: Activations,
+    gain: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f32,
+) -> (Activations, Tensor<1>) {
     if !has_kernels(input.device()) {
         return composed::normalise(input, gain, bias, epsilon);
     }
-    let (output, moments) = Dispatch::normalise(input.into_dispatch(), gain.into_dispatch(), bias.into_dispatch(), epsilon);
+    let (output, moments) =
+        Dispatch::normalise(input.into_dispatch(), gain.into_dispatch(), bias.into_dispatch(), epsilon);
     (Tensor::from_dispatch(output), Tensor::from_dispatch(moments))
 }
 
 /// Normalisation with given moments, which get no gradient.
 #[must_use]
-pub fn normalise_fixed(input: Activations, gain: Tensor<1>, bias: Tensor<1>, moments: Tensor<1>, epsilon: f32) -> Activations {
+pub fn normalise_fixed(
+    input: Activations,
+    gain: Tensor<1>,
+    bias: Tensor<1>,
+    moments: Tensor<1>,
+    epsilon: f32,
+) -> Activations {
     if !has_kernels(input.device()) {
         return composed::normalise_fixed(input, gain, bias, moments, epsilon);
     }
@@ -66,10 +79,14 @@ pub fn rectify(input: Activations) -> Activations {
     Tensor::from_dispatch(Dispatch::rectify(input.into_dispatch()))
 }
 
-/// ReLUs and polynomials, as the context's mask says; and what is to be added to the loss, where the gradients of penalties are not the
-/// operation's own. The value of that means nothing.
+/// ReLUs and polynomials, as the context's mask says; and what is to be added to the loss, where the
+/// gradients of penalties are not the operation's own. The value of that means nothing.
 #[must_use]
-pub fn activate(input: Activations, parts: ActivationParts<Tensor<1>>, context: ActivationContext) -> (Activations, Option<Tensor<1>>) {
+pub fn activate(
+    input: Activations,
+    parts: ActivationParts<Tensor<1>>,
+    context: ActivationContext,
+) -> (Activations, Option<Tensor<1>>) {
     if !has_kernels(input.device()) {
         let (output, penalty) = composed::activate(input, parts, &context);
         return (output, Some(penalty));

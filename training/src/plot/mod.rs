@@ -1,7 +1,7 @@
 //! Accuracy against ReLUs: what a folder of runs came to, beside what papers state.
 //!
-//! A run is a folder with a `result.json`, of a search or of training from the start. Runs of the same network and data set share a
-//! chart, runs of the same method a line.
+//! A run is a folder with a `result.json`, of a search or of training from the start. Runs of the same
+//! network and data set share a chart, runs of the same method a line.
 
 pub mod published;
 mod svg;
@@ -87,25 +87,37 @@ pub fn runs(folders: &[PathBuf]) -> Result<Vec<Run>, TrainError> {
 /// A search's result is two points: what it came to, and the network with all its ReLUs that it came from.
 fn parse(text: &str) -> Result<Vec<Run>, String> {
     let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let field = |name: &str| value.get(name).ok_or_else(|| format!("no result of a run: `{name}` is missing"));
-    let word = |name: &str| field(name)?.as_str().map(str::to_owned).ok_or_else(|| format!("`{name}` is no text"));
-    let count = |name: &str| field(name)?.as_u64().map(|n| n as usize).ok_or_else(|| format!("`{name}` is no count"));
+    let field =
+        |name: &str| value.get(name).ok_or_else(|| format!("no result of a run: `{name}` is missing"));
+    let word =
+        |name: &str| field(name)?.as_str().map(str::to_owned).ok_or_else(|| format!("`{name}` is no text"));
+    let count =
+        |name: &str| field(name)?.as_u64().map(|n| n as usize).ok_or_else(|| format!("`{name}` is no count"));
     let percent = |name: &str| field(name)?.as_f64().ok_or_else(|| format!("`{name}` is no number"));
     let run = |series: String, relus: usize, accuracy: f64| {
-        Ok::<_, String>(Run { model: word("model")?, data_set: word("data_set")?, series, point: Point { relus, accuracy } })
+        Ok::<_, String>(Run {
+            model: word("model")?,
+            data_set: word("data_set")?,
+            series,
+            point: Point { relus, accuracy },
+        })
     };
     let all = || "all ReLU".to_owned();
     if value.get("method").is_some_and(|m| m == "all-relu") {
         return Ok(vec![run(all(), count("relus")?, percent("test")?)?]);
     }
     let options = field("options")?;
-    let method = value.get("method").or(options.pointer("/method/name")).and_then(Value::as_str).unwrap_or("autorep");
+    let method =
+        value.get("method").or(options.pointer("/method/name")).and_then(Value::as_str).unwrap_or("autorep");
     let degree = options.pointer("/polynomials/degree").or(options.get("degree")).and_then(Value::as_str);
     let series = match degree {
         Some(degree) => format!("{method}, degree {}", if degree == "one" { 1 } else { 2 }),
         None => method.to_owned(),
     };
-    Ok(vec![run(all(), count("all_relus")?, percent("teacher_test")?)?, run(series, count("relus")?, percent("test")?)?])
+    Ok(vec![
+        run(all(), count("all_relus")?, percent("teacher_test")?)?,
+        run(series, count("relus")?, percent("test")?)?,
+    ])
 }
 
 /// Charts of all networks and data sets that there are runs of.
@@ -165,8 +177,14 @@ mod tests {
         };
         place("b/deep", &SEARCH.replace("6000", "0").replace("60.25", "55.5"));
         place("a", SEARCH);
-        place("i", &SEARCH.replace("\"method\": \"autorep\"", "\"method\": \"identity\"").replace("two", "one"));
-        place("c", r#"{"model": "fsdd_cnn", "data_set": "fsdd", "method": "all-relu", "relus": 15360, "test": 99.0}"#);
+        place(
+            "i",
+            &SEARCH.replace("\"method\": \"autorep\"", "\"method\": \"identity\"").replace("two", "one"),
+        );
+        place(
+            "c",
+            r#"{"model": "fsdd_cnn", "data_set": "fsdd", "method": "all-relu", "relus": 15360, "test": 99.0}"#,
+        );
         let charts = charts(&runs(&[folder.path().to_owned()]).unwrap());
         assert_eq!(charts.iter().map(|c| c.model.as_str()).collect::<Vec<_>>(), ["fsdd_cnn", "resnet18"]);
         let own: Vec<&Series> = charts[1].series.iter().filter(|s| !s.is_published).collect();
@@ -177,7 +195,10 @@ mod tests {
         assert_eq!(charts[1].series.iter().filter(|s| s.is_published).count(), 6);
         let written = write(&charts, &folder.path().join("charts")).unwrap();
         let text = std::fs::read_to_string(&written[1]).unwrap();
-        assert!(written[1].ends_with("resnet18-cifar100.svg") && text.contains("AutoReP degree 2 (paper)"), "{text}");
+        assert!(
+            written[1].ends_with("resnet18-cifar100.svg") && text.contains("AutoReP degree 2 (paper)"),
+            "{text}"
+        );
 
         place("d", r#"{"model": "resnet18"}"#);
         let error = runs(&[folder.path().to_owned()]).unwrap_err().to_string();

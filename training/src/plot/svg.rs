@@ -1,4 +1,5 @@
-//! A chart as SVG: accuracy upwards, ReLUs to the right on a logarithmic scale, none at all apart on the left.
+//! A chart as SVG: accuracy upwards, ReLUs to the right on a logarithmic scale, none at all apart on the
+//! left.
 
 use std::fmt::Write;
 
@@ -27,7 +28,8 @@ impl Scale {
         let points = || chart.series.iter().flat_map(|s| &s.points);
         let some = || points().filter(|p| p.relus > 0).map(|p| (p.relus as f64).log10());
         let (low, high) = (some().fold(f64::INFINITY, f64::min), some().fold(f64::NEG_INFINITY, f64::max));
-        let relus = if low.is_finite() { [low.floor(), high.ceil().max(low.floor() + 1.0)] } else { [0.0, 1.0] };
+        let relus =
+            if low.is_finite() { [low.floor(), high.ceil().max(low.floor() + 1.0)] } else { [0.0, 1.0] };
         let accuracies = || points().map(|p| p.accuracy);
         let (low, high) = (accuracies().fold(100.0, f64::min), accuracies().fold(0.0, f64::max));
         Self { relus, accuracy: [(low - 1.0).floor().max(0.0), (high + 1.0).ceil().min(100.0)] }
@@ -52,7 +54,8 @@ fn escaped(text: &str) -> String {
 }
 
 fn text(out: &mut String, [x, y]: [f64; 2], anchor: &str, content: &str) {
-    let _ = writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#, escaped(content));
+    let _ =
+        writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#, escaped(content));
 }
 
 fn line(out: &mut String, [x1, y1, x2, y2]: [f64; 4], style: &str) {
@@ -64,15 +67,21 @@ fn line(out: &mut String, [x1, y1, x2, y2]: [f64; 4], style: &str) {
 pub fn draw(chart: &Chart) -> String {
     let scale = Scale::of(chart);
     let mut out = String::new();
-    let _ =
-        writeln!(out, r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">"#);
+    let _ = writeln!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">"#
+    );
     let _ = writeln!(out, r##"<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##);
     let [left, top, right, bottom] = PLANE;
     let title = format!("{} on {}: test accuracy against ReLUs", chart.model, chart.data_set);
     text(&mut out, [(left + right) / 2.0, 28.0], "middle", &title);
     axes(&mut out, &scale, chart);
-    let _ =
-        writeln!(out, r##"<rect x="{left}" y="{top}" width="{}" height="{}" fill="none" stroke="#444444"/>"##, right - left, bottom - top);
+    let _ = writeln!(
+        out,
+        r##"<rect x="{left}" y="{top}" width="{}" height="{}" fill="none" stroke="#444444"/>"##,
+        right - left,
+        bottom - top
+    );
     for (index, series) in chart.series.iter().enumerate() {
         let place = [right + 25.0, top + 12.0 + 24.0 * index as f64];
         points(&mut out, &scale, series, COLOURS[index % COLOURS.len()], place);
@@ -120,12 +129,20 @@ fn axes(out: &mut String, scale: &Scale, chart: &Chart) {
 /// A series, and its entry in the legend at `place`.
 fn points(out: &mut String, scale: &Scale, series: &Series, colour: &str, place: [f64; 2]) {
     let at = |p: &Point| [scale.x(p.relus), scale.y(p.accuracy)];
-    let (fill, dash) = if series.is_published { ("#ffffff", r#" stroke-dasharray="6 4""#) } else { (colour, "") };
+    let (fill, dash) =
+        if series.is_published { ("#ffffff", r#" stroke-dasharray="6 4""#) } else { (colour, "") };
     // From no ReLU at all to some there is no way on a logarithmic scale.
-    let way: Vec<String> = series.points.iter().filter(|p| p.relus > 0).map(|p| format!("{:.1},{:.1}", at(p)[0], at(p)[1])).collect();
+    let way: Vec<String> = series
+        .points
+        .iter()
+        .filter(|p| p.relus > 0)
+        .map(|p| format!("{:.1},{:.1}", at(p)[0], at(p)[1]))
+        .collect();
     let _ = writeln!(out, r#"<polyline points="{}" fill="none" stroke="{colour}"{dash}/>"#, way.join(" "));
     let mark = |out: &mut String, [x, y]: [f64; 2], label: &str| {
-        let circle = format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.5">"#);
+        let circle = format!(
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.5">"#
+        );
         let _ = writeln!(out, "{circle}<title>{}</title></circle>", escaped(label));
     };
     for point in &series.points {
@@ -145,7 +162,10 @@ mod tests {
             let points = points.iter().map(|&(relus, accuracy)| Point { relus, accuracy }).collect();
             Series { name: name.to_owned(), is_published, points }
         };
-        let all = vec![series("a<b", false, &[(0, 50.0), (1000, 70.0), (100_000, 80.0)]), series("paper", true, &[(10_000, 75.0)])];
+        let all = vec![
+            series("a<b", false, &[(0, 50.0), (1000, 70.0), (100_000, 80.0)]),
+            series("paper", true, &[(10_000, 75.0)]),
+        ];
         let chart = Chart { model: "m".to_owned(), data_set: "d".to_owned(), series: all };
         let scale = Scale::of(&chart);
         assert_eq!(scale.relus, [3.0, 5.0]);
@@ -156,7 +176,11 @@ mod tests {
         // Four points and two entries of the legend; what was published is hollow.
         assert_eq!(text.matches("<circle").count(), 6);
         assert_eq!(text.matches("fill=\"#ffffff\" stroke=").count(), 2);
-        assert!(text.contains("a&lt;b: 1000 ReLUs, 70.00 %") && text.contains("as published") && text.contains("stroke-dasharray=\"6 4\""));
+        assert!(
+            text.contains("a&lt;b: 1000 ReLUs, 70.00 %")
+                && text.contains("as published")
+                && text.contains("stroke-dasharray=\"6 4\"")
+        );
         let alone = Chart { series: vec![series("none", false, &[(0, 50.0)])], ..chart };
         assert!(draw(&alone).contains("none: 0 ReLUs") && !draw(&alone).contains("NaN"));
     }

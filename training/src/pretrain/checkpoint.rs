@@ -61,7 +61,8 @@ impl Pretraining<'_> {
         saved.check([&progress.origin, &self.origin()], [&progress.options, &self.options])?;
         let mut weights = Weights::default();
         for parameter in self.network.parameters() {
-            let values = saved.floats(&format!("best/{}", parameter.name), parameter.shape.iter().product())?;
+            let values =
+                saved.floats(&format!("best/{}", parameter.name), parameter.shape.iter().product())?;
             weights.set(parameter.name, values);
         }
         self.trainer.restore(&saved, &progress.trainer)?;

@@ -1,8 +1,8 @@
 //! Training from the start: the network with all its ReLUs, where there are no weights yet.
 //!
-//! A part of the training set is held back; of all epochs, the one that is best on it is kept (of equal ones the last). The test set is
-//! never seen. Like a search, a run is a sequence of steps that depends on its options alone, and [`checkpoint`] keeps everything
-//! between two of them.
+//! A part of the training set is held back; of all epochs, the one that is best on it is kept (of equal ones
+//! the last). The test set is never seen. Like a search, a run is a sequence of steps that depends on its
+//! options alone, and [`checkpoint`] keeps everything between two of them.
 
 pub mod checkpoint;
 mod options;
@@ -69,7 +69,10 @@ impl<'a> Pretraining<'a> {
     pub fn new(network: &'a Network, set: &'a DataSet, options: PretrainOptions) -> Result<Self, TrainError> {
         let usage = |text: String| Err(TrainError::Usage(text));
         if set.shape != network.input {
-            return usage(format!("pictures of {:?}, but {} takes {:?}", set.shape, network.name, network.input));
+            return usage(format!(
+                "pictures of {:?}, but {} takes {:?}",
+                set.shape, network.name, network.input
+            ));
         }
         let validation = options.validation.min(set.len() / 4);
         if validation == 0 {
@@ -109,7 +112,8 @@ impl<'a> Pretraining<'a> {
         [self.course.parts.training.len(), self.course.parts.validation.len()]
     }
 
-    /// Takes a step; after an epoch's last it says what the epoch came to. Nothing happens when all steps are taken.
+    /// Takes a step; after an epoch's last it says what the epoch came to. Nothing happens when all steps are
+    /// taken.
     ///
     /// # Errors
     /// Training diverges.
@@ -128,12 +132,14 @@ impl<'a> Pretraining<'a> {
         let loss = self.trainer.step(pictures, &PassOptions::PLAIN, rates)?;
         let Some(Ended { epoch, loss }) = self.course.took(loss) else { return Ok(None) };
         let (set, held) = (self.course.set, &self.course.parts.validation);
-        let validation = evaluate::accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device);
+        let validation =
+            evaluate::accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device);
         if validation >= self.best.validation {
             let weights = self.trainer.state.weights(self.network);
             self.best = Best { epoch, validation, weights };
         }
-        let found = Epoch { epoch, loss, validation, skipped: self.trainer.skipped, seconds: self.course.seconds() };
+        let found =
+            Epoch { epoch, loss, validation, skipped: self.trainer.skipped, seconds: self.course.seconds() };
         self.epochs.push(found.clone());
         Ok(Some(found))
     }

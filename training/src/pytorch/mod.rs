@@ -1,5 +1,6 @@
-//! Weights out of PyTorch files (`torch.save` of a state dictionary, since version 1.6): a zip archive with a pickle and the tensors'
-//! bytes. Nothing of the pickle is executed: it is read by a small machine that knows dictionaries, tensors and little else.
+//! Weights out of PyTorch files (`torch.save` of a state dictionary, since version 1.6): a zip archive with a
+//! pickle and the tensors' bytes. Nothing of the pickle is executed: it is read by a small machine that knows
+//! dictionaries, tensors and little else.
 
 mod pickle;
 
@@ -14,7 +15,8 @@ use pickle::{Tensor, Value};
 /// Is a file called as PyTorch's are?
 #[must_use]
 pub fn is_named(path: &Path) -> bool {
-    path.extension().is_some_and(|e| ["pth", "pt", "th", "bin"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+    path.extension()
+        .is_some_and(|e| ["pth", "pt", "th", "bin"].iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
 /// A file's tensors as the bytes of a safetensors file, 32-bit floats all. Counters of batches are left out.
@@ -28,12 +30,19 @@ pub fn to_safetensors(path: &Path) -> Result<Vec<u8>, TrainError> {
 
 fn convert(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let files = archive(bytes)?;
-    let (name, pickled) = files.iter().find(|(name, _)| name.ends_with("data.pkl")).ok_or("no `data.pkl`: no file of `torch.save`")?;
+    let (name, pickled) = files
+        .iter()
+        .find(|(name, _)| name.ends_with("data.pkl"))
+        .ok_or("no `data.pkl`: no file of `torch.save`")?;
     let folder = name.trim_end_matches("data.pkl");
-    let Value::Dictionary(mut entries) = pickle::read(pickled)? else { return Err("no state dictionary".to_owned()) };
+    let Value::Dictionary(mut entries) = pickle::read(pickled)? else {
+        return Err("no state dictionary".to_owned());
+    };
     // A checkpoint holds the state dictionary among other things.
     for inner in ["state_dict", "model"] {
-        let found = entries.iter().position(|(key, value)| *key == Value::Text(inner.to_owned()) && matches!(value, Value::Dictionary(_)));
+        let found = entries.iter().position(|(key, value)| {
+            *key == Value::Text(inner.to_owned()) && matches!(value, Value::Dictionary(_))
+        });
         if let Some((_, Value::Dictionary(inside))) = found.map(|at| entries.swap_remove(at)) {
             entries = inside;
         }
@@ -50,11 +59,16 @@ fn convert(bytes: &[u8]) -> Result<Vec<u8>, String> {
         tensors.push((key, tensor.shape, values));
     }
     if tensors.is_empty() {
-        return Err("no tensor in it: save the state dictionary, `torch.save(network.state_dict(), …)`".to_owned());
+        return Err(
+            "no tensor in it: save the state dictionary, `torch.save(network.state_dict(), …)`".to_owned()
+        );
     }
     let mut views = Vec::new();
     for (name, shape, bytes) in &tensors {
-        views.push((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| e.to_string())?));
+        views.push((
+            name.as_str(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| e.to_string())?,
+        ));
     }
     safetensors::serialize(views, None).map_err(|e| e.to_string())
 }
@@ -66,7 +80,8 @@ fn gather(tensor: &Tensor, stored: &[u8]) -> Result<Vec<u8>, String> {
         "DoubleStorage" => 8,
         kind => return Err(format!("of type {kind}: convert it to 32-bit floats first")),
     };
-    let count = tensor.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= stored.len() / size);
+    let count =
+        tensor.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= stored.len() / size);
     let count = count.ok_or("larger than its storage")?;
     if tensor.strides.len() != tensor.shape.len() {
         return Err("as many strides as sizes are wanted".to_owned());
@@ -75,10 +90,16 @@ fn gather(tensor: &Tensor, stored: &[u8]) -> Result<Vec<u8>, String> {
     for index in 0..count {
         let (mut rest, mut place) = (index, tensor.offset);
         for (&length, &stride) in tensor.shape.iter().zip(&tensor.strides).rev() {
-            place = (rest % length).checked_mul(stride).and_then(|step| step.checked_add(place)).ok_or("strides too large")?;
+            place = (rest % length)
+                .checked_mul(stride)
+                .and_then(|step| step.checked_add(place))
+                .ok_or("strides too large")?;
             rest /= length;
         }
-        let element = place.checked_mul(size).and_then(|at| stored.get(at..)?.get(..size)).ok_or("outside its storage")?;
+        let element = place
+            .checked_mul(size)
+            .and_then(|at| stored.get(at..)?.get(..size))
+            .ok_or("outside its storage")?;
         let value = match element {
             [a, b, c, d] => f32::from_le_bytes([*a, *b, *c, *d]),
             wide => f64::from_le_bytes(wide.try_into().map_err(|_| "outside its storage")?) as f32,
@@ -107,12 +128,16 @@ fn archive(bytes: &[u8]) -> Result<BTreeMap<String, &[u8]>, String> {
         let entry = || {
             let (method, size) = (number::<2>(bytes, at + 10)?, number::<4>(bytes, at + 24)?);
             let lengths = [28, 30, 32].map(|field| number::<2>(bytes, at + field));
-            let ([Some(name), Some(extra), Some(comment)], local) = (lengths, number::<4>(bytes, at + 42)?) else { return None };
+            let ([Some(name), Some(extra), Some(comment)], local) = (lengths, number::<4>(bytes, at + 42)?)
+            else {
+                return None;
+            };
             let text = String::from_utf8_lossy(bytes.get(at + 46..)?.get(..name)?).into_owned();
             let data = local + 30 + number::<2>(bytes, local + 26)? + number::<2>(bytes, local + 28)?;
             Some((method, text, bytes.get(data..)?.get(..size)?, 46 + name + extra + comment))
         };
-        let (method, name, content, length) = entry().ok_or("the archive is cut, or too large for its format")?;
+        let (method, name, content, length) =
+            entry().ok_or("the archive is cut, or too large for its format")?;
         if method != 0 {
             return Err(format!("`{name}` is compressed, which `torch.save` does not do"));
         }

@@ -87,7 +87,11 @@ impl Machine<'_> {
 
     /// Everything above the last mark.
     fn marked(&mut self) -> Result<Vec<Value>, String> {
-        let mark = self.stack.iter().rposition(|v| *v == Value::Mark).ok_or("the pickle takes more than there is")?;
+        let mark = self
+            .stack
+            .iter()
+            .rposition(|v| *v == Value::Mark)
+            .ok_or("the pickle takes more than there is")?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
@@ -151,7 +155,8 @@ impl Machine<'_> {
                 let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
                 let fill = if negative { 0xff } else { 0 };
                 let wide: [u8; 8] = std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(fill));
-                let value = if length <= 8 { Value::Number(i64::from_le_bytes(wide)) } else { Value::Nothing };
+                let value =
+                    if length <= 8 { Value::Number(i64::from_le_bytes(wide)) } else { Value::Nothing };
                 self.stack.push(value);
             }
             b'G' => {
@@ -189,7 +194,9 @@ impl Machine<'_> {
             }
             0x93 => {
                 let pair = self.last(2)?;
-                let [Value::Text(module), Value::Text(name)] = &pair[..] else { return Err("a class without a name".to_owned()) };
+                let [Value::Text(module), Value::Text(name)] = &pair[..] else {
+                    return Err("a class without a name".to_owned());
+                };
                 self.stack.push(Value::Global(module.clone(), name.clone()));
             }
             b't' | b'l' => {
@@ -222,7 +229,11 @@ impl Machine<'_> {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
                 self.stack.push(call(&callable, arguments)?);
             }
-            other => return Err(format!("the pickle uses operation {other:#04x}, which state dictionaries do not")),
+            other => {
+                return Err(format!(
+                    "the pickle uses operation {other:#04x}, which state dictionaries do not"
+                ));
+            }
         }
         Ok(())
     }
@@ -249,7 +260,10 @@ fn storage(value: &Value) -> Result<Value, String> {
 
 fn sizes(value: &Value) -> Option<Vec<usize>> {
     let Value::Items(items) = value else { return None };
-    items.iter().map(|item| if let Value::Number(n) = item { usize::try_from(*n).ok() } else { None }).collect()
+    items
+        .iter()
+        .map(|item| if let Value::Number(n) = item { usize::try_from(*n).ok() } else { None })
+        .collect()
 }
 
 fn call(callable: &Value, arguments: Value) -> Result<Value, String> {

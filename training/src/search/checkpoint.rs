@@ -43,7 +43,8 @@ impl Search<'_> {
         let mut measured = BTreeMap::new();
         for (index, replacement) in &self.trainer.state.replacements {
             draft.mask(format!("mask/{index}"), vec![replacement.relu.len()], &replacement.relu);
-            let moments: Vec<f32> = replacement.moments.iter().flat_map(|&(mean, variance)| [mean, variance]).collect();
+            let moments: Vec<f32> =
+                replacement.moments.iter().flat_map(|&(mean, variance)| [mean, variance]).collect();
             draft.floats(format!("moments/{index}"), vec![replacement.moments.len(), 2], &moments);
             measured.insert(*index, replacement.measured);
         }
@@ -77,7 +78,8 @@ impl Search<'_> {
         for (index, replacement) in &mut trainer.state.replacements {
             replacement.relu = saved.mask(&format!("mask/{index}"), replacement.relu.len())?.into();
             let moments = saved.floats(&format!("moments/{index}"), 2 * replacement.moments.len())?;
-            replacement.moments = moments.as_chunks::<2>().0.iter().map(|&[mean, variance]| (mean, variance)).collect();
+            replacement.moments =
+                moments.as_chunks::<2>().0.iter().map(|&[mean, variance]| (mean, variance)).collect();
             replacement.measured = progress.measured.get(index).copied().unwrap_or(0);
         }
         trainer.auxiliary.steps = progress.auxiliary_steps;

@@ -44,7 +44,9 @@ pub fn read(path: &Path) -> Result<Configuration, TrainError> {
 
 fn parse(text: &str) -> Result<Configuration, String> {
     let mut table: Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    let Some(Value::String(model)) = table.remove("model") else { return Err("`model = \"NAME\"` is missing".to_owned()) };
+    let Some(Value::String(model)) = table.remove("model") else {
+        return Err("`model = \"NAME\"` is missing".to_owned());
+    };
     let data_set = match table.remove("data_set") {
         None => None,
         Some(Value::String(set)) => Some(set),
@@ -63,7 +65,8 @@ pub fn assign(configuration: &Configuration, assignment: &str) -> Result<Configu
     let (place, value) = assignment.split_once('=').ok_or_else(|| wrong("must be OPTION=VALUE"))?;
     // A word that is no TOML value is a string.
     let value = format!("value = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("value"));
-    let value = value.unwrap_or_else(|| Value::String(assignment.split_once('=').map_or("", |a| a.1).to_owned()));
+    let value =
+        value.unwrap_or_else(|| Value::String(assignment.split_once('=').map_or("", |a| a.1).to_owned()));
     let mut table = Table::try_from(&configuration.options).map_err(usage)?;
     let (parents, name) = place.rsplit_once('.').map_or(("", place), |(parents, name)| (parents, name));
     let mut inner = &mut table;
@@ -71,7 +74,8 @@ pub fn assign(configuration: &Configuration, assignment: &str) -> Result<Configu
         let next = inner.get_mut(parent).and_then(Value::as_table_mut);
         inner = next.ok_or_else(|| wrong("there is no such option; --print-config lists them all"))?;
     }
-    let old = inner.get_mut(name).ok_or_else(|| wrong("there is no such option; --print-config lists them all"))?;
+    let old =
+        inner.get_mut(name).ok_or_else(|| wrong("there is no such option; --print-config lists them all"))?;
     *old = match (&*old, value) {
         (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
         (_, value) => value,
@@ -103,13 +107,22 @@ mod tests {
 
     #[test]
     fn options_are_assigned_by_their_place() {
-        let configuration = Configuration { model: "resnet20".to_owned(), data_set: None, options: SearchOptions::default() };
+        let configuration =
+            Configuration { model: "resnet20".to_owned(), data_set: None, options: SearchOptions::default() };
         let found = assign(&configuration, "range.weight=7").unwrap();
         assert_eq!(found.options.range.weight, 7.0);
         let found = assign(&found, "method.pressure={ constant = 3.5 }").unwrap();
-        assert!(matches!(found.options.method, MethodOptions::Autorep { pressure: Pressure::Constant(3.5), .. }));
-        assert_eq!(assign(&found, "range.unit=layer").unwrap().options.range.unit, crate::search::Unit::Layer);
-        for (wrong, reason) in [("range.size=1", "no such option"), ("epochs", "OPTION=VALUE"), ("epochs=many", "invalid type")] {
+        assert!(matches!(
+            found.options.method,
+            MethodOptions::Autorep { pressure: Pressure::Constant(3.5), .. }
+        ));
+        assert_eq!(
+            assign(&found, "range.unit=layer").unwrap().options.range.unit,
+            crate::search::Unit::Layer
+        );
+        for (wrong, reason) in
+            [("range.size=1", "no such option"), ("epochs", "OPTION=VALUE"), ("epochs=many", "invalid type")]
+        {
             let error = assign(&configuration, wrong).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
@@ -117,7 +130,12 @@ mod tests {
 
     #[test]
     fn a_file_without_an_option_is_refused() {
-        let text = text(&Configuration { model: "resnet20".to_owned(), data_set: None, options: SearchOptions::default() }).unwrap();
+        let text = text(&Configuration {
+            model: "resnet20".to_owned(),
+            data_set: None,
+            options: SearchOptions::default(),
+        })
+        .unwrap();
         let shorter: Vec<&str> = text.lines().filter(|l| !l.starts_with("budget")).collect();
         assert!(parse(&shorter.join("\n")).unwrap_err().contains("budget"));
         assert!(parse(&format!("budgets = 3\n{text}")).unwrap_err().contains("budgets"));

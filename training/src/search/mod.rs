@@ -1,9 +1,10 @@
-//! Which ReLUs stay: a method finds them while the weights are trained, then the masks are frozen, and the rest of the epochs are
-//! fine-tuning.
+//! Which ReLUs stay: a method finds them while the weights are trained, then the masks are frozen, and the
+//! rest of the epochs are fine-tuning.
 //!
-//! A run is a sequence of steps that depends on its options alone: [`Search::advance`] takes one, [`checkpoint`] keeps everything
-//! between two of them, so that a run that was cut off goes on to the same result. [`method`] holds the methods, [`options`] what all
-//! of them can be given, [`presets`] the sets of options that have names, [`configuration`] their files.
+//! A run is a sequence of steps that depends on its options alone: [`Search::advance`] takes one,
+//! [`checkpoint`] keeps everything between two of them, so that a run that was cut off goes on to the same
+//! result. [`method`] holds the methods, [`options`] what all of them can be given, [`presets`] the sets of
+//! options that have names, [`configuration`] their files.
 
 pub mod checkpoint;
 pub mod configuration;
@@ -47,12 +48,13 @@ pub struct Epoch {
     pub relus: usize,
     /// Accuracy on the validation pictures, in percent, with exact polynomials.
     pub validation: f64,
-    /// Part of the validation pictures with a polynomial's argument beyond its layer's limit; nothing for a network that cannot be
-    /// folded.
+    /// Part of the validation pictures with a polynomial's argument beyond its layer's limit; nothing for a
+    /// network that cannot be folded.
     pub beyond: Option<f64>,
     /// Part of them with one beyond twice the limit.
     pub far: Option<f64>,
-    /// How far each layer's arguments go, in parts of the limit: in the median picture, the 99th percentile and the worst.
+    /// How far each layer's arguments go, in parts of the limit: in the median picture, the 99th percentile
+    /// and the worst.
     pub reach: BTreeMap<String, [f32; 3]>,
     /// Steps skipped so far: the gradient was not finite, or the loss many times the usual one.
     pub skipped: u64,
@@ -69,9 +71,9 @@ pub struct Found {
     pub state: State,
     /// Number of ReLUs.
     pub relus: usize,
-    /// Accuracy on the validation pictures, in percent, were polynomials to go on as their tangents beyond the limits, as they do while
-    /// training: what is above the last epoch's accuracy is lost to pictures out of range. (That accuracy itself for a network that
-    /// cannot be folded.)
+    /// Accuracy on the validation pictures, in percent, were polynomials to go on as their tangents beyond
+    /// the limits, as they do while training: what is above the last epoch's accuracy is lost to pictures out
+    /// of range. (That accuracy itself for a network that cannot be folded.)
     pub with_tangents: f64,
     /// Epoch by epoch.
     pub epochs: Vec<Epoch>,
@@ -108,7 +110,8 @@ pub fn parts(set: &DataSet, options: &SearchOptions) -> Parts {
 }
 
 impl<'a> Search<'a> {
-    /// A search that has taken no step. Only training pictures are seen; `teacher` is the network that `weights` are of.
+    /// A search that has taken no step. Only training pictures are seen; `teacher` is the network that
+    /// `weights` are of.
     ///
     /// # Errors
     /// The options do not fit the network or the pictures.
@@ -122,14 +125,26 @@ impl<'a> Search<'a> {
         let all = network.relus();
         let usage = |text: String| Err(TrainError::Usage(text));
         if options.budget > all {
-            return usage(format!("a budget of {} ReLUs, but {} has only {all}", options.budget, network.name));
+            return usage(format!(
+                "a budget of {} ReLUs, but {} has only {all}",
+                options.budget, network.name
+            ));
         }
         if (1..LANES).contains(&options.normalisation.pictures) {
-            return usage(format!("normalisation.pictures = {}: 0, or at least {LANES}", options.normalisation.pictures));
+            return usage(format!(
+                "normalisation.pictures = {}: 0, or at least {LANES}",
+                options.normalisation.pictures
+            ));
         }
-        let course = Course::new(network, set, parts(set, &options), options.batch, options.epochs, options.seed)?;
+        let course =
+            Course::new(network, set, parts(set, &options), options.batch, options.epochs, options.seed)?;
         let device = crate::device::current();
-        let mut trainer = Trainer::new(network, State::new(network, weights, &device), optimiser::Method::Adam, device.clone());
+        let mut trainer = Trainer::new(
+            network,
+            State::new(network, weights, &device),
+            optimiser::Method::Adam,
+            device.clone(),
+        );
         trainer.clip = Some(options.rates.clip).filter(|&clip| clip > 0.0);
         trainer.outlier = if options.rates.outlier > 0.0 { options.rates.outlier } else { f32::INFINITY };
         trainer.teacher = options.distil.then_some(teacher);
@@ -170,7 +185,12 @@ impl<'a> Search<'a> {
         let options = &self.options.range;
         let knee = if options.knee > 0.0 { options.knee } else { f32::INFINITY };
         let exact = self.course.step >= self.total() - part(self.total(), options.exact_part);
-        RangeControl { tangents: options.tangents && !exact, margin: options.margin, knee, weight: options.weight }
+        RangeControl {
+            tangents: options.tangents && !exact,
+            margin: options.margin,
+            knee,
+            weight: options.weight,
+        }
     }
 
     fn remeasure(&mut self) {
@@ -180,34 +200,53 @@ impl<'a> Search<'a> {
         let training = &self.course.parts.training;
         let pictures = &training[..self.options.normalisation.pictures.min(training.len())];
         let range = self.range();
-        remeasure(self.network, &mut self.trainer.state, self.course.set, pictures, &range, &self.trainer.device);
+        remeasure(
+            self.network,
+            &mut self.trainer.state,
+            self.course.set,
+            pictures,
+            &range,
+            &self.trainer.device,
+        );
     }
 
-    /// How far the logits of the trained network move, squared, when each group of layers alone is replaced; to be asked before the
-    /// first step.
+    /// How far the logits of the trained network move, squared, when each group of layers alone is replaced;
+    /// to be asked before the first step.
     fn moved(&mut self, groups: &[Vec<usize>], pictures: usize) -> Result<Vec<f64>, TrainError> {
-        let view = View { set: self.course.set, training: &self.course.parts.training, options: &self.options };
+        let view =
+            View { set: self.course.set, training: &self.course.parts.training, options: &self.options };
         method::layerwise::moved(&mut self.trainer, view, groups, pictures)
     }
 
     fn settle(&mut self) -> Result<(), TrainError> {
-        let view = View { set: self.course.set, training: &self.course.parts.training, options: &self.options };
+        let view =
+            View { set: self.course.set, training: &self.course.parts.training, options: &self.options };
         self.method.settle(&mut self.trainer, view)
     }
 
     fn rates(&self, searching: bool, auxiliary: f32) -> Rates {
         let (options, progress) = (&self.options.rates, self.course.progress());
-        let warm = if options.warm_part > 0.0 { (0.1 + 0.9 * progress / options.warm_part).min(1.0) } else { 1.0 };
+        let warm =
+            if options.warm_part > 0.0 { (0.1 + 0.9 * progress / options.warm_part).min(1.0) } else { 1.0 };
         let weights = options.weights * warm * cosine(progress, options.last);
         let trained = if self.options.polynomials.trained { weights } else { 0.0 };
         let coefficients = if searching { trained * options.coefficient_part } else { trained };
         // What degree 1 does not export must not be learned.
-        let squares = if self.options.polynomials.squares() { coefficients * options.square_part } else { 0.0 };
+        let squares =
+            if self.options.polynomials.squares() { coefficients * options.square_part } else { 0.0 };
         let auxiliary = auxiliary * cosine(progress, options.auxiliary_last);
-        Rates { weights, coefficients, squares, auxiliary, decay: options.decay, clip_apart: options.clip_apart }
+        Rates {
+            weights,
+            coefficients,
+            squares,
+            auxiliary,
+            decay: options.decay,
+            clip_apart: options.clip_apart,
+        }
     }
 
-    /// Takes a step; after an epoch's last it says what the epoch came to. Nothing happens when all steps are taken.
+    /// Takes a step; after an epoch's last it says what the epoch came to. Nothing happens when all steps are
+    /// taken.
     ///
     /// # Errors
     /// Training diverges.
@@ -242,7 +281,12 @@ impl<'a> Search<'a> {
         }
         let polynomials = &self.options.polynomials;
         if polynomials.bound > 0.0 {
-            self.trainer.state.bound_c2(self.network, polynomials.bound, polynomials.floor, &self.trainer.device);
+            self.trainer.state.bound_c2(
+                self.network,
+                polynomials.bound,
+                polynomials.floor,
+                &self.trainer.device,
+            );
         }
         let Some(Ended { epoch, loss }) = self.course.took(loss) else { return Ok(None) };
         if self.course.step == total && search_steps == total {
@@ -254,7 +298,13 @@ impl<'a> Search<'a> {
         let (set, held) = (self.course.set, &self.course.parts.validation);
         let Judged { accuracy, beyond, far, reach } = match self.folded() {
             Some(evaluator) => evaluator.judge(set, held, &self.limits()),
-            None => Judged::of(evaluate::accuracy(self.network, &self.trainer.state, set, held, &self.trainer.device)),
+            None => Judged::of(evaluate::accuracy(
+                self.network,
+                &self.trainer.state,
+                set,
+                held,
+                &self.trainer.device,
+            )),
         };
         let found = Epoch {
             epoch,
@@ -330,8 +380,16 @@ pub fn run(
 fn first_fit(trainer: &mut Trainer<'_>, course: &Course<'_>, options: &SearchOptions) {
     let network = trainer.network;
     let pass = PassOptions { frozen_moments: true, measure_arguments: true, ..PassOptions::PLAIN };
-    for pictures in course.parts.training.chunks_exact(options.batch).take(options.polynomials.fit_batches.max(1)) {
-        let pictures = batch(course.set, &network.normalisation, pictures, Augmentation::of(network.data_set), (options.seed, u64::MAX));
+    for pictures in
+        course.parts.training.chunks_exact(options.batch).take(options.polynomials.fit_batches.max(1))
+    {
+        let pictures = batch(
+            course.set,
+            &network.normalisation,
+            pictures,
+            Augmentation::of(network.data_set),
+            (options.seed, u64::MAX),
+        );
         let input = forward::pictures(network, &pictures, &trainer.device);
         let leaves = forward::constants(&trainer.state);
         let found = forward::run(network, &trainer.state, &leaves, input, &pass);

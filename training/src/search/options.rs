@@ -13,7 +13,8 @@ use crate::trainer::OUTLIER;
 pub enum Pressure {
     /// λ · (count / all ReLUs), a constant gradient of λ / all ReLUs, as AutoReP and SNL.
     Constant(f32),
-    /// As much as keeps the count on a geometric path to the budget: it starts at a tenth of the indicators' own gradients.
+    /// As much as keeps the count on a geometric path to the budget: it starts at a tenth of the indicators'
+    /// own gradients.
     Paced,
 }
 
@@ -49,7 +50,8 @@ pub struct SearchOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum MethodOptions {
-    /// AutoReP: a hard mask of an auxiliary parameter per element, its gradient straight through, with hysteresis.
+    /// AutoReP: a hard mask of an auxiliary parameter per element, its gradient straight through, with
+    /// hysteresis.
     Autorep {
         /// Part of the steps after which masks are frozen.
         search_part: f32,
@@ -76,14 +78,16 @@ pub enum MethodOptions {
         /// Training pictures that this is measured on.
         pictures: usize,
     },
-    /// DeepReDuce: whole stages culled, thinned, reshaped; becomes [`MethodOptions::Layers`] of another network before it is trained.
+    /// DeepReDuce: whole stages culled, thinned, reshaped; becomes [`MethodOptions::Layers`] of another
+    /// network before it is trained.
     Deepreduce {
         /// Training pictures that stages' criticality is measured on.
         pictures: usize,
         /// Stages from 1, the most critical first, instead of a measurement; empty to measure.
         order: Vec<usize>,
     },
-    /// Channels with small filters are left out of the whole network, and every activation stays; becomes [`MethodOptions::Layers`].
+    /// Channels with small filters are left out of the whole network, and every activation stays; becomes
+    /// [`MethodOptions::Layers`].
     Filters,
     /// All of some layers.
     Layers {
@@ -183,7 +187,8 @@ pub struct RateOptions {
     pub warm_part: f32,
     /// Part of the highest rate that is left at the end.
     pub last: f32,
-    /// Part of the auxiliary parameters' rate that would be left at the end, were they trained so long: half a cosine as well.
+    /// Part of the auxiliary parameters' rate that would be left at the end, were they trained so long: half
+    /// a cosine as well.
     pub auxiliary_last: f32,
     /// A step with a loss so many times the usual one, which counts as at least 1, is skipped; 0 for never.
     pub outlier: f32,
@@ -214,7 +219,9 @@ impl Start {
         match *self {
             Self::Fit { shrink } => fit(degree, mean, variance.sqrt(), shrink),
             Self::Published { scale } => published(degree, mean, variance, scale),
-            Self::Fixed { c2, c1, c0 } => Polynomial { c2: if degree == Degree::Two { c2 } else { 0.0 }, c1, c0 },
+            Self::Fixed { c2, c1, c0 } => {
+                Polynomial { c2: if degree == Degree::Two { c2 } else { 0.0 }, c1, c0 }
+            }
         }
     }
 }
@@ -237,7 +244,12 @@ impl Default for SearchOptions {
             seed: 1,
             distil: true,
             validation: 2000,
-            method: MethodOptions::Autorep { search_part: 0.15, rate: 5e-3, threshold: 0.003, pressure: Pressure::Paced },
+            method: MethodOptions::Autorep {
+                search_part: 0.15,
+                rate: 5e-3,
+                threshold: 0.003,
+                pressure: Pressure::Paced,
+            },
             polynomials: PolynomialOptions {
                 degree: Degree::Two,
                 fit_batches: 20,
@@ -247,7 +259,15 @@ impl Default for SearchOptions {
                 bound: 0.0,
                 start: Start::Fit { shrink: 0.1 },
             },
-            range: RangeOptions { limit: 6.0, unit: Unit::Layer, tangents: true, exact_part: 0.0, margin: 1.0, knee: 0.0, weight: 1e5 },
+            range: RangeOptions {
+                limit: 6.0,
+                unit: Unit::Layer,
+                tangents: true,
+                exact_part: 0.0,
+                margin: 1.0,
+                knee: 0.0,
+                weight: 1e5,
+            },
             rates: RateOptions {
                 weights: 1e-3,
                 coefficient_part: 0.1,

@@ -4,7 +4,8 @@ use super::options::{MethodOptions, Pressure, SearchOptions, Start};
 use crate::dapa::Degree;
 
 /// The methods' names.
-pub const METHODS: &[&str] = &["autorep", "snl", "deepreduce", "layerwise", "filters", "random", "identity", "square"];
+pub const METHODS: &[&str] =
+    &["autorep", "snl", "deepreduce", "layerwise", "filters", "random", "identity", "square"];
 
 /// The presets' names.
 pub const PRESETS: &[&str] = &["best", "paper", "reference-code"];
@@ -17,7 +18,8 @@ const SQUARE: Start = Start::Fixed { c2: 1.0, c1: 0.0, c0: 0.0 };
 
 /// A method's own options, as compared here; `None` for an unknown name.
 ///
-/// `identity` and `square` are AutoReP's selection with one fixed function in the place of DaPa's polynomials (AutoReP, Fig. 6).
+/// `identity` and `square` are AutoReP's selection with one fixed function in the place of DaPa's polynomials
+/// (AutoReP, Fig. 6).
 #[must_use]
 pub fn method(name: &str) -> Option<SearchOptions> {
     let mut options = SearchOptions::default();
@@ -30,7 +32,12 @@ pub fn method(name: &str) -> Option<SearchOptions> {
         "snl" => {
             fixed(IDENTITY);
             options.polynomials.degree = Degree::One;
-            options.method = MethodOptions::Snl { search_part: 0.5, rate: 5e-3, threshold: 0.01, pressure: Pressure::Paced };
+            options.method = MethodOptions::Snl {
+                search_part: 0.5,
+                rate: 5e-3,
+                threshold: 0.01,
+                pressure: Pressure::Paced,
+            };
         }
         "layerwise" => options.method = MethodOptions::Layerwise { pictures: 512 },
         "deepreduce" => {
@@ -67,20 +74,27 @@ pub fn name_of(options: &SearchOptions) -> &'static str {
     }
 }
 
-/// AutoReP's options by a preset's name; `None` for an unknown one. The number of ReLUs at the end is exactly the budget in each, and
-/// the last epoch is taken, where the published code takes the epoch that is best on the test set among those near the budget.
+/// AutoReP's options by a preset's name; `None` for an unknown one. The number of ReLUs at the end is exactly
+/// the budget in each, and the last epoch is taken, where the published code takes the epoch that is best on
+/// the test set among those near the budget.
 ///
-/// `best` is what is compared here. `paper` is the paper's text: coefficients that stay tied to running statistics, rates of 1e-4 and
-/// 1e-3. `reference-code` is the published trainer for CIFAR: deviation fed the variance, shrunk coefficients that are overwritten for
-/// 500 passes and then trained, c2 with a tenth of the rate since it is multiplied by a scale of a tenth, one rate for all. The λ of both is that of 9,000 ReLUs of a
-/// ResNet-18 (`--lambda` for another budget's).
+/// `best` is what is compared here. `paper` is the paper's text: coefficients that stay tied to running
+/// statistics, rates of 1e-4 and 1e-3. `reference-code` is the published trainer for CIFAR: deviation fed the
+/// variance, shrunk coefficients that are overwritten for 500 passes and then trained, c2 with a tenth of the
+/// rate since it is multiplied by a scale of a tenth, one rate for all. The λ of both is that of 9,000 ReLUs
+/// of a ResNet-18 (`--lambda` for another budget's).
 #[must_use]
 pub fn preset(name: &str) -> Option<SearchOptions> {
     let mut options = SearchOptions::default();
     if name == "best" {
         return Some(options);
     }
-    options.method = MethodOptions::Autorep { search_part: 1.0, rate: 1e-3, threshold: 0.003, pressure: Pressure::Constant(140.0) };
+    options.method = MethodOptions::Autorep {
+        search_part: 1.0,
+        rate: 1e-3,
+        threshold: 0.003,
+        pressure: Pressure::Constant(140.0),
+    };
     options.polynomials.floor = 0.0;
     options.range.tangents = false;
     options.range.weight = 0.0;
@@ -130,8 +144,13 @@ mod tests {
     fn presets_are_what_was_published() {
         let [paper, code] = ["paper", "reference-code"].map(|name| preset(name).unwrap());
         for options in [&paper, &code] {
-            let MethodOptions::Autorep { search_part, rate, threshold, pressure } = options.method else { unreachable!() };
-            assert_eq!((search_part, rate, threshold, pressure), (1.0, 1e-3, 0.003, Pressure::Constant(140.0)));
+            let MethodOptions::Autorep { search_part, rate, threshold, pressure } = options.method else {
+                unreachable!()
+            };
+            assert_eq!(
+                (search_part, rate, threshold, pressure),
+                (1.0, 1e-3, 0.003, Pressure::Constant(140.0))
+            );
             let (rates, normalisation) = (&options.rates, &options.normalisation);
             let ends = [rates.weights * rates.last, rate * rates.auxiliary_last];
             assert!(ends.iter().all(|end| (end / 1e-5 - 1.0).abs() < 1e-5), "{ends:?}");
@@ -141,7 +160,10 @@ mod tests {
         }
         assert_eq!((paper.epochs, paper.rates.weights, paper.polynomials.trained), (150, 1e-4, false));
         assert_eq!((code.epochs, code.rates.weights, code.polynomials.trained), (200, 1e-3, true));
-        assert_eq!((code.polynomials.start, code.polynomials.refit_steps), (Start::Published { scale: 0.1 }, 500));
+        assert_eq!(
+            (code.polynomials.start, code.polynomials.refit_steps),
+            (Start::Published { scale: 0.1 }, 500)
+        );
         assert_eq!((code.rates.square_part, code.rates.coefficient_part), (0.1, 1.0));
     }
 }

@@ -1,11 +1,13 @@
 //! DeepReDuce, and filter pruning: methods that choose among coarse forms of a network before it is trained.
 //!
-//! DeepReDuce culls whole stages, the least critical first, thins the rest to the last activation of each block, and reshapes: half
-//! the channels, half the resolution. Of all forms within the budget the one nearest to it is taken; among equals the one that is
-//! least reshaped. DeepReDuce measures a stage's criticality by training a network with ReLUs in that stage alone: its accuracy above
-//! the worst stage's, divided by its number of ReLUs to the power 0.07. Here the other stages' ReLUs are replaced by fitted
-//! polynomials without training, and the logits' squared distance from the trained network's takes the place of accuracy; and weights
-//! start from the trained network instead of anew. A network without blocks is thinned to every second activation.
+//! DeepReDuce culls whole stages, the least critical first, thins the rest to the last activation of each
+//! block, and reshapes: half the channels, half the resolution. Of all forms within the budget the one
+//! nearest to it is taken; among equals the one that is least reshaped. DeepReDuce measures a stage's
+//! criticality by training a network with ReLUs in that stage alone: its accuracy above the worst stage's,
+//! divided by its number of ReLUs to the power 0.07. Here the other stages' ReLUs are replaced by fitted
+//! polynomials without training, and the logits' squared distance from the trained network's takes the place
+//! of accuracy; and weights start from the trained network instead of anew. A network without blocks is
+//! thinned to every second activation.
 
 use halfnet_host::data::DataSet;
 use serde::Serialize;
@@ -72,7 +74,9 @@ pub fn forms(network: &Network, stages: &[Vec<usize>]) -> Vec<Form> {
     let half = Slice { channels: 1, of: 2, halved: false };
     let mut found = Vec::new();
     for kept in 1..=stages.len() {
-        for slice in [Slice::WHOLE, half, Slice { halved: true, ..Slice::WHOLE }, Slice { halved: true, ..half }] {
+        for slice in
+            [Slice::WHOLE, half, Slice { halved: true, ..Slice::WHOLE }, Slice { halved: true, ..half }]
+        {
             for thin in [false, true] {
                 let of_stage = |stage: &Vec<usize>| -> Vec<usize> {
                     let stays = |index: &usize| {
@@ -83,7 +87,9 @@ pub fn forms(network: &Network, stages: &[Vec<usize>]) -> Vec<Form> {
                 };
                 let layers: Vec<usize> = stages[..kept].iter().flat_map(of_stage).collect();
                 let whole: usize = layers.iter().map(|&index| sums[index].elements()).sum();
-                let relus = whole * usize::from(slice.channels) / usize::from(slice.of) / if slice.halved { 4 } else { 1 };
+                let relus = whole * usize::from(slice.channels)
+                    / usize::from(slice.of)
+                    / if slice.halved { 4 } else { 1 };
                 if relus > 0 {
                     found.push(Form { layers, slice, relus });
                 }
@@ -102,12 +108,17 @@ pub fn within(mut forms: Vec<Form>, budget: usize) -> Vec<Form> {
     forms
 }
 
-/// What a search starts from: for methods that reshape, the network in its new form, and which layers stay; otherwise what was given.
-/// A form that the network cannot be sliced into gives way to the next.
+/// What a search starts from: for methods that reshape, the network in its new form, and which layers stay;
+/// otherwise what was given. A form that the network cannot be sliced into gives way to the next.
 ///
 /// # Errors
 /// No form is within the budget, or the network cannot be sliced into any that is.
-pub fn prepare(network: &Network, weights: &Weights, set: &DataSet, options: &SearchOptions) -> Result<Prepared, TrainError> {
+pub fn prepare(
+    network: &Network,
+    weights: &Weights,
+    set: &DataSet,
+    options: &SearchOptions,
+) -> Result<Prepared, TrainError> {
     let forms = match &options.method {
         MethodOptions::Deepreduce { pictures, order } => {
             let stages = match given(network, order)? {
@@ -118,10 +129,15 @@ pub fn prepare(network: &Network, weights: &Weights, set: &DataSet, options: &Se
         }
         MethodOptions::Filters => {
             let layers: Vec<usize> = stages(network).concat();
-            let narrowest = network.sums().iter().filter(|s| s.plane() > 1).map(|s| s.channels).min().unwrap_or(1);
+            let narrowest =
+                network.sums().iter().filter(|s| s.plane() > 1).map(|s| s.channels).min().unwrap_or(1);
             let part = |channels| {
                 let slice = Slice { channels, of: narrowest, halved: false };
-                Form { layers: layers.clone(), slice, relus: network.relus() * usize::from(channels) / usize::from(narrowest) }
+                Form {
+                    layers: layers.clone(),
+                    slice,
+                    relus: network.relus() * usize::from(channels) / usize::from(narrowest),
+                }
             };
             (1..=narrowest).map(part).collect()
         }
@@ -131,7 +147,8 @@ pub fn prepare(network: &Network, weights: &Weights, set: &DataSet, options: &Se
         }
     };
     let least = forms.iter().map(|form| form.relus).min().unwrap_or(0);
-    let none = format!("a budget of {}: the smallest form of {} has {least} ReLUs", options.budget, network.name);
+    let none =
+        format!("a budget of {}: the smallest form of {} has {least} ReLUs", options.budget, network.name);
     let mut refused = TrainError::Usage(none);
     for form in within(forms, options.budget) {
         match slice(network, weights, form.slice) {
@@ -143,7 +160,11 @@ pub fn prepare(network: &Network, weights: &Weights, set: &DataSet, options: &Se
                 }
                 let form = Form { relus, ..form };
                 let names = form.layers.iter().map(|&index| network.layers[index].name.clone()).collect();
-                let options = SearchOptions { budget: form.relus, method: MethodOptions::Layers { names }, ..options.clone() };
+                let options = SearchOptions {
+                    budget: form.relus,
+                    method: MethodOptions::Layers { names },
+                    ..options.clone()
+                };
                 return Ok(Prepared { network: small, weights, options, form: Some(form) });
             }
             Err(error) => refused = error,
@@ -159,8 +180,14 @@ fn given(network: &Network, order: &[usize]) -> Result<Option<Vec<Vec<usize>>>, 
     sorted.sort_unstable();
     match order {
         [] => Ok(None),
-        _ if sorted.iter().copied().eq(1..=stages.len()) => Ok(Some(order.iter().map(|&stage| stages[stage - 1].clone()).collect())),
-        _ => Err(TrainError::Usage(format!("an order of stages {order:?}: {} has the stages 1 to {}", network.name, stages.len()))),
+        _ if sorted.iter().copied().eq(1..=stages.len()) => {
+            Ok(Some(order.iter().map(|&stage| stages[stage - 1].clone()).collect()))
+        }
+        _ => Err(TrainError::Usage(format!(
+            "an order of stages {order:?}: {} has the stages 1 to {}",
+            network.name,
+            stages.len()
+        ))),
     }
 }
 
@@ -180,12 +207,14 @@ fn by_criticality(
     let stages = stages(network);
     let sums = network.sums();
     // All layers but the stage's are replaced.
-    let others = |stage: &Vec<usize>| stages.concat().into_iter().filter(|index| !stage.contains(index)).collect();
+    let others =
+        |stage: &Vec<usize>| stages.concat().into_iter().filter(|index| !stage.contains(index)).collect();
     let moved = search.moved(&stages.iter().map(others).collect::<Vec<_>>(), pictures)?;
     // Logits that overflow without a stage's help say that it is of none.
     let most = moved.iter().copied().filter(|m| m.is_finite()).fold(0.0, f64::max);
     let relus = |stage: &[usize]| stage.iter().map(|&index| sums[index].elements()).sum::<usize>() as f64;
-    let criticality = |(moved, stage): (f64, Vec<usize>)| ((most - moved) / relus(&stage).powf(EXPONENT), stage);
+    let criticality =
+        |(moved, stage): (f64, Vec<usize>)| ((most - moved) / relus(&stage).powf(EXPONENT), stage);
     let mut ranked: Vec<(f64, Vec<usize>)> = moved.into_iter().zip(stages).map(criticality).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
     Ok(ranked.into_iter().map(|(_, stage)| stage).collect())
@@ -223,7 +252,9 @@ mod tests {
         let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
         let mut weights = Weights::initial(&network, 3);
         for (index, layer) in network.layers.iter().filter(|l| l.is_activation()).enumerate() {
-            let Linear::Convolution { name: convolution, offset: Offset::Normalisation(norm), .. } = &layer.terms[0].linear else {
+            let Linear::Convolution { name: convolution, offset: Offset::Normalisation(norm), .. } =
+                &layer.terms[0].linear
+            else {
                 panic!("{layer:?}")
             };
             let name = format!("{norm}.bias");
@@ -232,7 +263,8 @@ mod tests {
             weights.set(name, vec![bias; count]);
             // What it reads is as far from zero.
             if index > 0 && index - 1 != stage {
-                let smaller = weights.get(&format!("{convolution}.weight")).iter().map(|w| w / 20.0).collect();
+                let smaller =
+                    weights.get(&format!("{convolution}.weight")).iter().map(|w| w / 20.0).collect();
                 weights.set(format!("{convolution}.weight"), smaller);
             }
         }
@@ -242,7 +274,11 @@ mod tests {
     fn noise(count: usize) -> DataSet {
         let mut random = crate::random::Random::new(&[9]);
         let pixels = (0..count * 28 * 28).map(|_| random.below(256) as u8).collect();
-        DataSet { shape: DataSetKind::Mnist.shape(), pixels, labels: (0..count).map(|i| (i % 10) as u16).collect() }
+        DataSet {
+            shape: DataSetKind::Mnist.shape(),
+            pixels,
+            labels: (0..count).map(|i| (i % 10) as u16).collect(),
+        }
     }
 
     #[test]
@@ -261,10 +297,12 @@ mod tests {
         let (network, weights) = bent_in(1);
         let stages = stages(&network);
         let found = forms(&network, &stages);
-        let thinned: Vec<&Form> = found.iter().filter(|f| f.slice == Slice::WHOLE && f.layers.len() < 3).collect();
+        let thinned: Vec<&Form> =
+            found.iter().filter(|f| f.slice == Slice::WHOLE && f.layers.len() < 3).collect();
         assert!(thinned.iter().any(|form| form.layers == stages[1] && form.relus == 3136), "{thinned:?}");
         assert!(found.iter().all(|form| form.relus > 0));
-        // The nearest form has half the resolution, and then the last layer's kernel is larger than its plane: the next is taken.
+        // The nearest form has half the resolution, and then the last layer's kernel is larger than its
+        // plane: the next is taken.
         let method = MethodOptions::Deepreduce { pictures: 16, order: vec![3, 2, 1] };
         let options = SearchOptions { budget: 1500, method, ..SearchOptions::default() };
         let nearest = within(found, 1500)[0].clone();

@@ -1,8 +1,8 @@
-//! A smaller network from a trained one: a part of its channels, those with the largest filters (L1 norm), and half the resolution,
-//! by a stem that takes every second position.
+//! A smaller network from a trained one: a part of its channels, those with the largest filters (L1 norm),
+//! and half the resolution, by a stem that takes every second position.
 //!
-//! Weights are taken from the trained network. Where a shortcut lays a wire under wider sums, the channels kept in the sums are those
-//! under the wire's, and as large a part of each side.
+//! Weights are taken from the trained network. Where a shortcut lays a wire under wider sums, the channels
+//! kept in the sums are those under the wire's, and as large a part of each side.
 
 use halfnet_core::shape::{Convolution, Join, Shape};
 use serde::Serialize;
@@ -36,7 +36,8 @@ impl Slice {
 /// The network and its weights, sliced.
 ///
 /// # Errors
-/// A layer's channels are not divisible, its geometry does not fit, or grouped convolutions are not depthwise.
+/// A layer's channels are not divisible, its geometry does not fit, or grouped convolutions are not
+/// depthwise.
 pub fn slice(network: &Network, weights: &Weights, slice: Slice) -> Result<(Network, Weights), TrainError> {
     let mut found = network.clone();
     let mut sliced = Weights::default();
@@ -45,12 +46,16 @@ pub fn slice(network: &Network, weights: &Weights, slice: Slice) -> Result<(Netw
     let mut kept: Vec<Vec<usize>> = vec![(0..usize::from(network.input.channels)).collect()];
     let mut shapes = vec![network.input];
     for (index, layer) in found.layers.iter_mut().enumerate() {
-        let unsupported = |reason: &'static str| TrainError::Unsupported { layer: network.layers[index].name.clone(), reason };
+        let unsupported = |reason: &'static str| TrainError::Unsupported {
+            layer: network.layers[index].name.clone(),
+            reason,
+        };
         let channels = usize::from(network.sums()[index].channels);
         let keep = if layer.step == Step::Release {
             (0..channels).collect()
         } else {
-            kept_channels(network, weights, index, &kept, slice).ok_or_else(|| unsupported("its channels do not divide into such parts"))?
+            kept_channels(network, weights, index, &kept, slice)
+                .ok_or_else(|| unsupported("its channels do not divide into such parts"))?
         };
         let mut sum = Shape::default();
         for term in &mut layer.terms {
@@ -58,11 +63,14 @@ pub fn slice(network: &Network, weights: &Weights, slice: Slice) -> Result<(Netw
             match &mut term.linear {
                 Linear::Convolution { name, geometry, offset } => {
                     // Below the stem everything halves by itself.
-                    let stride = if slice.halved && term.source == 0 { 2 * geometry.stride } else { geometry.stride };
+                    let stride =
+                        if slice.halved && term.source == 0 { 2 * geometry.stride } else { geometry.stride };
                     let old = *geometry;
                     let depthwise = old.groups > 1;
                     if depthwise && (old.groups != old.input.channels || old.out_channels != old.groups) {
-                        return Err(unsupported("grouped convolutions can be sliced only when they are depthwise"));
+                        return Err(unsupported(
+                            "grouped convolutions can be sliced only when they are depthwise",
+                        ));
                     }
                     *geometry = Convolution {
                         input,
@@ -71,13 +79,19 @@ pub fn slice(network: &Network, weights: &Weights, slice: Slice) -> Result<(Netw
                         groups: if depthwise { keep.len() as u16 } else { 1 },
                         ..old
                     };
-                    geometry.validate().map_err(|_| unsupported("its kernel does not fit half the resolution"))?;
+                    geometry
+                        .validate()
+                        .map_err(|_| unsupported("its kernel does not fit half the resolution"))?;
                     let kernel = usize::from(old.kernel_height) * usize::from(old.kernel_width);
                     let all = weights.get(&format!("{name}.weight"));
                     let group = old.group_channels();
                     let columns: Vec<usize> = if depthwise { vec![0] } else { inputs.clone() };
-                    let rows = keep.iter().flat_map(|&out| columns.iter().map(move |&c| (out * group + c) * kernel));
-                    sliced.set(format!("{name}.weight"), rows.flat_map(|at| all[at..at + kernel].to_vec()).collect());
+                    let rows =
+                        keep.iter().flat_map(|&out| columns.iter().map(move |&c| (out * group + c) * kernel));
+                    sliced.set(
+                        format!("{name}.weight"),
+                        rows.flat_map(|at| all[at..at + kernel].to_vec()).collect(),
+                    );
                     match offset {
                         Offset::Normalisation(norm) => take_normalisation(&mut sliced, weights, norm, &keep),
                         Offset::Bias => take(&mut sliced, weights, &format!("{name}.bias"), &keep),
@@ -90,10 +104,13 @@ pub fn slice(network: &Network, weights: &Weights, slice: Slice) -> Result<(Netw
                     sum = input;
                 }
                 Linear::Join(join) => {
-                    let below = keep.iter().position(|&c| c == usize::from(join.channel_offset) + inputs.first().copied().unwrap_or(0));
+                    let below = keep.iter().position(|&c| {
+                        c == usize::from(join.channel_offset) + inputs.first().copied().unwrap_or(0)
+                    });
                     let below = below.ok_or_else(|| unsupported("its shortcut's channels are not kept"))?;
                     *join = Join { input, output: sum, stride: join.stride, channel_offset: below as u16 };
-                    join.validate().map_err(|_| unsupported("its shortcut does not fit half the resolution"))?;
+                    join.validate()
+                        .map_err(|_| unsupported("its shortcut does not fit half the resolution"))?;
                 }
             }
         }
@@ -116,7 +133,13 @@ fn take_normalisation(sliced: &mut Weights, weights: &Weights, name: &str, keep:
 }
 
 /// The channels of a layer that stay, in their order; `None` where they do not divide.
-fn kept_channels(network: &Network, weights: &Weights, index: usize, kept: &[Vec<usize>], slice: Slice) -> Option<Vec<usize>> {
+fn kept_channels(
+    network: &Network,
+    weights: &Weights,
+    index: usize,
+    kept: &[Vec<usize>],
+    slice: Slice,
+) -> Option<Vec<usize>> {
     let layer = &network.layers[index];
     let channels = network.sums()[index].channels;
     let mut norms = vec![0.0_f32; usize::from(channels)];
@@ -130,11 +153,17 @@ fn kept_channels(network: &Network, weights: &Weights, index: usize, kept: &[Vec
                 let norms = layer_norms(network, weights, index);
                 let mut keep = largest(&norms, 0..below, usize::from(sides.0));
                 keep.extend(inputs.iter().map(|c| c + below));
-                keep.extend(largest(&norms, below + usize::from(join.input.channels)..usize::from(channels), usize::from(sides.1)));
+                keep.extend(largest(
+                    &norms,
+                    below + usize::from(join.input.channels)..usize::from(channels),
+                    usize::from(sides.1),
+                ));
                 return Some(keep);
             }
             Linear::Normalisation { .. } => return Some(kept[term.source].clone()),
-            Linear::Convolution { geometry, .. } if geometry.groups > 1 => return Some(kept[term.source].clone()),
+            Linear::Convolution { geometry, .. } if geometry.groups > 1 => {
+                return Some(kept[term.source].clone());
+            }
             Linear::Convolution { .. } => norms = layer_norms(network, weights, index),
         }
     }
@@ -148,7 +177,10 @@ fn layer_norms(network: &Network, weights: &Weights, index: usize) -> Vec<f32> {
         if let Linear::Convolution { name, .. } = &term.linear {
             let all = weights.get(&format!("{name}.weight"));
             let filters = all.chunks_exact((all.len() / norms.len()).max(1));
-            norms.iter_mut().zip(filters).for_each(|(norm, filter)| *norm += filter.iter().map(|w| w.abs()).sum::<f32>());
+            norms
+                .iter_mut()
+                .zip(filters)
+                .for_each(|(norm, filter)| *norm += filter.iter().map(|w| w.abs()).sum::<f32>());
         }
     }
     norms
@@ -174,7 +206,8 @@ mod tests {
     const HALF: Slice = Slice { channels: 1, of: 2, halved: false };
 
     fn logits(evaluator: &Evaluator, shape: Shape) -> Vec<f32> {
-        let pixels = (0..shape.elements() * halfnet_layers::LANES).map(|i| (i as f32 * 0.713).sin()).collect();
+        let pixels =
+            (0..shape.elements() * halfnet_layers::LANES).map(|i| (i as f32 * 0.713).sin()).collect();
         evaluator.logits(pixels)
     }
 
@@ -194,13 +227,17 @@ mod tests {
                 };
                 for term in &layer.terms {
                     let (filters, norm) = match &term.linear {
-                        Linear::Convolution { name, offset: Offset::Normalisation(norm), .. } => (Some(name), Some(norm)),
+                        Linear::Convolution { name, offset: Offset::Normalisation(norm), .. } => {
+                            (Some(name), Some(norm))
+                        }
                         Linear::Convolution { name, .. } => (Some(name), None),
                         Linear::Normalisation { name } => (None, Some(name)),
                         Linear::Join(_) => (None, None),
                     };
-                    for (tensor, part) in
-                        filters.map(|n| (format!("{n}.weight"), 0)).into_iter().chain(norm.map(|n| (format!("{n}.weight"), 1)))
+                    for (tensor, part) in filters
+                        .map(|n| (format!("{n}.weight"), 0))
+                        .into_iter()
+                        .chain(norm.map(|n| (format!("{n}.weight"), 1)))
                     {
                         let mut values = weights.get(&tensor).to_vec();
                         let channels = usize::from(network.sums()[index].channels);
@@ -214,10 +251,14 @@ mod tests {
                 kept.push(keep);
             }
             let (_, sliced) = slice(&network, &weights, HALF).unwrap();
-            let (whole, part) = (Evaluator::of(&network, &weights).unwrap(), Evaluator::of(&small, &sliced).unwrap());
+            let (whole, part) =
+                (Evaluator::of(&network, &weights).unwrap(), Evaluator::of(&small, &sliced).unwrap());
             let (a, b) = (logits(&whole, network.input), logits(&part, network.input));
             let largest = a.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-            assert!(largest > 1e-3 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-3 * largest), "{name}");
+            assert!(
+                largest > 1e-3 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-3 * largest),
+                "{name}"
+            );
         }
     }
 
@@ -231,6 +272,8 @@ mod tests {
         assert_eq!(small.classes(), 10);
         // A layer over the whole plane has no half.
         let network = by_name("mnist_cnn", DataSetKind::Mnist).unwrap();
-        assert!(slice(&network, &Weights::initial(&network, 3), Slice { halved: true, ..Slice::WHOLE }).is_err());
+        assert!(
+            slice(&network, &Weights::initial(&network, 3), Slice { halved: true, ..Slice::WHOLE }).is_err()
+        );
     }
 }

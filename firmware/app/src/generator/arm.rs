@@ -1,10 +1,12 @@
 //! ChaCha12's block function in assembly, for ARMv7-M and later.
 //!
-//! All rotations are the barrel shifter's: a word of the second or fourth row is kept unrotated, 7 or 8 bits short of its value, and
-//! every use of it takes the rotation along, so that a quarter round is its 4 additions and 4 exclusive ors. The state is 16 words and there are
-//! 14 registers: one pair of words waits on the stack, exchanged once a round.
+//! All rotations are the barrel shifter's: a word of the second or fourth row is kept unrotated, 7 or 8 bits
+//! short of its value, and every use of it takes the rotation along, so that a quarter round is its 4
+//! additions and 4 exclusive ors. The state is 16 words and there are 14 registers: one pair of words waits
+//! on the stack, exchanged once a round.
 //!
-//! Instructions a block of 64 bytes: 12 rounds of 4 · 8 + 2, 3 turns of 6, 15 before, 46 behind: 487, or 7.6 a byte.
+//! Instructions a block of 64 bytes: 12 rounds of 4 · 8 + 2, 3 turns of 6, 15 before, 46 behind: 487, or 7.6
+//! a byte.
 
 use core::arch::naked_asm;
 
@@ -92,7 +94,8 @@ macro_rules! quarter {
     };
 }
 
-/// Two rounds. r0 to r7 are words 0 to 7, r9 is 9, r10 is 13, r11 is 11, lr is 14; r8 and r12 are 8 and 12, or 10 and 15.
+/// Two rounds. r0 to r7 are words 0 to 7, r9 is 9, r10 is 13, r11 is 11, lr is 14; r8 and r12 are 8 and 12,
+/// or 10 and 15.
 macro_rules! double_round {
     () => {
         concat!(
@@ -115,7 +118,8 @@ macro_rules! double_round {
 /// Writes `count` blocks to `out` and moves the counter on by as many.
 ///
 /// # Safety
-/// `state` is exclusively the callee's, `out` may be written for 64 · `count` bytes and is aligned to 4; `count` is at least 1.
+/// `state` is exclusively the callee's, `out` may be written for 64 · `count` bytes and is aligned to 4;
+/// `count` is at least 1.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(state: *mut State, out: *mut u32, count: usize) {
     naked_asm!(

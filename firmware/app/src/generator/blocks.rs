@@ -47,7 +47,10 @@ impl Generator {
 impl Keystream for Generator {
     fn open(key: &Key, kind: u64) -> Self {
         let mut words = [0; 16];
-        let key = key.expose().chunks_exact(4).map(|chunk| chunk.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)));
+        let key = key
+            .expose()
+            .chunks_exact(4)
+            .map(|chunk| chunk.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)));
         let nonce = [0, kind as u32, (kind >> 32) as u32, 0];
         for (slot, word) in words.iter_mut().zip(CONSTANT.into_iter().chain(key).chain(nonce)) {
             *slot = word;

@@ -36,7 +36,9 @@ impl Job<'_> {
         let per_group = (usize::from(geometry.out_channels) / usize::from(geometry.groups).max(1)).max(1);
         let (raw, rest) = memory.split_at_mut_checked(layout.raw_words).ok_or(MaterialError::Weights)?;
         let rest: &mut [u32] = bytemuck::cast_slice_mut(rest);
-        let (records, strip) = rest.split_at_mut_checked(layout.channels * layout.channel_words).ok_or(MaterialError::Weights)?;
+        let (records, strip) = rest
+            .split_at_mut_checked(layout.channels * layout.channel_words)
+            .ok_or(MaterialError::Weights)?;
         for own in records.chunks_exact_mut(layout.channel_words) {
             records::frame(layout, own);
         }
@@ -47,14 +49,17 @@ impl Job<'_> {
         let mut channel = tile.start / plane;
         while channel < last {
             let positions = linear::positions(tile, channel, plane);
-            // Whole channels of one group share a strip; of a channel that the tile cuts, the part is done alone.
+            // Whole channels of one group share a strip; of a channel that the tile cuts, the part is done
+            // alone.
             let group = channel / per_group;
             let whole = (tile.end / plane).min((group + 1) * per_group).saturating_sub(channel);
             let count = if positions.len() == plane { whole.clamp(1, layout.channels) } else { 1 };
-            for (own, channel) in records.chunks_exact_mut(layout.channel_words).zip(channel..channel + count) {
+            for (own, channel) in records.chunks_exact_mut(layout.channel_words).zip(channel..channel + count)
+            {
                 records::fill(layout, geometry, weights, channel, raw, own)?;
             }
-            let slots = channel * plane + positions.start - tile.start..(channel + count - 1) * plane + positions.end - tile.start;
+            let slots = channel * plane + positions.start - tile.start
+                ..(channel + count - 1) * plane + positions.end - tile.start;
             let part = out.reborrow().slice(slots).ok_or(MaterialError::Weights)?;
             let own = records.get(..count * layout.channel_words).ok_or(MaterialError::Weights)?;
             self.channels(group, input, own, strip, &positions, part);
@@ -63,7 +68,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The channels whose `records` are given, strip by strip. `out` begins at the first one's `positions.start`.
+    /// The channels whose `records` are given, strip by strip. `out` begins at the first one's
+    /// `positions.start`.
     fn channels(
         &self,
         group: usize,
@@ -92,7 +98,8 @@ impl Job<'_> {
                         let count = if together { end.min(positions.end / width) - at } else { 1 };
                         let first = channel * plane + columns.start - positions.start;
                         let rows = Rows {
-                            first: (at - row) * layout.row_step * layout.row_words + columns.start - at * width,
+                            first: (at - row) * layout.row_step * layout.row_words + columns.start
+                                - at * width,
                             step: layout.row_step * layout.row_words,
                             width: columns.len(),
                             count,

@@ -1,4 +1,5 @@
-//! How much is done at once: output channels whose weights lie in memory together, rows and input planes of a strip.
+//! How much is done at once: output channels whose weights lie in memory together, rows and input planes of a
+//! strip.
 
 use halfnet_core::ring::WordKind;
 use halfnet_core::shape::Convolution;
@@ -102,7 +103,8 @@ impl Layout {
     /// The least that works, unless the geometry is none for blocks.
     fn least(kind: WordKind, geometry: &Convolution) -> Option<Self> {
         geometry.validate().ok()?;
-        let (kernel_height, kernel_width) = (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width));
+        let (kernel_height, kernel_width) =
+            (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width));
         let (stride, output) = (usize::from(geometry.stride), geometry.output());
         // One output a channel is a dot product, and its weights cost more than its products.
         if kernel_width > WIDEST || output.plane() == 1 {
@@ -143,7 +145,9 @@ impl Layout {
 
     /// 64-bit words of all.
     const fn words(&self) -> usize {
-        self.raw_words.saturating_add((self.channels * self.channel_words).saturating_add(self.strip_words()).div_ceil(2))
+        self.raw_words.saturating_add(
+            (self.channels * self.channel_words).saturating_add(self.strip_words()).div_ceil(2),
+        )
     }
 
     /// The best that `words` 64-bit words hold.
@@ -156,9 +160,15 @@ impl Layout {
         while channels <= per_group.min(MOST_CHANNELS) {
             let mut rows = 1;
             loop {
-                let mut layout = Self { channels, rows, strip_rows: (rows - 1) * least.row_step + least.kernel_height, ..least };
+                let mut layout = Self {
+                    channels,
+                    rows,
+                    strip_rows: (rows - 1) * least.row_step + least.kernel_height,
+                    ..least
+                };
                 // What is left for planes.
-                let free = words.saturating_sub(layout.words()) * 2 / (layout.strip_rows * layout.row_words).max(1);
+                let free =
+                    words.saturating_sub(layout.words()) * 2 / (layout.strip_rows * layout.row_words).max(1);
                 layout.chunk = (1 + free).min(layout.planes);
                 if layout.words() <= words {
                     let cost = layout.overhead();
@@ -176,8 +186,8 @@ impl Layout {
         best.map(|(_, layout)| layout)
     }
 
-    /// Instructions beside the products, a plane and 64 outputs: about 30 a block, 150 a channel's part of a strip, 90 a plane of a strip
-    /// and 3 a word of it.
+    /// Instructions beside the products, a plane and 64 outputs: about 30 a block, 150 a channel's part of a
+    /// strip, 90 a plane of a strip and 3 a word of it.
     pub(super) const fn overhead(&self) -> usize {
         let outputs = self.rows * self.out_width;
         let blocks = (64 * 30 / block(self.kind) + 64 * 150 / outputs) / self.chunk;
@@ -214,8 +224,8 @@ impl Layout {
     }
 }
 
-/// 64-bit words of memory that a convolution in words of `kind` is to be lent: enough for the portable loop, and for blocks with little
-/// beside their products.
+/// 64-bit words of memory that a convolution in words of `kind` is to be lent: enough for the portable loop,
+/// and for blocks with little beside their products.
 #[must_use]
 pub fn memory_words(geometry: &Convolution, kind: WordKind) -> usize {
     let plain = (geometry.fan_in() * kind.bytes()).div_ceil(8);

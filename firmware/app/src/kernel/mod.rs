@@ -1,7 +1,9 @@
-//! Convolutions in registers: `halfnet-core`'s `convolve_words`, word for word, in about one instruction a multiply-add of Z_16.
+//! Convolutions in registers: `halfnet-core`'s `convolve_words`, word for word, in about one instruction a
+//! multiply-add of Z_16.
 //!
-//! Shares of a few output channels are laid out as *records*, inputs of a few rows as a *strip* with its padding, both in lent memory; then
-//! each block of neighbouring outputs goes once through all records with its sums in registers.
+//! Shares of a few output channels are laid out as *records*, inputs of a few rows as a *strip* with its
+//! padding, both in lent memory; then each block of neighbouring outputs goes once through all records with
+//! its sums in registers.
 //!
 //! | module | what it answers |
 //! |---|---|
@@ -11,7 +13,8 @@
 //! | [`job`] | which records meet which strips |
 //! | `arm`, [`portable`] | the blocks themselves: assembly for a Cortex-M with DSP, and what it must equal |
 //!
-//! Instructions on a Cortex-M4 or M7, 3 × 3, stride 1, on paper: a record is three taps of a kernel row, for 4 outputs (2 of Z_64).
+//! Instructions on a Cortex-M4 or M7, 3 × 3, stride 1, on paper: a record is three taps of a kernel row, for
+//! 4 outputs (2 of Z_64).
 //!
 //! | | a record | products | a product | with loop, block and strip |
 //! |---|---|---|---|---|
@@ -56,8 +59,8 @@ pub trait Weights {
     fn fill(&mut self, first: usize, out: WordsMut<'_>) -> Result<(), MaterialError>;
 }
 
-/// out += input ⊗ weights for output elements `tile`, in `memory`: [`memory_words`] says how much, and what is in it afterwards is as secret
-/// as the weights.
+/// out += input ⊗ weights for output elements `tile`, in `memory`: [`memory_words`] says how much, and what
+/// is in it afterwards is as secret as the weights.
 ///
 /// # Shapes
 /// `input`: the whole input tensor; `out`: one slot for each element of `tile`.
@@ -96,7 +99,10 @@ fn blocks(
     if bytes == 8 || bytes > sum_bytes {
         return Ok(false);
     }
-    if input.len() != geometry.input.elements() || tile.len() != out.len() || tile.end > geometry.output().elements() {
+    if input.len() != geometry.input.elements()
+        || tile.len() != out.len()
+        || tile.end > geometry.output().elements()
+    {
         return Err(MaterialError::Weights);
     }
     Job { geometry, layout, tile }.run(input, weights, out, memory).map(|()| true)
@@ -129,12 +135,21 @@ fn channels(
     Ok(())
 }
 
-/// What `halfnet-core`'s `convolve_words` does, a kernel row at a time: a fraction of its speed and of its flash. Where there are blocks,
-/// fully connected layers are what is left for it.
-fn direct(geometry: &Convolution, input: Words<'_>, weights: Words<'_>, channel: usize, positions: Range<usize>, mut out: WordsMut<'_>) {
+/// What `halfnet-core`'s `convolve_words` does, a kernel row at a time: a fraction of its speed and of its
+/// flash. Where there are blocks, fully connected layers are what is left for it.
+fn direct(
+    geometry: &Convolution,
+    input: Words<'_>,
+    weights: Words<'_>,
+    channel: usize,
+    positions: Range<usize>,
+    mut out: WordsMut<'_>,
+) {
     let size = |side: u16| usize::from(side);
-    let (height, width, padding) = (size(geometry.input.height), size(geometry.input.width), size(geometry.padding));
-    let (channels, kernel) = (geometry.group_channels(), [size(geometry.kernel_height), size(geometry.kernel_width)]);
+    let (height, width, padding) =
+        (size(geometry.input.height), size(geometry.input.width), size(geometry.padding));
+    let (channels, kernel) =
+        (geometry.group_channels(), [size(geometry.kernel_height), size(geometry.kernel_width)]);
     let group = channel * size(geometry.groups) / size(geometry.out_channels).max(1);
     let out_width = size(geometry.output().width).max(1);
     for (slot, position) in positions.enumerate() {
@@ -145,7 +160,10 @@ fn direct(geometry: &Convolution, input: Words<'_>, weights: Words<'_>, channel:
         let mut sum = out.as_words().get(slot);
         for plane in 0..channels {
             for row in rows.clone() {
-                let from = ((group * channels + plane) * height + top + row - padding) * width + left + columns.start - padding;
+                let from = ((group * channels + plane) * height + top + row - padding) * width
+                    + left
+                    + columns.start
+                    - padding;
                 let weight = (plane * kernel[0] + row) * kernel[1] + columns.start;
                 sum = sum.wrapping_add(products(input, from, weights, weight, columns.len()));
             }
@@ -164,6 +182,8 @@ fn products(input: Words<'_>, from: usize, weights: Words<'_>, weight: usize, co
         (Words::U16(x), Words::U16(w)) => sum(x, from, w, weight, count),
         (Words::U16(x), Words::U32(w)) => sum(x, from, w, weight, count),
         (Words::U32(x), Words::U32(w)) => sum(x, from, w, weight, count),
-        _ => (0..count).fold(0, |sum: u64, at| sum.wrapping_add(input.get(from + at).wrapping_mul(weights.get(weight + at)))),
+        _ => (0..count).fold(0, |sum: u64, at| {
+            sum.wrapping_add(input.get(from + at).wrapping_mul(weights.get(weight + at)))
+        }),
     }
 }

@@ -9,8 +9,8 @@ use super::word::{Rows, block, weight_words};
 /// out += strip ⊗ records for the whole blocks of each row.
 ///
 /// # Shapes
-/// `records`: `sections[0]` records of 3 taps, then of 2, then of 1; a record is the bytes from the input word of the record before to
-/// its own, then its weights.
+/// `records`: `sections[0]` records of 3 taps, then of 2, then of 1; a record is the bytes from the input
+/// word of the record before to its own, then its weights.
 pub(super) fn add_blocks(strip: &[u32], rows: &Rows, records: &[u32], sections: [u32; 3], out: WordsMut<'_>) {
     let kind = out.kind();
     let (block, weight_words) = (block(kind), weight_words(kind));
@@ -25,11 +25,20 @@ pub(super) fn add_blocks(strip: &[u32], rows: &Rows, records: &[u32], sections: 
 }
 
 /// One block, whose inputs begin at word `at` of the strip.
-fn add_block<W: Word>(strip: &[u32], mut at: usize, records: &[u32], sections: [u32; 3], weight_words: usize, sums: &mut [W]) {
+fn add_block<W: Word>(
+    strip: &[u32],
+    mut at: usize,
+    records: &[u32],
+    sections: [u32; 3],
+    weight_words: usize,
+    sums: &mut [W],
+) {
     let mut rest = records;
     for (taps, count) in TAPS.into_iter().zip(sections) {
         for _ in 0..count {
-            let Some(([offset, weights @ ..], after)) = rest.split_at_checked(1 + taps * weight_words) else { return };
+            let Some(([offset, weights @ ..], after)) = rest.split_at_checked(1 + taps * weight_words) else {
+                return;
+            };
             rest = after;
             at = at.wrapping_add_signed((*offset).cast_signed() as isize / 4);
             for (tap, weight) in weights.chunks_exact(weight_words).enumerate() {
@@ -41,7 +50,8 @@ fn add_block<W: Word>(strip: &[u32], mut at: usize, records: &[u32], sections: [
     }
 }
 
-/// A strip's word times a record's weight, modulo the sums' word of so many bytes: of Z_16 the sum of two products.
+/// A strip's word times a record's weight, modulo the sums' word of so many bytes: of Z_16 the sum of two
+/// products.
 fn product(bytes: usize, input: u32, weight: &[u32]) -> u64 {
     let word = |index: usize| u64::from(weight.get(index).copied().unwrap_or(0));
     let weight = word(0) | word(1) << 32;

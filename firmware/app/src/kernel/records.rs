@@ -1,7 +1,8 @@
 //! Weights in the order in which a block uses them.
 //!
-//! A record is the way from the record before to its input word in the strip, in bytes, and then 3, 2 or 1 neighbouring taps. Of each
-//! chunk of planes those of 3 taps come first, then those of 2, then of 1; within a section plane by plane, row by row.
+//! A record is the way from the record before to its input word in the strip, in bytes, and then 3, 2 or 1
+//! neighbouring taps. Of each chunk of planes those of 3 taps come first, then those of 2, then of 1; within
+//! a section plane by plane, row by row.
 
 use core::ops::Range;
 
@@ -23,7 +24,9 @@ pub(super) fn frame(layout: &Layout, records: &mut [u32]) {
             for plane in 0..layout.chunk_planes(chunk) {
                 for row in 0..layout.kernel_height {
                     for piece in layout.pieces.section(section) {
-                        let here = (plane * layout.strip_rows + row) * layout.row_words + piece.phase * layout.span + piece.first;
+                        let here = (plane * layout.strip_rows + row) * layout.row_words
+                            + piece.phase * layout.span
+                            + piece.first;
                         if let Some(slot) = records.get_mut(at) {
                             *slot = (here.wrapping_sub(before) as u32).wrapping_mul(4);
                         }
@@ -36,7 +39,8 @@ pub(super) fn frame(layout: &Layout, records: &mut [u32]) {
     }
 }
 
-/// Writes the weights of one output channel. `raw` is where they come to first, a few input channels at a time.
+/// Writes the weights of one output channel. `raw` is where they come to first, a few input channels at a
+/// time.
 ///
 /// # Errors
 /// The weights failed.
@@ -72,9 +76,11 @@ fn put(layout: &Layout, mut plane: usize, channels: usize, raw: &[u64], records:
         let own = ((planes - skipped) * lanes(layout.kind)).min(channels - done);
         let mut base = chunk * layout.chunk * layout.plane_words();
         for section in 0..TAPS.len() {
-            let words = layout.kernel_height * layout.pieces.section(section).len() * layout.record_words(section);
+            let words =
+                layout.kernel_height * layout.pieces.section(section).len() * layout.record_words(section);
             if words > 0 {
-                let records = records.get_mut(base + skipped * words..base + planes * words).unwrap_or(&mut []);
+                let records =
+                    records.get_mut(base + skipped * words..base + planes * words).unwrap_or(&mut []);
                 put_section(layout, section, done..done + own, raw, records);
             }
             base += planes * words;
@@ -94,17 +100,26 @@ fn put_section(layout: &Layout, section: usize, channels: Range<usize>, raw: &[u
         // Weights of 64 bits are two words each.
         _ => (Words::U32(bytemuck::cast_slice(raw)), weight_words(layout.kind)),
     };
-    // A piece's records are rows as those of a strip are, a kernel row apart; of planes of two channels those of each are a group.
+    // A piece's records are rows as those of a strip are, a kernel row apart; of planes of two channels those
+    // of each are a group.
     let (planes, pair) = (channels.len() / lanes(layout.kind), lanes(layout.kind) == 2);
     let mut put = |planes: usize, record: usize, one: usize, two: Option<usize>| {
         for (number, piece) in pieces.iter().enumerate() {
             let (at, from) = (record + number * words + 1, one + piece.phase + stride * piece.first);
             let (count, groups) = if pair { (height, planes) } else { (planes * height, 1) };
-            let (step, out_step, group_step) = (scale * layout.kernel_width, pieces.len() * words, 2 * kernel);
+            let (step, out_step, group_step) =
+                (scale * layout.kernel_width, pieces.len() * words, 2 * kernel);
             let mut copy = |at: usize, from: usize, stride: usize, width: usize| {
                 let group_out_step = height * out_step;
                 let lines = Lines { groups, group_step, group_out_step, count, width, step, out_step };
-                strip::copy(records.get_mut(at..).unwrap_or(&mut []), raw, scale * from, two.map(|two| two + from), stride, &lines);
+                strip::copy(
+                    records.get_mut(at..).unwrap_or(&mut []),
+                    raw,
+                    scale * from,
+                    two.map(|two| two + from),
+                    stride,
+                    &lines,
+                );
             };
             if scale == 1 || stride == 1 {
                 copy(at, from, stride, taps * scale);

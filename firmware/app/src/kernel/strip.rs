@@ -1,6 +1,8 @@
-//! The input rows of a few output rows, with their padding: a word an input column, or a column of two channels.
+//! The input rows of a few output rows, with their padding: a word an input column, or a column of two
+//! channels.
 //!
-//! With a stride the columns lie by phase, all of phase 0 first: neighbouring outputs then read neighbouring words.
+//! With a stride the columns lie by phase, all of phase 0 first: neighbouring outputs then read neighbouring
+//! words.
 
 use core::ops::Range;
 
@@ -29,10 +31,12 @@ pub(super) struct Lines {
     pub(super) out_step: usize,
 }
 
-/// Writes the strip of output rows `rows` for the planes of `chunk`. Columns outside the input are left as they are: zero.
+/// Writes the strip of output rows `rows` for the planes of `chunk`. Columns outside the input are left as
+/// they are: zero.
 ///
 /// # Shapes
-/// `input`: the whole input tensor, in which the group's planes are the elements `group`; `strip`: [`Layout::strip_words`].
+/// `input`: the whole input tensor, in which the group's planes are the elements `group`; `strip`:
+/// [`Layout::strip_words`].
 pub(super) fn build(
     layout: &Layout,
     geometry: &Convolution,
@@ -46,7 +50,8 @@ pub(super) fn build(
     let (stride, padding) = (layout.stride, usize::from(geometry.padding));
     let plane = height * width;
     let count = (rows.len() - 1) * layout.row_step + layout.kernel_height;
-    // The input row under a row of the strip, counted from the padding's first. Between those of kernels lower than the stride some are left out.
+    // The input row under a row of the strip, counted from the padding's first. Between those of kernels
+    // lower than the stride some are left out.
     let source = |row: usize| (rows.start + row / layout.row_step) * stride + row % layout.row_step;
     let inside = |row: &usize| (padding..height + padding).contains(&source(*row));
     let first = (0..count).find(inside).unwrap_or(count);
@@ -95,8 +100,16 @@ pub(super) fn build(
     }
 }
 
-/// Every `stride`-th element of the rows, from element `one` of `input` on, and with `two` the elements from there on in the upper halves.
-pub(super) fn copy(out: &mut [u32], input: Words<'_>, one: usize, two: Option<usize>, stride: usize, lines: &Lines) {
+/// Every `stride`-th element of the rows, from element `one` of `input` on, and with `two` the elements from
+/// there on in the upper halves.
+pub(super) fn copy(
+    out: &mut [u32],
+    input: Words<'_>,
+    one: usize,
+    two: Option<usize>,
+    stride: usize,
+    lines: &Lines,
+) {
     #[cfg(halfnet_dsp)]
     if super::arm::copy_rows(out, input, one, two, stride, lines) {
         return;

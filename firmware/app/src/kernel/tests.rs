@@ -36,21 +36,41 @@ fn words<W: Word>(seed: u64, count: usize) -> Vec<W> {
 }
 
 /// Both ways; `share` of 255 parts of what lies between the least memory and the memory asked for.
-fn compare<W: Word>(geometry: &Convolution, input: Words<'_>, seed: u64, tile: core::ops::Range<usize>, share: u8) {
+fn compare<W: Word>(
+    geometry: &Convolution,
+    input: Words<'_>,
+    seed: u64,
+    tile: core::ops::Range<usize>,
+    share: u8,
+) {
     let kind = WordKind::for_bits(W::BITS);
     let wanted = memory_words(geometry, kind);
-    assert!(Layout::fit(kind, geometry, wanted).is_some() == (geometry.output().plane() > 1 && geometry.kernel_width <= 15));
+    assert!(
+        Layout::fit(kind, geometry, wanted).is_some()
+            == (geometry.output().plane() > 1 && geometry.kernel_width <= 15)
+    );
     let least = (0..=wanted).find(|&words| Layout::fit(kind, geometry, words).is_some()).unwrap_or(wanted);
     let mut memory = std::vec![!0_u64; least + (wanted - least) * usize::from(share) / 255];
     let before: Vec<W> = words(seed ^ 1, tile.len());
     let mut expected = before.clone();
     let plain = &mut std::vec![0; wanted];
-    channels(geometry, input, &mut Numbered(seed), tile.clone(), WordsMut::new(&mut expected), plain, linear::convolve_words).unwrap();
+    channels(
+        geometry,
+        input,
+        &mut Numbered(seed),
+        tile.clone(),
+        WordsMut::new(&mut expected),
+        plain,
+        linear::convolve_words,
+    )
+    .unwrap();
     let mut found = before.clone();
-    channels(geometry, input, &mut Numbered(seed), tile.clone(), WordsMut::new(&mut found), plain, direct).unwrap();
+    channels(geometry, input, &mut Numbered(seed), tile.clone(), WordsMut::new(&mut found), plain, direct)
+        .unwrap();
     assert_eq!(found, expected);
     let mut found = before;
-    let done = blocks(geometry, input, &mut Numbered(seed), tile, WordsMut::new(&mut found), &mut memory).unwrap();
+    let done =
+        blocks(geometry, input, &mut Numbered(seed), tile, WordsMut::new(&mut found), &mut memory).unwrap();
     assert_eq!(done, Layout::fit(kind, geometry, memory.len()).is_some());
     if done {
         assert_eq!(found, expected);
@@ -101,22 +121,44 @@ fn a_kernel_row_falls_into_pieces_of_three_two_and_one() {
         padding: 0,
         groups: 1,
     };
-    for (width, stride, counts) in
-        [(1, 1, [0, 0, 1]), (3, 1, [1, 0, 0]), (5, 1, [1, 1, 0]), (7, 1, [2, 0, 1]), (3, 2, [0, 1, 1]), (5, 2, [1, 1, 0])]
-    {
-        assert_eq!(Layout::fit(WordKind::U16, &geometry(width, stride), 1 << 20).unwrap().pieces.counts, counts, "{width} by {stride}");
+    for (width, stride, counts) in [
+        (1, 1, [0, 0, 1]),
+        (3, 1, [1, 0, 0]),
+        (5, 1, [1, 1, 0]),
+        (7, 1, [2, 0, 1]),
+        (3, 2, [0, 1, 1]),
+        (5, 2, [1, 1, 0]),
+    ] {
+        assert_eq!(
+            Layout::fit(WordKind::U16, &geometry(width, stride), 1 << 20).unwrap().pieces.counts,
+            counts,
+            "{width} by {stride}"
+        );
     }
 }
 
 #[test]
 fn too_little_memory_is_said_and_nothing_done() {
-    let geometry =
-        Convolution { input: Shape::new(4, 5, 5), out_channels: 2, kernel_height: 3, kernel_width: 3, stride: 1, padding: 1, groups: 1 };
+    let geometry = Convolution {
+        input: Shape::new(4, 5, 5),
+        out_channels: 2,
+        kernel_height: 3,
+        kernel_width: 3,
+        stride: 1,
+        padding: 1,
+        groups: 1,
+    };
     let input: Vec<u16> = words(1, geometry.input.elements());
     let mut out = [7_u16; 50];
-    assert_eq!(blocks(&geometry, Words::U16(&input), &mut Numbered(1), 0..50, WordsMut::U16(&mut out), &mut [0; 8]), Ok(false));
+    assert_eq!(
+        blocks(&geometry, Words::U16(&input), &mut Numbered(1), 0..50, WordsMut::U16(&mut out), &mut [0; 8]),
+        Ok(false)
+    );
     assert_eq!(out, [7; 50]);
     // Slices that do not fit the geometry are refused, not read beyond.
     let short = Words::U16(&input[1..]);
-    assert_eq!(blocks(&geometry, short, &mut Numbered(1), 0..50, WordsMut::U16(&mut out), &mut [0; 4096]), Err(MaterialError::Weights));
+    assert_eq!(
+        blocks(&geometry, short, &mut Numbered(1), 0..50, WordsMut::U16(&mut out), &mut [0; 4096]),
+        Err(MaterialError::Weights)
+    );
 }

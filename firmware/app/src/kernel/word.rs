@@ -1,7 +1,7 @@
 //! What a block of each word is.
 //!
-//! The words of sums and weights are told apart as the program runs, not as it is compiled: what goes on around the blocks is in flash
-//! once.
+//! The words of sums and weights are told apart as the program runs, not as it is compiled: what goes on
+//! around the blocks is in flash once.
 
 use halfnet_core::ring::WordKind;
 

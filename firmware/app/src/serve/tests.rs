@@ -83,7 +83,13 @@ struct One<'r> {
 
 impl<'r> One<'r> {
     fn new(replay: &Replay<'r>, board: &Board<'_>, counter: u64) -> Self {
-        let hello = Hello { agreement: board.agreement, deal: replay.deal, nonce: [9; 16], request: [0; 16], counter };
+        let hello = Hello {
+            agreement: board.agreement,
+            deal: replay.deal,
+            nonce: [9; 16],
+            request: [0; 16],
+            counter,
+        };
         let mut one = Self {
             hello,
             recorded: replay.received,
@@ -122,7 +128,8 @@ impl<'r> One<'r> {
             match reply.verdict {
                 Verdict::Accepted => {
                     self.accepted.push(self.hello.counter);
-                    let acknowledge = Acknowledge { counter: self.hello.counter, session: reply.session(&self.hello) };
+                    let acknowledge =
+                        Acknowledge { counter: self.hello.counter, session: reply.session(&self.hello) };
                     self.say(Code::Acknowledge, &acknowledge.encode());
                     self.says.extend(self.recorded);
                 }
@@ -204,7 +211,10 @@ struct Lent([Vec<u64>; 2], [Vec<u8>; 2]);
 impl Lent {
     fn of(board: &Board<'_>) -> Self {
         let needs = Needs::of(&board.plan);
-        Self([vec![0; needs.arena], vec![0; needs.channel]], [vec![0; needs.outgoing], vec![0; needs.incoming]])
+        Self(
+            [vec![0; needs.arena], vec![0; needs.channel]],
+            [vec![0; needs.outgoing], vec![0; needs.incoming]],
+        )
     }
 
     fn memory(&mut self) -> Memory<'_> {
@@ -219,7 +229,8 @@ fn a_recorded_inference_comes_out_as_recorded() {
         with_board(file, |replay, board| {
             let (mut cells, mut lent) = (vec![0xff; 3 * PAGE], Lent::of(board));
             let Started { mut party, .. } =
-                start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT).unwrap();
+                start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT)
+                    .unwrap();
             let mut one = One::new(replay, board, replay.counter);
             let outcome = party.infer(&mut one, &mut Integers(replay.picture)).unwrap();
             let expected: Vec<i64> = replay.answer.iter().map(|value| value as i64).collect();
@@ -235,8 +246,15 @@ fn a_link_that_breaks_at_any_byte_costs_a_counter_at_most_and_no_picture() {
         let total = replay.sent as usize + replay.received.len() + 400;
         for at in (0..total).step_by(37) {
             let (mut cells, mut lent) = (vec![0xff; 3 * PAGE], Lent::of(board));
-            let Started { mut party, .. } =
-                start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::Random([7; 32]), lent.memory(), TIMEOUT).unwrap();
+            let Started { mut party, .. } = start(
+                board,
+                Flash(&mut cells),
+                0..3 * PAGE as u32,
+                Entropy::Random([7; 32]),
+                lent.memory(),
+                TIMEOUT,
+            )
+            .unwrap();
             let mut one = One::new(replay, board, replay.counter);
             one.breaks_after = Some(at);
             let (mut answered, mut faults) = (Vec::new(), Vec::new());
@@ -249,9 +267,15 @@ fn a_link_that_breaks_at_any_byte_costs_a_counter_at_most_and_no_picture() {
             ask(&mut party, &mut proposing, board, &mut told);
             let pictures: Vec<usize> = answered.iter().map(|&(picture, _)| picture).collect();
             assert_eq!(pictures, [0, 1], "broken after {at} bytes");
-            assert!(faults.iter().all(|&code| code == 101) && faults.len() <= 1, "broken after {at} bytes: {faults:?}");
+            assert!(
+                faults.iter().all(|&code| code == 101) && faults.len() <= 1,
+                "broken after {at} bytes: {faults:?}"
+            );
             let accepted = &proposing.0.accepted;
-            assert!(accepted.is_sorted_by(|a, b| a < b), "a counter came twice, broken after {at} bytes: {accepted:?}");
+            assert!(
+                accepted.is_sorted_by(|a, b| a < b),
+                "a counter came twice, broken after {at} bytes: {accepted:?}"
+            );
         }
     });
 }
@@ -288,9 +312,11 @@ fn a_second_boot_refuses_what_the_first_burned() {
         for expected in [replay.counter, replay.counter + 1] {
             let mut lent = Lent::of(board);
             let Started { mut party, .. } =
-                start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT).unwrap();
+                start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT)
+                    .unwrap();
             let mut one = One::new(replay, board, replay.counter);
-            // The frames were recorded under the first counter; under the second they decode, and the answer means nothing.
+            // The frames were recorded under the first counter; under the second they decode, and the answer
+            // means nothing.
             let outcome = party.infer(&mut one, &mut Integers(replay.picture)).unwrap();
             assert_eq!((outcome.counter, one.accepted), (expected, vec![expected]));
         }
@@ -301,11 +327,14 @@ fn a_second_boot_refuses_what_the_first_burned() {
 fn a_board_without_room_or_pictures_does_not_begin() {
     with_board(REPLAY_HELD, |replay, board| {
         let (mut cells, mut lent) = (vec![0xff; 3 * PAGE], Lent::of(board));
-        let small = start(board, Flash(&mut cells), 0..2 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT).map(|_| ());
+        let small =
+            start(board, Flash(&mut cells), 0..2 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT)
+                .map(|_| ());
         assert_eq!(small.unwrap_err().code(), 310);
         let mut lent = Lent::of(board);
         let short = Memory { arena: &mut [], ..lent.memory() };
-        let short = start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, short, TIMEOUT).map(|_| ());
+        let short =
+            start(board, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, short, TIMEOUT).map(|_| ());
         assert_eq!(short, Err(StartError::Fault(Fault::Memory)));
         let body = Body {
             pairing: replay.pairing,
@@ -318,7 +347,9 @@ fn a_board_without_room_or_pictures_does_not_begin() {
         };
         let empty = Board::from_body(&body).unwrap();
         let mut lent = Lent::of(&empty);
-        let none = start(&empty, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT).map(|_| ());
+        let none =
+            start(&empty, Flash(&mut cells), 0..3 * PAGE as u32, Entropy::None, lent.memory(), TIMEOUT)
+                .map(|_| ());
         assert_eq!(none, Err(StartError::Pictures));
     });
 }

@@ -91,7 +91,11 @@ impl Clock for Time {
 
 fn buffers(receive: usize, transmit: usize) -> Buffers<'static> {
     let bytes = |size: usize| Box::leak(vec![0; size].into_boxed_slice());
-    Buffers { receive: bytes(receive), transmit: bytes(transmit), socket: Box::leak(Box::new([SocketStorage::EMPTY])) }
+    Buffers {
+        receive: bytes(receive),
+        transmit: bytes(transmit),
+        socket: Box::leak(Box::new([SocketStorage::EMPTY])),
+    }
 }
 
 /// P1's end.
@@ -121,7 +125,10 @@ impl Peer {
     fn connect(&mut self) {
         self.port += 1;
         let (port, board) = (self.port, IpAddress::v4(10, 0, 2, 15));
-        self.sockets.get_mut::<Socket<'_>>(self.socket).connect(self.interface.context(), (board, BOARD.port), port).unwrap();
+        self.sockets
+            .get_mut::<Socket<'_>>(self.socket)
+            .connect(self.interface.context(), (board, BOARD.port), port)
+            .unwrap();
     }
 
     fn poll(&mut self) {
@@ -134,7 +141,8 @@ type Board = TcpLink<'static, Cable, Time>;
 
 fn pair() -> (Board, Peer) {
     let shared = Rc::new(RefCell::new(Shared { now: u64::from(u32::MAX) - 50, ..Shared::default() }));
-    let board = TcpLink::new(Cable(shared.clone(), 0), Time(shared.clone()), BOARD, buffers(1000, 700), PATIENCE, 7);
+    let board =
+        TcpLink::new(Cable(shared.clone(), 0), Time(shared.clone()), BOARD, buffers(1000, 700), PATIENCE, 7);
     (board, Peer::new(Cable(shared, 1)))
 }
 

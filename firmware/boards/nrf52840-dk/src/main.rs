@@ -1,4 +1,5 @@
-//! P0 on the nRF52840-DK, its own client: asks the pictures in its flash over and over, as often as P1 proposes, over the board's own USB.
+//! P0 on the nRF52840-DK, its own client: asks the pictures in its flash over and over, as often as P1
+//! proposes, over the board's own USB.
 #![no_std]
 #![no_main]
 

@@ -15,7 +15,8 @@ use static_cell::ConstStaticCell;
 const SEGMENT: usize = 1460;
 /// Frames that the driver keeps until they are looked at.
 pub(crate) const KEPT: usize = 8;
-/// What a peer may send before it is read: two of the frames kept are for others. One that finds no room comes again only after a second.
+/// What a peer may send before it is read: two of the frames kept are for others. One that finds no room
+/// comes again only after a second.
 const RECEIVE: usize = (KEPT - 2) * SEGMENT;
 const TRANSMIT: usize = 12 * SEGMENT;
 
@@ -23,11 +24,17 @@ static RECEIVED: ConstStaticCell<[u8; RECEIVE]> = ConstStaticCell::new([0; RECEI
 static TRANSMITTED: ConstStaticCell<[u8; TRANSMIT]> = ConstStaticCell::new([0; TRANSMIT]);
 static SOCKET: ConstStaticCell<[SocketStorage<'static>; 1]> = ConstStaticCell::new([SocketStorage::EMPTY]);
 
-/// Waits for P1 at `place`; drops a peer that moves no byte for `patience` milliseconds. `random`: other than at the last boot.
+/// Waits for P1 at `place`; drops a peer that moves no byte for `patience` milliseconds. `random`: other than
+/// at the last boot.
 ///
 /// # Panics
 /// Called twice.
-pub(crate) fn open<D: Driver>(driver: D, place: Place, patience: u32, random: u64) -> TcpLink<'static, Polled<D>, Uptime> {
+pub(crate) fn open<D: Driver>(
+    driver: D,
+    place: Place,
+    patience: u32,
+    random: u64,
+) -> TcpLink<'static, Polled<D>, Uptime> {
     let buffers = Buffers { receive: RECEIVED.take(), transmit: TRANSMITTED.take(), socket: SOCKET.take() };
     TcpLink::new(Polled(driver), Uptime, place, buffers, patience, random)
 }

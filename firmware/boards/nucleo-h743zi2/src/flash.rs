@@ -1,8 +1,8 @@
 //! The flash under the counter, torn words included.
 //!
-//! The STM32H7 guards each 32-byte word by an error-correcting code. A word whose writing was cut answers a read with a bus fault, which
-//! would end the board at every start. The counter's records carry checksums and take any bytes for what a cut left, so here such a word
-//! reads as zeros.
+//! The STM32H7 guards each 32-byte word by an error-correcting code. A word whose writing was cut answers a
+//! read with a bus fault, which would end the board at every start. The counter's records carry checksums and
+//! take any bytes for what a cut left, so here such a word reads as zeros.
 
 use core::arch::asm;
 
@@ -14,7 +14,8 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 const BASE: u32 = 0x0800_0000;
 /// Bytes of a word with a code of its own.
 const WORD: u32 = 32;
-/// `BFHFNMIGN` of the Configuration and Control Register: with faults masked, a bus fault of a load is ignored.
+/// `BFHFNMIGN` of the Configuration and Control Register: with faults masked, a bus fault of a load is
+/// ignored.
 const IGNORE_BUS_FAULTS: u32 = 1 << 8;
 /// The Configuration and Control Register.
 const CCR: *mut u32 = 0xE000_ED14 as *mut u32;
@@ -29,7 +30,8 @@ impl Checked {
     }
 }
 
-/// Forgets the errors of earlier reads; says whether a word could not be corrected. The driver takes an old one for a failed write.
+/// Forgets the errors of earlier reads; says whether a word could not be corrected. The driver takes an old
+/// one for a failed write.
 fn take_errors() -> bool {
     let mut torn = false;
     for bank in [pac::FLASH.bank(0), pac::FLASH.bank(1)] {
@@ -46,8 +48,8 @@ fn take_errors() -> bool {
 fn word(offset: u32) -> [u8; WORD as usize] {
     let mut bytes = [0; WORD as usize];
     take_errors();
-    // Safety: the address is in flash. With faults masked and bus faults ignored a load that fails gives any value. No interrupt comes
-    // in between, and both settings are undone.
+    // Safety: the address is in flash. With faults masked and bus faults ignored a load that fails gives any
+    // value. No interrupt comes in between, and both settings are undone.
     unsafe {
         let before = CCR.read_volatile();
         asm!("cpsid f");

@@ -1,4 +1,5 @@
-//! P0 on the NUCLEO-H743ZI2, its own client: asks the pictures in its flash over and over, as often as P1 connects and proposes.
+//! P0 on the NUCLEO-H743ZI2, its own client: asks the pictures in its flash over and over, as often as P1
+//! connects and proposes.
 #![no_std]
 #![no_main]
 
@@ -58,7 +59,8 @@ fn main() -> ! {
         transmit_0: peripherals.PG13,
     };
     // Twice the party's patience: its own fault says more than a link that is dropped.
-    let mut link = ethernet::open(jack.driver(Interrupts), PLACE, TIMEOUT.saturating_mul(2), u64::from_le_bytes(random));
+    let mut link =
+        ethernet::open(jack.driver(Interrupts), PLACE, TIMEOUT.saturating_mul(2), u64::from_le_bytes(random));
     let [a, b, c, d] = PLACE.address;
     defmt::info!("at {=u8}.{=u8}.{=u8}.{=u8}, port {=u16}", a, b, c, d, PLACE.port);
     forever(BLOB, flash, counter_region(), Entropy::Random(entropy), memory(), TIMEOUT, &mut link)

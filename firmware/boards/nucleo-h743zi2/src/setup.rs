@@ -3,7 +3,9 @@
 use embassy_stm32::eth::{Ethernet, GenericPhy, InterruptHandler, PacketQueue, Sma};
 use embassy_stm32::interrupt::typelevel::{Binding, ETH as EthernetInterrupt};
 use embassy_stm32::peripherals::{ETH, ETH_SMA, PA1, PA2, PA7, PB13, PC1, PC4, PC5, PG11, PG13};
-use embassy_stm32::rcc::{AHBPrescaler, APBPrescaler, HSIPrescaler, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk, VoltageScale};
+use embassy_stm32::rcc::{
+    AHBPrescaler, APBPrescaler, HSIPrescaler, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk, VoltageScale,
+};
 use embassy_stm32::{Config, Peri, uid};
 use static_cell::ConstStaticCell;
 
@@ -75,7 +77,8 @@ impl Jack {
     }
 }
 
-/// An address of one's own choice, as its first byte says, from the chip's number: two boards in one network differ.
+/// An address of one's own choice, as its first byte says, from the chip's number: two boards in one network
+/// differ.
 fn hardware_address() -> [u8; 6] {
     let mut address = [0_u8; 6];
     for (slot, byte) in (1..6_usize).cycle().zip(uid::uid()) {

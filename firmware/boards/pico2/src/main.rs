@@ -1,4 +1,5 @@
-//! P0 on the Pico 2, its own client: asks the pictures in its flash over and over, as often as P1 proposes, over USB.
+//! P0 on the Pico 2, its own client: asks the pictures in its flash over and over, as often as P1 proposes,
+//! over USB.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Time from SysTick: milliseconds, and under `-icount shift=0`, where an instruction takes a nanosecond, instructions.
+//! Time from SysTick: milliseconds, and under `-icount shift=0`, where an instruction takes a nanosecond,
+//! instructions.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,7 +29,8 @@ pub fn milliseconds() -> u32 {
     MILLISECONDS.load(Ordering::Relaxed)
 }
 
-/// Nanoseconds since the start, to 40. Not for where interrupts are masked: it waits for a millisecond that is to be counted.
+/// Nanoseconds since the start, to 40. Not for where interrupts are masked: it waits for a millisecond that
+/// is to be counted.
 pub fn nanoseconds() -> u64 {
     loop {
         let before = milliseconds();

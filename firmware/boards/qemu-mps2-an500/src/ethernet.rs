@@ -12,8 +12,8 @@ pub const PLACE: Place = Place { address: [10, 0, 2, 15], prefix: 24, gateway: [
 
 /// Bytes of a segment.
 const SEGMENT: usize = 1460;
-/// What a peer may send before it is read: six full frames fit the controller's FIFO with room for short ones. A frame that finds it
-/// full is lost, and comes again only after a second.
+/// What a peer may send before it is read: six full frames fit the controller's FIFO with room for short
+/// ones. A frame that finds it full is lost, and comes again only after a second.
 const RECEIVE: usize = 6 * SEGMENT;
 const TRANSMIT: usize = 12 * SEGMENT;
 const _: () = assert!(RECEIVE / SEGMENT * (4 * WORDS) < RECEIVE_FIFO);
@@ -30,7 +30,8 @@ pub const STATICS: usize = RECEIVE + TRANSMIT + 8 * WORDS + size_of::<SocketStor
 /// The link.
 pub type Ethernet = TcpLink<'static, Lan9118, SysTick>;
 
-/// Waits for P1 at [`PLACE`]; drops a peer that moves no byte for `patience` milliseconds. `random`: other than at the last boot.
+/// Waits for P1 at [`PLACE`]; drops a peer that moves no byte for `patience` milliseconds. `random`: other
+/// than at the last boot.
 ///
 /// # Errors
 /// The emulator was started without the controller.

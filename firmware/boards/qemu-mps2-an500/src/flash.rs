@@ -1,4 +1,5 @@
-//! Flash that the emulated boards do not have: a file in the emulator's folder, which outlives resets and the emulator.
+//! Flash that the emulated boards do not have: a file in the emulator's folder, which outlives resets and the
+//! emulator.
 
 use core::ffi::CStr;
 

@@ -1,7 +1,9 @@
-//! The SMSC LAN9118 Ethernet controller (on the real board its register-compatible successor LAN9220), polled.
+//! The SMSC LAN9118 Ethernet controller (on the real board its register-compatible successor LAN9220),
+//! polled.
 //!
-//! Frames go through two FIFOs that are read and written in 32-bit words, little-endian. A frame to send is preceded by two command
-//! words; one that came, by a status word with its length, in a FIFO of its own. Behind its bytes stands its checksum.
+//! Frames go through two FIFOs that are read and written in 32-bit words, little-endian. A frame to send is
+//! preceded by two command words; one that came, by a status word with its length, in a FIFO of its own.
+//! Behind its bytes stands its checksum.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -100,7 +102,8 @@ unsafe impl InterruptNumber for Line {
 /// Where the controller is, for the interrupt; 0 before it is started.
 static BASE: AtomicUsize = AtomicUsize::new(0);
 
-/// The controller's interrupt only wakes the processor: what came is fetched by whoever slept. There is no other.
+/// The controller's interrupt only wakes the processor: what came is fetched by whoever slept. There is no
+/// other.
 #[exception]
 unsafe fn DefaultHandler(number: i16) {
     let base = BASE.load(Ordering::Relaxed);
@@ -178,14 +181,18 @@ pub struct Lan9118 {
 }
 
 impl Lan9118 {
-    /// Starts the controller of the machine that this runs on; a frame in each direction is kept in `received` and `sent`.
+    /// Starts the controller of the machine that this runs on; a frame in each direction is kept in
+    /// `received` and `sent`.
     ///
     /// # Errors
     /// None answers.
     ///
     /// # Safety
     /// Called once: two owners would take each other's frames.
-    pub unsafe fn start(received: &'static mut [u32; WORDS], sent: &'static mut [u32; WORDS]) -> Result<Self, Absent> {
+    pub unsafe fn start(
+        received: &'static mut [u32; WORDS],
+        sent: &'static mut [u32; WORDS],
+    ) -> Result<Self, Absent> {
         let base: usize = if crate::is_cortex_m7() { 0xa000_0000 } else { 0x4020_0000 };
         let registers = Registers(base as *mut u32);
         // Writing wakes it.
@@ -323,7 +330,8 @@ impl Adapter for Lan9118 {
     }
 
     fn sleep(&mut self) {
-        // With interrupts held back they still wake the processor, and none is lost between the look and the sleep.
+        // With interrupts held back they still wake the processor, and none is lost between the look and the
+        // sleep.
         cortex_m::interrupt::free(|_: &CriticalSection| {
             self.registers.write(INTERRUPTS, FRAME_CAME);
             self.registers.write(INTERRUPT_ENABLE, FRAME_CAME);

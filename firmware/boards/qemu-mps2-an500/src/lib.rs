@@ -1,5 +1,5 @@
-//! What QEMU's mps2-an500 (Cortex-M7) and mps2-an386 (Cortex-M4) have: a clock, serial ports, Ethernet, and a file of the host in flash's
-//! place.
+//! What QEMU's mps2-an500 (Cortex-M7) and mps2-an386 (Cortex-M4) have: a clock, serial ports, Ethernet, and a
+//! file of the host in flash's place.
 #![no_std]
 
 pub mod clock;

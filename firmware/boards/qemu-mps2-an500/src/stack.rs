@@ -1,4 +1,5 @@
-//! How deep the stack grew: what lies below it is painted at the start, and what has kept its paint was never used.
+//! How deep the stack grew: what lies below it is painted at the start, and what has kept its paint was never
+//! used.
 
 use core::ptr;
 

@@ -1,4 +1,5 @@
-//! The CMSDK APB UART, polled: one byte waits in each direction. The emulator holds further bytes back until this one is taken.
+//! The CMSDK APB UART, polled: one byte waits in each direction. The emulator holds further bytes back until
+//! this one is taken.
 
 use core::convert::Infallible;
 

@@ -1,4 +1,5 @@
-//! Flash of the party by crate: what lies in text and rodata, told apart by the names of functions and statics.
+//! Flash of the party by crate: what lies in text and rodata, told apart by the names of functions and
+//! statics.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,15 +17,23 @@ const MATERIAL: &str = "provisioned::BLOB";
 pub(super) fn table(text: &mut String, work: &Path) -> Result<()> {
     // Any material will do: its own bytes are taken off.
     let folder = std::path::absolute(work.join("MNIST-CNN-s/s/board"))?;
-    writeln!(text, "| flash, bytes | with a serial port, rings to 32 bits | with a serial port | with Ethernet |\n|---|---|---|---|")?;
-    let columns = [crates(&folder, Link::Uart, false)?, crates(&folder, Link::Uart, true)?, crates(&folder, Link::Ethernet, true)?];
+    writeln!(
+        text,
+        "| flash, bytes | with a serial port, rings to 32 bits | with a serial port | with Ethernet |\n|---|---|---|---|"
+    )?;
+    let columns = [
+        crates(&folder, Link::Uart, false)?,
+        crates(&folder, Link::Uart, true)?,
+        crates(&folder, Link::Ethernet, true)?,
+    ];
     let mut names: Vec<_> = columns.iter().flat_map(BTreeMap::keys).collect();
     names.sort();
     names.dedup();
     let of = |name: &str| columns.each_ref().map(|sizes| sizes.get(name).copied().unwrap_or(0));
     names.sort_by_key(|name| std::cmp::Reverse(of(name)[2]));
     let (mut rest, mut all) = ([0; 3], [0; 3]);
-    let mut row = |name: &str, sizes: [u64; 3]| writeln!(text, "| {name} | {} |", sizes.map(grouped).join(" | "));
+    let mut row =
+        |name: &str, sizes: [u64; 3]| writeln!(text, "| {name} | {} |", sizes.map(grouped).join(" | "));
     for name in names {
         let sizes = of(name);
         all = core::array::from_fn(|column| all[column] + sizes[column]);
@@ -35,7 +44,11 @@ pub(super) fn table(text: &mut String, work: &Path) -> Result<()> {
         }
     }
     row("crates below 1 KB", rest)?;
-    writeln!(text, "| **all, without the material** | {} |\n", all.map(|size| format!("**{}**", grouped(size))).join(" | "))?;
+    writeln!(
+        text,
+        "| **all, without the material** | {} |\n",
+        all.map(|size| format!("**{}**", grouped(size))).join(" | ")
+    )?;
     Ok(())
 }
 
@@ -46,7 +59,9 @@ fn crates(folder: &Path, link: Link, wide_rings: bool) -> Result<BTreeMap<String
     let file = object::File::parse(&*bytes)?;
     let mut sizes = BTreeMap::new();
     let mut unnamed = 0;
-    for section in file.sections().filter(|s| matches!(s.name(), Ok(".vector_table" | ".text" | ".rodata" | ".data"))) {
+    for section in
+        file.sections().filter(|s| matches!(s.name(), Ok(".vector_table" | ".text" | ".rodata" | ".data")))
+    {
         let mut named = 0;
         let range = section.address()..section.address() + section.size();
         for symbol in file.symbols().filter(|s| matches!(s.kind(), SymbolKind::Text | SymbolKind::Data)) {

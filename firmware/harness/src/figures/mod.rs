@@ -1,6 +1,7 @@
 //! Measures what `firmware/README.md` states and writes it there, between `figures:begin` and `figures:end`.
 //!
-//! Instructions come from programs that run an instruction a nanosecond, so they repeat exactly; bytes and rounds are exact anyway.
+//! Instructions come from programs that run an instruction a nanosecond, so they repeat exactly; bytes and
+//! rounds are exact anyway.
 
 mod flash;
 mod projection;
@@ -31,7 +32,8 @@ const MNIST: &str = "MNIST CNN, 500 ReLUs";
 const RESNET_20: &str = "ResNet-20";
 const RESNET_18: &str = "ResNet-18, 12,900 ReLUs";
 
-/// What is measured; the arenas keep the party's memory below 24 and 40 KB (MNIST), 24 and 96 KB (ResNet-20), 64 and 640 KB (ResNet-18).
+/// What is measured; the arenas keep the party's memory below 24 and 40 KB (MNIST), 24 and 96 KB (ResNet-20),
+/// 64 and 640 KB (ResNet-18).
 const SETTINGS: [Setting; 6] = [
     setting(MNIST, 'h', "16000"),
     setting(MNIST, 's', "25500"),
@@ -80,7 +82,13 @@ pub(crate) fn run(data: Option<&Path>) -> Result<()> {
     flash::table(&mut text, &work)?;
     projection::table(&mut text, &measured)?;
     for one in &measured {
-        writeln!(text, "{}, mode {}, by layer and phase:\n\n{}\n", one.setting.network, one.setting.mode, one.instructions.join("\n"))?;
+        writeln!(
+            text,
+            "{}, mode {}, by layer and phase:\n\n{}\n",
+            one.setting.network,
+            one.setting.mode,
+            one.instructions.join("\n")
+        )?;
     }
     print!("{text}");
     replace(&firmware().join("README.md"), &text)
@@ -88,7 +96,10 @@ pub(crate) fn run(data: Option<&Path>) -> Result<()> {
 
 /// The lines of a table in a log.
 fn rows(lines: &[String]) -> Vec<String> {
-    lines.iter().filter_map(|line| line.find('|').map(|at| line.get(at..).unwrap_or_default().to_owned())).collect()
+    lines
+        .iter()
+        .filter_map(|line| line.find('|').map(|at| line.get(at..).unwrap_or_default().to_owned()))
+        .collect()
 }
 
 /// A network's model and its pictures.
@@ -97,7 +108,8 @@ fn model(network: &str, data: Option<&Path>, work: &Path) -> Result<(PathBuf, Pi
     match network {
         MNIST => Ok((Comparison::default().model, Pictures::TestSet)),
         RESNET_20 => {
-            let data = data.context("ResNet-20 needs its weights and pictures: HALFNET_DATA names the data folder")?;
+            let data =
+                data.context("ResNet-20 needs its weights and pictures: HALFNET_DATA names the data folder")?;
             Ok((crate::demo::import(&Halfnet::default(), data, work)?, Pictures::TestSet))
         }
         _ => {
@@ -112,7 +124,12 @@ fn model(network: &str, data: Option<&Path>, work: &Path) -> Result<(PathBuf, Pi
     }
 }
 
-fn measure(setting: &'static Setting, (model, pictures): (PathBuf, Pictures), data: Option<&Path>, work: &Path) -> Result<Measured> {
+fn measure(
+    setting: &'static Setting,
+    (model, pictures): (PathBuf, Pictures),
+    data: Option<&Path>,
+    work: &Path,
+) -> Result<Measured> {
     println!("{}, mode {}", setting.network, setting.mode);
     let folder = work.join(format!("{}-{}", setting.network.replace([' ', ','], "-"), setting.mode));
     let comparison = Comparison {
@@ -127,11 +144,20 @@ fn measure(setting: &'static Setting, (model, pictures): (PathBuf, Pictures), da
         ..Comparison::default()
     };
     let row = comparison.run()?.pop().context("nothing was compared")?;
-    ensure!(row.is_equal(), "{}, mode {}: the board's bytes are not the host's", setting.network, setting.mode);
+    ensure!(
+        row.is_equal(),
+        "{}, mode {}: the board's bytes are not the host's",
+        setting.network,
+        setting.mode
+    );
     let folder = std::path::absolute(folder.join(setting.mode.to_string()))?;
     let (blob, peer) = (folder.join("board").join("board"), folder.join("host").join("peer"));
     let features = format!("replay{}", wide_rings(&blob)?);
-    let replay = build_program("replay", &features, &[("HALFNET_BOARD", blob.into()), ("HALFNET_REPLAY", peer.into())])?;
+    let replay = build_program(
+        "replay",
+        &features,
+        &[("HALFNET_BOARD", blob.into()), ("HALFNET_REPLAY", peer.into())],
+    )?;
     Ok(Measured { setting, row, instructions: rows(&emulate(&replay)?) })
 }
 
@@ -144,7 +170,8 @@ fn memory(text: &mut String, measured: &[Measured]) -> Result<()> {
     for one in measured {
         let needs = &one.row.needs;
         let [sent, received] = one.bytes();
-        let stack = one.row.board.memory.split_once("stack at most ").and_then(|(_, rest)| rest.split(' ').next());
+        let stack =
+            one.row.board.memory.split_once("stack at most ").and_then(|(_, rest)| rest.split(' ').next());
         writeln!(
             text,
             "| {}, {}, {} | {} | {} | {}, {} | **{}** | {} | {}, {} | {} |",
@@ -191,5 +218,8 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     let before = std::fs::read_to_string(file)?;
     let (head, rest) = before.split_once("<!-- figures:begin -->").context("no figures:begin")?;
     let (_, tail) = rest.split_once("<!-- figures:end -->").context("no figures:end")?;
-    Ok(std::fs::write(file, format!("{head}<!-- figures:begin -->\n{}\n<!-- figures:end -->{tail}", text.trim_end()))?)
+    Ok(std::fs::write(
+        file,
+        format!("{head}<!-- figures:begin -->\n{}\n<!-- figures:end -->{tail}", text.trim_end()),
+    )?)
 }

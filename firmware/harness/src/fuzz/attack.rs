@@ -96,7 +96,11 @@ impl Attack {
     pub(super) fn draw(random: &mut Random, link: Link) -> Self {
         loop {
             let at = random.within(0..Self::ALL.len() + Self::OFTEN.len());
-            let drawn = Self::ALL.get(at).or_else(|| Self::OFTEN.get(at - Self::ALL.len())).copied().unwrap_or(Self::Flip);
+            let drawn = Self::ALL
+                .get(at)
+                .or_else(|| Self::OFTEN.get(at - Self::ALL.len()))
+                .copied()
+                .unwrap_or(Self::Flip);
             let ethernet_only = matches!(drawn, Self::Crowd | Self::Unplug | Self::Flood);
             if link == Link::Ethernet || !ethernet_only {
                 return drawn;
@@ -169,7 +173,10 @@ impl Knowledge {
             Attack::TooLong => {
                 let length = random.within(self.longest - HEADER + 1..MAX_PAYLOAD) as u32;
                 let (mut peer, header) = if random.coin() {
-                    (Peer::connect(target.address)?, Header { layer: NO_LAYER, step: Code::Hello as u8, tile: 0, length })
+                    (
+                        Peer::connect(target.address)?,
+                        Header { layer: NO_LAYER, step: Code::Hello as u8, tile: 0, length },
+                    )
                 } else {
                     let peer = self.begun(target, random)?;
                     let first = self.frames.first().and_then(|frame| frame.first_chunk()).map(Header::decode);
@@ -183,7 +190,10 @@ impl Knowledge {
             Attack::Length => {
                 let mut peer = Peer::connect(target.address)?;
                 let mut hello = self.hello(random).encode().to_vec();
-                hello.resize(if random.coin() { random.within(2..HELLO) } else { HELLO + random.within(1..9) }, 0);
+                hello.resize(
+                    if random.coin() { random.within(2..HELLO) } else { HELLO + random.within(1..9) },
+                    0,
+                );
                 peer.send(&framed(Code::Hello, &hello));
                 peer.listen(Duration::from_millis(100));
                 // The board has no room for a longer one where no frame of the plan is.
@@ -191,7 +201,8 @@ impl Knowledge {
             }
             Attack::Code => {
                 let mut peer = Peer::connect(target.address)?;
-                let code = *random.pick(&[Code::Reply, Code::Acknowledge, Code::Input, Code::Output, Code::Failed]);
+                let code =
+                    *random.pick(&[Code::Reply, Code::Acknowledge, Code::Input, Code::Output, Code::Failed]);
                 peer.send(&framed(code, &self.hello(random).encode()));
                 peer.listen(Duration::from_millis(100));
                 Expected::Faults(&[201])
@@ -214,20 +225,29 @@ impl Knowledge {
             Attack::LastCounter => {
                 let hello = Hello { counter: u64::MAX, ..self.hello(random) };
                 let reply = Peer::connect(target.address)?.propose(&hello.encode())?;
-                ensure!(reply.is_none_or(|reply| reply.verdict != Verdict::Accepted), "the board accepts the last counter");
+                ensure!(
+                    reply.is_none_or(|reply| reply.verdict != Verdict::Accepted),
+                    "the board accepts the last counter"
+                );
                 Expected::Faults(&[301])
             }
             Attack::Agreement => {
                 let hello = spoiled(&self.hello(random), random.within(0..3), random.next() as u8);
                 let reply = Peer::connect(target.address)?.propose(&hello.encode())?;
-                ensure!(reply.is_none_or(|reply| reply.verdict == Verdict::Disagreement), "the board agrees: {reply:?}");
+                ensure!(
+                    reply.is_none_or(|reply| reply.verdict == Verdict::Disagreement),
+                    "the board agrees: {reply:?}"
+                );
                 Expected::Faults(&[205])
             }
             Attack::Version => {
                 let mut hello = self.hello(random).encode();
                 hello[random.within(0..2)] ^= 1 << random.within(0..8);
                 let reply = Peer::connect(target.address)?.propose(&hello)?;
-                ensure!(reply.is_none_or(|reply| reply.verdict == Verdict::Version), "the board takes another version: {reply:?}");
+                ensure!(
+                    reply.is_none_or(|reply| reply.verdict == Verdict::Version),
+                    "the board takes another version: {reply:?}"
+                );
                 Expected::Faults(&[203])
             }
             Attack::Acknowledge => {
@@ -258,7 +278,9 @@ impl Knowledge {
                     }
                 };
                 // Until the board ends the connection; an emulator may be slow.
-                peer.listen(Duration::from_millis(u64::from(self.timeout) * if target.link == Link::Uart { 2 } else { 20 }));
+                peer.listen(Duration::from_millis(
+                    u64::from(self.timeout) * if target.link == Link::Uart { 2 } else { 20 },
+                ));
                 Expected::Faults(&[102])
             }
             Attack::Slow => {
@@ -338,8 +360,8 @@ impl Knowledge {
         Ok(gone(target.link))
     }
 
-    /// One bit of everything that P1 sends, but not of the counter's upper bytes: P1 may propose a counter as high as it likes, and
-    /// this run wants to go on.
+    /// One bit of everything that P1 sends, but not of the counter's upper bytes: P1 may propose a counter as
+    /// high as it likes, and this run wants to go on.
     fn flip(&mut self, target: &Target, random: &mut Random, held: &mut Option<Peer>) -> Result<Expected> {
         let hello = self.hello(random);
         if random.within(0..4) == 0 {
@@ -374,9 +396,15 @@ impl Knowledge {
         for _ in 0..random.within(1..4) {
             let counter = if self.next == 0 { 0 } else { random.next() % self.next };
             let hello = Hello { counter, ..self.hello(random) };
-            let Some(reply) = peer.propose(&hello.encode())? else { bail!("the board does not answer an old counter") };
+            let Some(reply) = peer.propose(&hello.encode())? else {
+                bail!("the board does not answer an old counter")
+            };
             self.check(&hello, &reply)?;
-            ensure!(reply.verdict == Verdict::OldCounter, "the board answers {:?} to the burned counter {counter}", reply.verdict);
+            ensure!(
+                reply.verdict == Verdict::OldCounter,
+                "the board answers {:?} to the burned counter {counter}",
+                reply.verdict
+            );
         }
         peer.leave();
         Ok(if target.link == Link::Uart { Expected::Perhaps } else { gone(target.link) })

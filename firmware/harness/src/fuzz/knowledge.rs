@@ -1,4 +1,5 @@
-//! What a hostile P1 knows: the public identifiers, what an honest P1 said once, and which counters are burned.
+//! What a hostile P1 knows: the public identifiers, what an honest P1 said once, and which counters are
+//! burned.
 
 use anyhow::{Context, Result, bail, ensure};
 use halfnet_core::wire::message::{Acknowledge, Agreement, Code, Hello, Identifier, Reply, Verdict};
@@ -31,10 +32,20 @@ impl Knowledge {
 
     /// Holds what an answer says against what is known, and learns from it.
     pub(super) fn check(&mut self, hello: &Hello, reply: &Reply) -> Result<()> {
-        ensure!(reply.next >= self.next, "the board's counter went back: its next was {} and is {}", self.next, reply.next);
+        ensure!(
+            reply.next >= self.next,
+            "the board's counter went back: its next was {} and is {}",
+            self.next,
+            reply.next
+        );
         self.next = reply.next;
         if reply.verdict == Verdict::Accepted {
-            ensure!(hello.counter >= reply.next, "the board accepted counter {} twice: its next is {}", hello.counter, reply.next);
+            ensure!(
+                hello.counter >= reply.next,
+                "the board accepted counter {} twice: its next is {}",
+                hello.counter,
+                reply.next
+            );
             self.next = hello.counter + 1;
         }
         Ok(())
@@ -50,7 +61,10 @@ impl Knowledge {
             self.check(&hello, &reply)?;
             match reply.verdict {
                 Verdict::Accepted => {
-                    return Ok((peer, Acknowledge { counter: hello.counter, session: reply.session(&hello) }));
+                    return Ok((
+                        peer,
+                        Acknowledge { counter: hello.counter, session: reply.session(&hello) },
+                    ));
                 }
                 Verdict::OldCounter => hello.counter = reply.next,
                 verdict => bail!("the board answers {verdict:?} to an honest hello"),

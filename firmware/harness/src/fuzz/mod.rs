@@ -1,4 +1,5 @@
-//! Hostile sessions: the board must say what was wrong, wait for the next peer, keep its counter, and still answer an honest one.
+//! Hostile sessions: the board must say what was wrong, wait for the next peer, keep its counter, and still
+//! answer an honest one.
 
 mod attack;
 mod knowledge;
@@ -72,7 +73,9 @@ impl Fuzz {
             let mut campaign = Campaign::start(self, link)?;
             let began = Instant::now();
             for number in 0..sessions {
-                campaign.session(number).with_context(|| format!("session {number} over {}, --seed {}", link.name(), self.seed))?;
+                campaign.session(number).with_context(|| {
+                    format!("session {number} over {}, --seed {}", link.name(), self.seed)
+                })?;
             }
             campaign.honest(1).context("the last honest inference")?;
             campaign.print(sessions, began.elapsed());
@@ -107,13 +110,24 @@ impl<'f> Campaign<'f> {
     fn start(fuzz: &'f Fuzz, link: Link) -> Result<Self> {
         let folder = fresh(&fuzz.work.join(link.name()))?;
         let dealt = folder.join("dealt");
-        fuzz.halfnet.deal(&firmware().join("../assets/mnist_cnn_500.postcard"), &dealt, 'h', BUNDLES, None)?;
+        fuzz.halfnet.deal(
+            &firmware().join("../assets/mnist_cnn_500.postcard"),
+            &dealt,
+            'h',
+            BUNDLES,
+            None,
+        )?;
         let board = folder.join("board");
         let mut provision = fuzz.halfnet.command()?;
         provision.arg("provision").arg("--material").arg(dealt.join("party0.postcard"));
         finish(provision.arg("--out").arg(&board).args(["--pictures", "idx:0"]))?;
         erase_flash(&folder)?;
-        let settings = Settings { repeatable: false, timeout: Some(TIMEOUT), rounds: Some(u32::MAX), ..Settings::default() };
+        let settings = Settings {
+            repeatable: false,
+            timeout: Some(TIMEOUT),
+            rounds: Some(u32::MAX),
+            ..Settings::default()
+        };
         let elf = build(&folder, link, settings)?;
         let mut target = Target::start(&elf, &fuzz.machine, &folder, link)?;
         let mut recorded = record(fuzz, &dealt, &mut target)?;
@@ -123,7 +137,10 @@ impl<'f> Campaign<'f> {
         let hello = Hello::decode(hello.get(HEADER..).unwrap_or(&[]))?;
         ensure!(hello.agreement == board.agreement, "the recorded hello is of another pairing");
         let acknowledge = recorded.frames.remove(0);
-        ensure!(acknowledge.get(2) == Some(&(Code::Acknowledge as u8)), "the second frame is no acknowledgement");
+        ensure!(
+            acknowledge.get(2) == Some(&(Code::Acknowledge as u8)),
+            "the second frame is no acknowledgement"
+        );
         ensure!(recorded.frames.len() > 1, "too little was recorded");
         let knowledge = Knowledge {
             agreement: board.agreement,
@@ -170,8 +187,9 @@ impl<'f> Campaign<'f> {
         };
         if let Expected::Said(reports) = &expected {
             reports.iter().try_for_each(|report| self.note(report))?;
-            // On a line the rest of what was said before the reset comes after it, and half a frame is noticed by its silence: an emulator
-            // that has to share its processor takes several timeouts for that.
+            // On a line the rest of what was said before the reset comes after it, and half a frame is
+            // noticed by its silence: an emulator that has to share its processor takes several timeouts for
+            // that.
             while self.target.link == Link::Uart
                 && let Some(report) = self.target.report(Duration::from_millis(8 * u64::from(TIMEOUT)))?
             {
@@ -186,7 +204,9 @@ impl<'f> Campaign<'f> {
         }
         match (&expected, &report) {
             (Expected::Faults(codes), Some(Report::Fault(code, _))) if codes.contains(code) => {}
-            (Expected::Answer, Some(Report::Answer(..))) | (Expected::Report, Some(_)) | (Expected::Perhaps, _) => {}
+            (Expected::Answer, Some(Report::Answer(..)))
+            | (Expected::Report, Some(_))
+            | (Expected::Perhaps, _) => {}
             _ => bail!("the log must say {expected:?}, and says {report:?}"),
         }
         // A peer that left an answer behind is gone all the same.
@@ -194,7 +214,10 @@ impl<'f> Campaign<'f> {
             && let Some(Report::Answer(..)) = report
         {
             let report = self.target.report(Duration::from_secs(5))?;
-            ensure!(report == Some(Report::Fault(101, None)), "the log must say that the peer left, and says {report:?}");
+            ensure!(
+                report == Some(Report::Fault(101, None)),
+                "the log must say that the peer left, and says {report:?}"
+            );
         }
         Ok(())
     }
@@ -206,7 +229,11 @@ impl<'f> Campaign<'f> {
             Report::Answer(..) => self.answers += 1,
         }
         if let Some(counter) = report.burned() {
-            ensure!(self.burned.is_none_or(|burned| counter > burned), "the board burned counter {counter} after {:?}", self.burned);
+            ensure!(
+                self.burned.is_none_or(|burned| counter > burned),
+                "the board burned counter {counter} after {:?}",
+                self.burned
+            );
             self.burned = Some(counter);
             self.knowledge.next = self.knowledge.next.max(counter + 1);
         }
@@ -226,7 +253,8 @@ impl<'f> Campaign<'f> {
         let address = self.target.address.to_string();
         let one = self.fuzz.halfnet.party_one(&self.folder.join("dealt"), &address, count)?;
         for _ in 0..count {
-            let report = self.target.report(Duration::from_secs(30))?.context("an honest P1 gets no answer")?;
+            let report =
+                self.target.report(Duration::from_secs(30))?.context("an honest P1 gets no answer")?;
             self.note(&report)?;
             let Report::Answer(_, answer) = &report else { bail!("an honest P1 gets {report:?}") };
             ensure!(*answer == self.answer, "the board answers {answer}, and answered {}", self.answer);
@@ -246,7 +274,8 @@ impl<'f> Campaign<'f> {
             self.target.boots,
             self.knowledge.next
         );
-        let attacks: Vec<_> = self.attacks.iter().map(|(attack, count)| format!("{attack:?} {count}")).collect();
+        let attacks: Vec<_> =
+            self.attacks.iter().map(|(attack, count)| format!("{attack:?} {count}")).collect();
         let faults: Vec<_> = self.faults.iter().map(|(code, count)| format!("{code} {count}")).collect();
         println!("  attacks: {}", attacks.join(", "));
         println!("  faults: {}", faults.join(", "));
@@ -257,7 +286,10 @@ impl<'f> Campaign<'f> {
 fn left(target: &mut Target) -> Result<()> {
     if target.link == Link::Ethernet {
         let report = target.report(Duration::from_secs(5))?;
-        ensure!(report == Some(Report::Fault(101, None)), "the log must say that the peer left, and says {report:?}");
+        ensure!(
+            report == Some(Report::Fault(101, None)),
+            "the log must say that the peer left, and says {report:?}"
+        );
     }
     Ok(())
 }
@@ -271,7 +303,9 @@ struct Recorded {
 fn record(fuzz: &Fuzz, dealt: &Path, target: &mut Target) -> Result<Recorded> {
     let proxy = Proxy::start(target.address)?;
     let one = fuzz.halfnet.party_one(dealt, &proxy.address.to_string(), 1)?;
-    let Some(Report::Answer(0, answer)) = target.report(Duration::from_secs(30))? else { bail!("the first inference gives no answer") };
+    let Some(Report::Answer(0, answer)) = target.report(Duration::from_secs(30))? else {
+        bail!("the first inference gives no answer")
+    };
     drop(one);
     let passed = proxy.finish()?;
     left(target)?;

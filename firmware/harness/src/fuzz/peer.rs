@@ -23,7 +23,9 @@ pub(super) fn frames(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let head = bytes.first_chunk::<HEADER>().context("a recorded frame is cut")?;
-        let (frame, rest) = bytes.split_at_checked(HEADER + Header::decode(head).length as usize).context("a recorded frame is cut")?;
+        let (frame, rest) = bytes
+            .split_at_checked(HEADER + Header::decode(head).length as usize)
+            .context("a recorded frame is cut")?;
         frames.push(frame.to_vec());
         bytes = rest;
     }
@@ -41,7 +43,8 @@ impl Peer {
         Ok(Self(stream))
     }
 
-    /// Sends as much as the board takes; says whether it took all. A board that has heard enough ends the connection.
+    /// Sends as much as the board takes; says whether it took all. A board that has heard enough ends the
+    /// connection.
     pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
     }
@@ -59,7 +62,11 @@ impl Peer {
         let Some(frame) = self.frame()? else { return Ok(None) };
         let payload = frame.get(HEADER..).unwrap_or(&[]);
         let expected = message::header(Code::Reply, 0, payload.len() as u32).encode();
-        anyhow::ensure!(frame.starts_with(&expected), "the board answers a hello with {:?}", frame.get(..HEADER));
+        anyhow::ensure!(
+            frame.starts_with(&expected),
+            "the board answers a hello with {:?}",
+            frame.get(..HEADER)
+        );
         Ok(Some(Reply::decode(payload)?))
     }
 
@@ -79,7 +86,12 @@ impl Peer {
             match self.0.read(out) {
                 Ok(0) => return Ok(false),
                 Ok(count) => out = &mut out[count..],
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionReset | ErrorKind::WouldBlock | ErrorKind::TimedOut
+                    ) =>
+                {
                     return Ok(false);
                 }
                 Err(error) => return Err(error.into()),
@@ -100,7 +112,10 @@ impl Peer {
         let mut bytes = [0; 4096];
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.0.set_read_timeout(Some(left)).is_err() || !matches!(self.0.read(&mut bytes), Ok(1..)) {
+            if left.is_zero()
+                || self.0.set_read_timeout(Some(left)).is_err()
+                || !matches!(self.0.read(&mut bytes), Ok(1..))
+            {
                 return;
             }
         }

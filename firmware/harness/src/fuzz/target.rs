@@ -31,13 +31,15 @@ impl Report {
 
     /// Reads a line of the log; none if it is about something else.
     fn parse(line: &str) -> Result<Option<Self>> {
-        let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("").parse::<u64>();
+        let number =
+            |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("").parse::<u64>();
         if let Some((_, rest)) = line.split_once("fault ") {
             let burned = rest.split_once("burned: Some(").map(|(_, n)| number(n)).transpose()?;
             return Ok(Some(Self::Fault(number(rest)? as u16, burned)));
         }
         let Some((head, answer)) = line.split_once(": answer [") else { return Ok(None) };
-        let counter = head.split_once("counter ").map(|(_, n)| number(n)).context("an answer without a counter")??;
+        let counter =
+            head.split_once("counter ").map(|(_, n)| number(n)).context("an answer without a counter")??;
         Ok(Some(Self::Answer(counter, answer.split(']').next().unwrap_or("").to_owned())))
     }
 }
@@ -70,7 +72,8 @@ impl Target {
     pub(super) fn cut_power(&mut self) -> Result<Vec<Report>> {
         self.emulator.kill()?;
         let reports = self.drain()?;
-        (self.address, self.emulator, self.monitor) = launch(&self.elf, &self.machine, &self.folder, self.link)?;
+        (self.address, self.emulator, self.monitor) =
+            launch(&self.elf, &self.machine, &self.folder, self.link)?;
         self.await_boot()?;
         Ok(reports)
     }
@@ -90,7 +93,9 @@ impl Target {
     pub(super) fn report(&mut self, limit: Duration) -> Result<Option<Report>> {
         let end = Instant::now() + limit;
         loop {
-            let Some(line) = self.emulator.line(end.saturating_duration_since(Instant::now()))? else { return Ok(None) };
+            let Some(line) = self.emulator.line(end.saturating_duration_since(Instant::now()))? else {
+                return Ok(None);
+            };
             ensure!(!line.contains("panic"), "the board panicked: {line}");
             ensure!(!line.contains("waiting"), "the board started anew by itself: {line}");
             if let Some(report) = Report::parse(&line)? {
@@ -114,7 +119,10 @@ impl Target {
         let mut reports = Vec::new();
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let line = self.emulator.line(end.saturating_duration_since(Instant::now()))?.context("the board does not start")?;
+            let line = self
+                .emulator
+                .line(end.saturating_duration_since(Instant::now()))?
+                .context("the board does not start")?;
             ensure!(!line.contains("panic"), "the board panicked: {line}");
             if line.contains("waiting") {
                 return Ok(reports);

@@ -4,7 +4,8 @@ use super::*;
 
 const SET: DataSetKind = DataSetKind::TinyImagenet20;
 
-/// A JPEG of one grey: quantisation by 1, one Huffman code for the first block's level and one for every other block.
+/// A JPEG of one grey: quantisation by 1, one Huffman code for the first block's level and one for every
+/// other block.
 pub(in super::super) fn grey(side: u16, value: u8) -> Vec<u8> {
     let level = 8 * (i32::from(value) - 128);
     let category = 32 - level.unsigned_abs().leading_zeros();
@@ -12,7 +13,8 @@ pub(in super::super) fn grey(side: u16, value: u8) -> Vec<u8> {
     file.extend([1; 64]);
     let [high, low] = side.to_be_bytes();
     file.extend([0xff, 0xc0, 0, 11, 8, high, low, high, low, 1, 1, 0x11, 0]);
-    // Levels: code 0 for no difference, code 10 for one of `category` bits. Then code 0 for the end of a block.
+    // Levels: code 0 for no difference, code 10 for one of `category` bits. Then code 0 for the end of a
+    // block.
     file.extend([0xff, 0xc4, 0, 21, 0x00, 1, 1]);
     file.extend([0; 14]);
     file.extend([0, category as u8]);
@@ -49,7 +51,10 @@ fn small() -> Vec<(String, Vec<u8>)> {
         let id = wnid(class);
         let number: usize = id[1..].parse().unwrap();
         for picture in [2, 10] {
-            files.push((format!("train/{id}/images/{id}_{picture}.JPEG"), grey(64, (100 + number + picture) as u8)));
+            files.push((
+                format!("train/{id}/images/{id}_{picture}.JPEG"),
+                grey(64, (100 + number + picture) as u8),
+            ));
         }
         files.push((format!("val/images/val_{class}.JPEG"), grey(64, (30 + number) as u8)));
         annotations += &format!("val_{class}.JPEG\t{id}\t0\t0\t63\t63\n");
@@ -74,7 +79,10 @@ fn check(root: &Path) {
     (0..20).for_each(|i| assert!(test.picture(i).iter().all(|&p| p == 30 + i as u8), "{i}"));
     let train = load(root, SET, Split::Train, 25).unwrap();
     assert_eq!(train.labels, [(0..20).collect::<Vec<u16>>(), (0..5).collect()].concat());
-    assert_eq!((train.picture(19)[0], train.picture(20)[64 * 64], train.picture(24)[3 * 64 * 64 - 1]), (121, 110, 114));
+    assert_eq!(
+        (train.picture(19)[0], train.picture(20)[64 * 64], train.picture(24)[3 * 64 * 64 - 1]),
+        (121, 110, 114)
+    );
     let names = class_names(root, SET).unwrap();
     assert_eq!((names[3].as_str(), names[4].as_str()), ("tabby", "n00000004"));
 }
@@ -93,7 +101,10 @@ fn folders_and_archives_hold_the_same() {
         header.set_mode(0o644);
         builder.append_data(&mut header, format!("{SET}/{name}"), bytes.as_slice()).unwrap();
     }
-    let archive = ruzstd::encoding::compress_to_vec(builder.into_inner().unwrap().as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
+    let archive = ruzstd::encoding::compress_to_vec(
+        builder.into_inner().unwrap().as_slice(),
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
     write(packed.path(), SET.name(), &[(format!("{SET}.tar.zst"), archive)]);
     check(packed.path());
 }
@@ -113,14 +124,23 @@ fn faults_name_the_file_and_what_would_do() {
     let root = tempfile::tempdir().unwrap();
     let error = |set, split| load(root.path(), set, split, usize::MAX).unwrap_err().to_string();
     let missing = error(SET, Split::Test);
-    assert!(missing.contains("wnids.txt") && missing.contains("tiny-imagenet-20.tar.zst") && missing.contains("--data"), "{missing}");
+    assert!(
+        missing.contains("wnids.txt")
+            && missing.contains("tiny-imagenet-20.tar.zst")
+            && missing.contains("--data"),
+        "{missing}"
+    );
     assert!(error(DataSetKind::Imagenet, Split::Test).contains("val/WNID/*.JPEG"));
     write(root.path(), SET.name(), &[("tiny-imagenet-20.tar.zst".to_owned(), b"no archive".to_vec())]);
     assert!(error(SET, Split::Test).contains("no Zstandard file"));
     write(root.path(), SET.name(), &small());
     let place = "val/images/val_3.JPEG".to_owned();
     write(root.path(), SET.name(), &[(place.clone(), grey(32, 5))]);
-    assert!(error(SET, Split::Test).contains("32×32 pixels, tiny-imagenet-20 has 64×64"), "{}", error(SET, Split::Test));
+    assert!(
+        error(SET, Split::Test).contains("32×32 pixels, tiny-imagenet-20 has 64×64"),
+        "{}",
+        error(SET, Split::Test)
+    );
     write(root.path(), SET.name(), &[(place, b"no picture".to_vec())]);
     assert!(error(SET, Split::Test).contains("val_3.JPEG"));
     write(root.path(), SET.name(), &[("wnids.txt".to_owned(), b"n1\nn2\n".to_vec())]);

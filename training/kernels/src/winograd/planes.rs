@@ -1,4 +1,5 @@
-//! A convolution, or its data gradient: for a strip of tiles of a block, all patches are transformed, multiplied and transformed back.
+//! A convolution, or its data gradient: for a strip of tiles of a block, all patches are transformed,
+//! multiplied and transformed back.
 
 use std::cell::RefCell;
 
@@ -10,7 +11,8 @@ use crate::LANES;
 use crate::simd::{Level, each_level};
 use crate::sizes::{Sizes, at_least};
 
-/// Floats of a strip's transformed patches and products, about: they stay in the second cache, up to some 500 channels together.
+/// Floats of a strip's transformed patches and products, about: they stay in the second cache, up to some 500
+/// channels together.
 const STRIP: usize = 256 << 10;
 /// Target channels of a job are a multiple of this many.
 const LEAST: usize = 24;
@@ -75,8 +77,8 @@ impl Pass {
         }
     }
 
-    /// Floats from one target's transformed kernels to the next: one vector more than they are, so that a tile's rows do not all fall
-    /// into one set of the cache.
+    /// Floats from one target's transformed kernels to the next: one vector more than they are, so that a
+    /// tile's rows do not all fall into one set of the cache.
     const fn kernel_step(&self) -> usize {
         PATCH * self.sources + LANES
     }
@@ -84,7 +86,8 @@ impl Pass {
     /// G w Gᵀ of every kernel: (target, position, source).
     fn transform_kernels(&self, level: Level, weights: &[f32], kernels: &mut [f32]) {
         let step = self.kernel_step();
-        let (next_target, next_source) = if self.transposed { (9, self.targets * 9) } else { (self.sources * 9, 9) };
+        let (next_target, next_source) =
+            if self.transposed { (9, self.targets * 9) } else { (self.sources * 9, 9) };
         kernels.par_chunks_mut(step * LANES).enumerate().for_each(|(index, out)| {
             let weights = &weights[index * LANES * next_target..];
             // Neighbours of either kind share lines of the cache.
@@ -93,7 +96,17 @@ impl Pass {
                 for (target, out) in out.chunks_exact_mut(step).enumerate() {
                     let weights = &weights[target * next_target + first * next_source..];
                     // SAFETY: the processor has the level's instructions.
-                    unsafe { transform_kernels(level, weights, next_source, count, self.transposed, self.sources, &mut out[first..]) };
+                    unsafe {
+                        transform_kernels(
+                            level,
+                            weights,
+                            next_source,
+                            count,
+                            self.transposed,
+                            self.sources,
+                            &mut out[first..],
+                        )
+                    };
                 }
             }
         });
@@ -102,13 +115,15 @@ impl Pass {
     /// Runs it over every block.
     ///
     /// # Shapes
-    /// `source`: (block, sources, height, width, lane), `target`: (block, targets, rows, columns, lane); overwritten.
+    /// `source`: (block, sources, height, width, lane), `target`: (block, targets, rows, columns, lane);
+    /// overwritten.
     pub(super) fn run(&self, level: Level, weights: &[f32], source: &[f32], target: &mut [f32]) {
         thread_local! {
             static SCRATCH: RefCell<Scratch> = RefCell::default();
             static KERNELS: RefCell<Vec<f32>> = RefCell::default();
         }
-        let (source_block, plane) = (self.sources * self.height * self.width * LANES, self.rows * self.columns * LANES);
+        let (source_block, plane) =
+            (self.sources * self.height * self.width * LANES, self.rows * self.columns * LANES);
         let blocks = source.len() / source_block;
         assert_eq!(source.len(), blocks * source_block, "source of a convolution");
         assert_eq!(target.len(), blocks * self.targets * plane, "target of a convolution");
@@ -117,13 +132,19 @@ impl Pass {
         let transformed = at_least(&mut kernels, self.targets * self.kernel_step());
         self.transform_kernels(level, weights, transformed);
         let transformed = &*transformed;
-        // Where blocks are few, the channels of one are divided; not too finely, for each part transforms all patches again.
+        // Where blocks are few, the channels of one are divided; not too finely, for each part transforms all
+        // patches again.
         let threads = rayon::current_num_threads();
         let parts = if blocks.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(blocks.max(1)) };
         let per_part = self.targets.div_ceil(parts).next_multiple_of(LEAST);
-        let jobs = target.par_chunks_mut(self.targets * plane).zip(source.par_chunks(source_block)).flat_map(|(target, source)| {
-            target.par_chunks_mut(per_part * plane).enumerate().map(move |(part, target)| (part * per_part, source, target))
-        });
+        let jobs = target.par_chunks_mut(self.targets * plane).zip(source.par_chunks(source_block)).flat_map(
+            |(target, source)| {
+                target
+                    .par_chunks_mut(per_part * plane)
+                    .enumerate()
+                    .map(move |(part, target)| (part * per_part, source, target))
+            },
+        );
         jobs.for_each(|(first, source, target)| {
             let channels = target.len() / plane;
             let kernels = &transformed[first * self.kernel_step()..];
@@ -138,7 +159,8 @@ impl Pass {
 }
 
 each_level! {
-    /// G w Gᵀ of up to sixteen kernels, `step` weights apart, `turned` by half or not; positions are written `stride` floats apart.
+    /// G w Gᵀ of up to sixteen kernels, `step` weights apart, `turned` by half or not; positions are written
+    /// `stride` floats apart.
     unsafe fn transform_kernels<L>(weights: &[f32], step: usize, count: usize, turned: bool, stride: usize, out: &mut [f32]) {
         let mut lanes = [[0.0; LANES]; 9];
         for lane in 0..count {

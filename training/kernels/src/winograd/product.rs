@@ -83,7 +83,8 @@ impl Product<'_> {
     /// T rows of X vectors.
     ///
     /// # Safety
-    /// The processor has the level's instructions; the rows and vectors lie inside the matrices, and these inside their slices.
+    /// The processor has the level's instructions; the rows and vectors lie inside the matrices, and these
+    /// inside their slices.
     #[inline(always)]
     unsafe fn tile<L: Lanes, const T: usize, const X: usize>(self, row: usize, vector: usize, c: &mut [f32]) {
         // SAFETY: the caller's.

@@ -24,10 +24,12 @@ pub(super) unsafe fn patch<L: Lanes>(d: [L; PATCH]) -> [L; PATCH] {
     unsafe {
         let mut out = d;
         for y in 0..4 {
-            [out[4 * y], out[4 * y + 1], out[4 * y + 2], out[4 * y + 3]] = patch_side([d[4 * y], d[4 * y + 1], d[4 * y + 2], d[4 * y + 3]]);
+            [out[4 * y], out[4 * y + 1], out[4 * y + 2], out[4 * y + 3]] =
+                patch_side([d[4 * y], d[4 * y + 1], d[4 * y + 2], d[4 * y + 3]]);
         }
         for x in 0..4 {
-            [out[x], out[x + 4], out[x + 8], out[x + 12]] = patch_side([out[x], out[x + 4], out[x + 8], out[x + 12]]);
+            [out[x], out[x + 4], out[x + 8], out[x + 12]] =
+                patch_side([out[x], out[x + 4], out[x + 8], out[x + 12]]);
         }
         out
     }
@@ -122,7 +124,8 @@ pub(super) unsafe fn kernel_gradient<L: Lanes>(u: [L; PATCH]) -> [L; 9] {
         }
         let mut out = [L::zero(); 9];
         for x in 0..3 {
-            [out[x], out[x + 3], out[x + 6]] = kernel_gradient_side([rows[0][x], rows[1][x], rows[2][x], rows[3][x]]);
+            [out[x], out[x + 3], out[x + 6]] =
+                kernel_gradient_side([rows[0][x], rows[1][x], rows[2][x], rows[3][x]]);
         }
         out
     }

@@ -1,7 +1,8 @@
 //! The weight gradient: one product of matrices for each position of a patch, over all tiles and pictures.
 //!
-//! Its columns are input channels, so that no lanes are left to be added up: the input is turned once into (block, row, column, lane,
-//! channel). A position's patches need four values each, whatever the position, and are made where they are used.
+//! Its columns are input channels, so that no lanes are left to be added up: the input is turned once into
+//! (block, row, column, lane, channel). A position's patches need four values each, whatever the position,
+//! and are made where they are used.
 
 use std::cell::RefCell;
 
@@ -37,7 +38,11 @@ pub(super) fn run(level: Level, sizes: &Sizes, input: &[f32], gradient: &[f32], 
     let plane = sizes.height * sizes.width * LANES;
     let blocks = input.len() / (sizes.inputs * plane);
     assert_eq!(input.len(), blocks * sizes.inputs * plane, "input of a convolution");
-    assert_eq!(gradient.len(), blocks * sizes.outputs * sizes.rows * sizes.columns * LANES, "gradient of a convolution");
+    assert_eq!(
+        gradient.len(),
+        blocks * sizes.outputs * sizes.rows * sizes.columns * LANES,
+        "gradient of a convolution"
+    );
     assert_eq!(out.len(), sizes.inputs * sizes.outputs * 9, "weights of a convolution");
     let width = sizes.inputs.next_multiple_of(LANES);
     let (turned_rows, turned_columns) = (sizes.rows.div_ceil(2) * 2 + 2, sizes.columns.div_ceil(2) * 2 + 2);
@@ -63,12 +68,15 @@ pub(super) fn run(level: Level, sizes: &Sizes, input: &[f32], gradient: &[f32], 
     });
     let view = View { sizes, blocks, turned, turned_columns, turned_rows, width, gradient };
     let sums = at_least(sums, PATCH * sizes.outputs * width);
-    // Positions are divided among threads, and where that leaves some without, output channels; each part makes all patches again.
+    // Positions are divided among threads, and where that leaves some without, output channels; each part
+    // makes all patches again.
     let threads = rayon::current_num_threads();
     let parts = if PATCH.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(PATCH) };
     let per_part = sizes.outputs.div_ceil(parts).next_multiple_of(LEAST);
     let jobs = sums.par_chunks_mut(sizes.outputs * width).enumerate().flat_map(|(position, sums)| {
-        sums.par_chunks_mut(per_part * width).enumerate().map(move |(part, sums)| (position, part * per_part, sums))
+        sums.par_chunks_mut(per_part * width)
+            .enumerate()
+            .map(move |(part, sums)| (position, part * per_part, sums))
     });
     jobs.for_each(|(position, first, sums)| {
         SMALL.with_borrow_mut(|scratch| {
@@ -84,7 +92,8 @@ pub(super) fn run(level: Level, sizes: &Sizes, input: &[f32], gradient: &[f32], 
 }
 
 vectorised! {
-    /// Turns columns of a row, (channel, column, lane), planes `plane` apart, into (column, lane, channel), `width` channels.
+    /// Turns columns of a row, (channel, column, lane), planes `plane` apart, into (column, lane, channel),
+    /// `width` channels.
     fn turn(planes: &[f32], plane: usize, width: usize, out: &mut [f32]) {
         for first in (0..width).step_by(LANES) {
             for (column, out) in out.chunks_exact_mut(LANES * width).enumerate() {
@@ -106,7 +115,8 @@ vectorised! {
 }
 
 each_level! {
-    /// Gᵀ u G of one output channel: `sums` (position, input channel), positions `step` floats apart, to (input channel, kernel).
+    /// Gᵀ u G of one output channel: `sums` (position, input channel), positions `step` floats apart, to
+    /// (input channel, kernel).
     unsafe fn transform_back<L>(sums: &[f32], step: usize, out: &mut [f32]) {
         for (index, out) in out.chunks_mut(LANES * 9).enumerate() {
             let mut lanes = [[0.0; LANES]; 9];
@@ -130,7 +140,8 @@ each_level! {
 }
 
 each_level! {
-    /// One position's sums over all tiles and pictures, from an output channel on: (output channel, input channel).
+    /// One position's sums over all tiles and pictures, from an output channel on: (output channel, input
+    /// channel).
     unsafe fn products<L>(view: &View<'_>, position: usize, first_output: usize, scratch: &mut [Vec<f32>; 2], sums: &mut [f32]) {
         let View { sizes, blocks, turned, turned_columns, turned_rows, width, gradient } = *view;
         let tiles_across = sizes.columns.div_ceil(2);

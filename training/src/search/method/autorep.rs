@@ -1,5 +1,6 @@
-//! AutoReP's indicators: each element has an auxiliary parameter a and is a ReLU while a is above the hysteresis' threshold. The
-//! gradient of a is that of its indicator times softplus(a), plus a pressure while there are more ReLUs than the budget.
+//! AutoReP's indicators: each element has an auxiliary parameter a and is a ReLU while a is above the
+//! hysteresis' threshold. The gradient of a is that of its indicator times softplus(a), plus a pressure while
+//! there are more ReLUs than the budget.
 
 use super::{Method, Penalty, Press};
 use crate::ops::Indicator;

@@ -27,7 +27,9 @@ impl Method for Layers {
         trainer.state.keep_layers(|index| self.names.contains(&network.layers[index].name));
         let (relus, budget) = (trainer.state.relus(network), view.options.budget);
         if relus > budget {
-            return Err(TrainError::Usage(format!("these layers have {relus} ReLUs, the budget is {budget}")));
+            return Err(TrainError::Usage(format!(
+                "these layers have {relus} ReLUs, the budget is {budget}"
+            )));
         }
         Ok(())
     }

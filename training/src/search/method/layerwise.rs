@@ -1,5 +1,5 @@
-//! Whole layers, as DELPHI replaces them: each layer's worth is how far the logits move when it alone is replaced, and those layers
-//! stay that are worth most together within the budget.
+//! Whole layers, as DELPHI replaces them: each layer's worth is how far the logits move when it alone is
+//! replaced, and those layers stay that are worth most together within the budget.
 
 use super::{Method, NONE, Press, View};
 use crate::data::{Augmentation, batch};
@@ -31,15 +31,18 @@ impl Method for Layerwise {
         // A layer without which logits overflow is worth more than all that only bend them.
         let finite: f64 = worth.iter().filter(|w| w.is_finite()).sum();
         worth.iter_mut().filter(|w| w.is_infinite()).for_each(|w| *w = 1.0 + 2.0 * finite);
-        let counts: Vec<usize> = layers.iter().map(|index| trainer.state.replacements[index].relu.len()).collect();
+        let counts: Vec<usize> =
+            layers.iter().map(|index| trainer.state.replacements[index].relu.len()).collect();
         let kept = most_worth(&counts, &worth, view.options.budget);
-        trainer.state.keep_layers(|index| layers.iter().zip(&kept).any(|(&layer, &kept)| kept && layer == index));
+        trainer
+            .state
+            .keep_layers(|index| layers.iter().zip(&kept).any(|(&layer, &kept)| kept && layer == index));
         Ok(())
     }
 }
 
-/// Sum of the squared differences of logits, on the first `pictures`, when each group of layers alone is replaced; infinite where they
-/// overflow.
+/// Sum of the squared differences of logits, on the first `pictures`, when each group of layers alone is
+/// replaced; infinite where they overflow.
 pub(in crate::search) fn moved(
     trainer: &mut Trainer<'_>,
     view: View<'_>,
@@ -63,12 +66,14 @@ pub(in crate::search) fn moved(
 
 fn logits(evaluator: &Evaluator, view: View<'_>, pictures: &[usize]) -> Vec<f32> {
     let normalisation = &evaluator.network().normalisation;
-    let of = |chunk: &[usize]| evaluator.logits(batch(view.set, normalisation, chunk, Augmentation::NONE, (0, 0)).pixels);
+    let of = |chunk: &[usize]| {
+        evaluator.logits(batch(view.set, normalisation, chunk, Augmentation::NONE, (0, 0)).pixels)
+    };
     pictures.chunks(CHUNK).flat_map(of).collect()
 }
 
-/// Which of some things, with counts and worths, to keep for the largest worth with counts of at most `budget`: exact, over budgets in
-/// steps of the counts' common divisor.
+/// Which of some things, with counts and worths, to keep for the largest worth with counts of at most
+/// `budget`: exact, over budgets in steps of the counts' common divisor.
 fn most_worth(counts: &[usize], worth: &[f64], budget: usize) -> Vec<bool> {
     const fn divisor(a: usize, b: usize) -> usize {
         if b == 0 { a } else { divisor(b, a % b) }
@@ -101,7 +106,11 @@ mod tests {
             let value = |set: &dyn Fn(usize) -> bool| -> (usize, f64) {
                 (0..4).filter(|&i| set(i)).fold((0, 0.0), |(c, w), i| (c + counts[i], w + worth[i]))
             };
-            let best = (0..16).map(|bits| value(&|i| bits >> i & 1 == 1)).filter(|v| v.0 <= budget).map(|v| v.1).fold(0.0, f64::max);
+            let best = (0..16)
+                .map(|bits| value(&|i| bits >> i & 1 == 1))
+                .filter(|v| v.0 <= budget)
+                .map(|v| v.1)
+                .fold(0.0, f64::max);
             let kept = most_worth(&counts, &worth, budget);
             let found = value(&|i| kept[i]);
             assert!(found.0 <= budget && (found.1 - best).abs() < 1e-9, "{budget}: {kept:?}");

@@ -1,7 +1,7 @@
 //! How the ReLUs that stay are found: one interface, a file a method.
 //!
-//! A method has some steps at the start of a run in which it looks at the network and changes masks; then it settles on exactly the
-//! budget, and what is left of the run is fine-tuning with masks frozen.
+//! A method has some steps at the start of a run in which it looks at the network and changes masks; then it
+//! settles on exactly the budget, and what is left of the run is fine-tuning with masks frozen.
 
 mod autorep;
 mod layers;
@@ -70,11 +70,15 @@ pub(super) trait Method: Debug {
 
 /// The method of a search, for a run of `total` steps; none for methods that are another before the search.
 pub(super) fn of(options: &SearchOptions, network: &Network, total: u64) -> Option<Box<dyn Method>> {
-    let penalty = |pressure, part| Penalty::new(pressure, network.relus(), options.budget, super::part(total, part));
+    let penalty =
+        |pressure, part| Penalty::new(pressure, network.relus(), options.budget, super::part(total, part));
     Some(match options.method {
-        MethodOptions::Autorep { search_part, rate, threshold, pressure } => {
-            Box::new(autorep::Autorep { search_part, rate, threshold, penalty: penalty(pressure, search_part) })
-        }
+        MethodOptions::Autorep { search_part, rate, threshold, pressure } => Box::new(autorep::Autorep {
+            search_part,
+            rate,
+            threshold,
+            penalty: penalty(pressure, search_part),
+        }),
         MethodOptions::Snl { search_part, rate, threshold, pressure } => {
             Box::new(snl::Snl { search_part, rate, threshold, penalty: penalty(pressure, search_part) })
         }

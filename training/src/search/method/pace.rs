@@ -17,8 +17,8 @@ impl Penalty {
         Self { pressure, all, budget, pace: Pace::new(all, budget, steps) }
     }
 
-    /// Its gradient on each indicator: `relus` are counted, `size` is what follows the pace, `gradient` the size of the indicators' own
-    /// gradients in the last step.
+    /// Its gradient on each indicator: `relus` are counted, `size` is what follows the pace, `gradient` the
+    /// size of the indicators' own gradients in the last step.
     pub(super) fn gradient(&mut self, step: u64, relus: usize, size: f32, gradient: f32) -> f32 {
         let pressure = match self.pressure {
             Pressure::Constant(lambda) => lambda / self.all as f32,
@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn only_a_count_above_the_budget_is_penalised() {
         let mut constant = Penalty::new(Pressure::Constant(140.0), 1000, 10, 100);
-        assert_eq!([1000, 11, 10, 0].map(|relus| constant.gradient(5, relus, 0.0, 1.0)), [0.14, 0.14, 0.0, 0.0]);
+        assert_eq!(
+            [1000, 11, 10, 0].map(|relus| constant.gradient(5, relus, 0.0, 1.0)),
+            [0.14, 0.14, 0.0, 0.0]
+        );
         let mut paced = Penalty::new(Pressure::Paced, 1000, 10, 100);
         assert!(paced.gradient(5, 1000, 1000.0, 1.0) > 0.0);
         assert_eq!(paced.gradient(6, 10, 10.0, 1.0), 0.0);

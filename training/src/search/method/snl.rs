@@ -1,8 +1,10 @@
-//! SNL (selective network linearisation): each element is a · ReLU(z) + (1 − a) · polynomial, in SNL itself the identity; a starts at
-//! 1, is trained with the weights, and its size costs. At the end the largest stay as whole ReLUs.
+//! SNL (selective network linearisation): each element is a · ReLU(z) + (1 − a) · polynomial, in SNL itself
+//! the identity; a starts at 1, is trained with the weights, and its size costs. At the end the largest stay
+//! as whole ReLUs.
 //!
-//! SNL multiplies λ by 1.1 after each epoch in which the count did not fall, for up to 2,000 epochs. Here λ follows the path that the
-//! budget needs within the run, of the sum of all |a| (the count itself falls late and at once).
+//! SNL multiplies λ by 1.1 after each epoch in which the count did not fall, for up to 2,000 epochs. Here λ
+//! follows the path that the budget needs within the run, of the sum of all |a| (the count itself falls late
+//! and at once).
 
 use super::{Method, Penalty, Press};
 use crate::network::Network;
@@ -43,7 +45,8 @@ impl Method for Snl {
                 replacement.relu = parts.iter().map(|&a| a > self.threshold).collect();
             }
         }
-        let count_gradient = self.penalty.gradient(step, trainer.state.relus(network), sum as f32, trainer.auxiliary_gradient);
+        let count_gradient =
+            self.penalty.gradient(step, trainer.state.relus(network), sum as f32, trainer.auxiliary_gradient);
         Press { indicator: Indicator::Part, count_gradient, rate: self.rate }
     }
 

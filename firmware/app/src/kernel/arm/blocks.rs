@@ -1,7 +1,8 @@
 //! The blocks in assembly.
 //!
-//! Registers: r0 the strip at the record, r1 the next record, r2 records left, r3 to r6 sums, r7 to r10 inputs, r11, r12 and lr
-//! weights; r7 takes the way to the record's inputs first. Two records a turn of the loop.
+//! Registers: r0 the strip at the record, r1 the next record, r2 records left, r3 to r6 sums, r7 to r10
+//! inputs, r11, r12 and lr weights; r7 takes the way to the record's inputs first. Two records a turn of the
+//! loop.
 //!
 //! | instructions | 3 taps | 2 taps | 1 tap | a block beside them |
 //! |---|---|---|---|---|
@@ -15,7 +16,8 @@ use halfnet_core::ring::WordsMut;
 use crate::kernel::layout::TAPS;
 use crate::kernel::word::{Rows, block, weight_words};
 
-/// What a run of blocks works on: rows of as many blocks each. The order of the fields is known to the assembly.
+/// What a run of blocks works on: rows of as many blocks each. The order of the fields is known to the
+/// assembly.
 #[repr(C)]
 struct Run {
     /// 0: the strip at the first output's column.
@@ -38,14 +40,21 @@ struct Run {
 }
 
 /// out += strip ⊗ records for the whole blocks of each of `rows`.
-pub(in crate::kernel) fn add_blocks(strip: &[u32], rows: &Rows, records: &[u32], sections: [u32; 3], mut out: WordsMut<'_>) {
+pub(in crate::kernel) fn add_blocks(
+    strip: &[u32],
+    rows: &Rows,
+    records: &[u32],
+    sections: [u32; 3],
+    mut out: WordsMut<'_>,
+) {
     let kind = out.kind();
     let words = TAPS.map(|taps| 1 + taps * weight_words(kind));
     let needed: usize = words.iter().zip(sections).map(|(words, count)| words * count as usize).sum();
     let Some(strip) = strip.get(rows.first..) else { return };
     let blocks = rows.width / block(kind);
     let outputs = block(kind) * blocks;
-    let covered = rows.width * rows.count <= out.len() && (rows.count.wrapping_sub(1)) * rows.step < strip.len();
+    let covered =
+        rows.width * rows.count <= out.len() && (rows.count.wrapping_sub(1)) * rows.step < strip.len();
     if blocks == 0 || rows.count == 0 || needed > records.len() || !covered {
         return;
     }
@@ -65,9 +74,9 @@ pub(in crate::kernel) fn add_blocks(strip: &[u32], rows: &Rows, records: &[u32],
         rows: rows.count as u32,
         row_blocks: blocks as u32,
     };
-    // Safety: there are `rows` rows of `blocks` blocks in `out`, and as many records as `sections` says. Records are written by
-    // `records::frame` alone, and from whatever block of the strip's rows they lead no further than `Layout::strip_words`, of
-    // which `strip` is the end.
+    // Safety: there are `rows` rows of `blocks` blocks in `out`, and as many records as `sections` says.
+    // Records are written by `records::frame` alone, and from whatever block of the strip's rows they lead no
+    // further than `Layout::strip_words`, of which `strip` is the end.
     unsafe { assembly(&mut run) }
 }
 
@@ -207,15 +216,22 @@ macro_rules! two_long {
 /// One tap, two sums of 64 bits.
 macro_rules! one_long {
     () => {
-        concat!("ldmia r1!, {{r7, r11, r12}}\n", "add r0, r0, r7\n", "ldmia r0, {{r7, r8}}\n", long!("r7", "r8"),)
+        concat!(
+            "ldmia r1!, {{r7, r11, r12}}\n",
+            "add r0, r0, r7\n",
+            "ldmia r0, {{r7, r8}}\n",
+            long!("r7", "r8"),
+        )
     };
 }
 
-/// All rows of a run: `$load` brings the sums at r1 into r3 to r6, `$store` takes them to r9 and moves r9 and r8, the strip, on.
+/// All rows of a run: `$load` brings the sums at r1 into r3 to r6, `$store` takes them to r9 and moves r9 and
+/// r8, the strip, on.
 macro_rules! blocks {
     ($name:ident, $load:expr, $three:expr, $two:expr, $one:expr, $store:expr) => {
         /// # Safety
-        /// `run` is exclusively the callee's, its `out` may be written for all blocks of all rows and its strip read wherever the records lead.
+        /// `run` is exclusively the callee's, its `out` may be written for all blocks of all rows and its
+        /// strip read wherever the records lead.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(run: *mut Run) {
             naked_asm!(

@@ -24,9 +24,16 @@ struct Copy {
     rows: u32,
 }
 
-/// Rows of words from rows of inputs from `one` on: every `stride`-th, of one channel, or of two, two to a word. `false`: there is no
-/// assembly for these, or the slices are too short, and nothing was done.
-pub(in crate::kernel) fn copy_rows(out: &mut [u32], input: Words<'_>, one: usize, two: Option<usize>, stride: usize, rows: &Lines) -> bool {
+/// Rows of words from rows of inputs from `one` on: every `stride`-th, of one channel, or of two, two to a
+/// word. `false`: there is no assembly for these, or the slices are too short, and nothing was done.
+pub(in crate::kernel) fn copy_rows(
+    out: &mut [u32],
+    input: Words<'_>,
+    one: usize,
+    two: Option<usize>,
+    stride: usize,
+    rows: &Lines,
+) -> bool {
     let &Lines { groups, group_step, group_out_step, count, width, step, out_step } = rows;
     if groups * count * width == 0 {
         return true;
@@ -44,7 +51,10 @@ pub(in crate::kernel) fn copy_rows(out: &mut [u32], input: Words<'_>, one: usize
         _ => return false,
     };
     let two = two.unwrap_or(one);
-    let (last, out_last) = ((groups - 1) * group_step + (count - 1) * step, (groups - 1) * group_out_step + (count - 1) * out_step);
+    let (last, out_last) = (
+        (groups - 1) * group_step + (count - 1) * step,
+        (groups - 1) * group_out_step + (count - 1) * out_step,
+    );
     let reach = last + (width - 1) * stride + 1;
     if out_last + width > out.len() || one.max(two) + reach > input.len() {
         return false;
@@ -60,8 +70,9 @@ pub(in crate::kernel) fn copy_rows(out: &mut [u32], input: Words<'_>, one: usize
         rows: count as u32,
     };
     for _ in 0..groups {
-        // Safety: `count` rows of `width` words of each group lie in `out` and of as many inputs from `one` and `two` on, as checked
-        // above. They are read one by one, or, where neighbours are wanted, several of those that are wanted at once.
+        // Safety: `count` rows of `width` words of each group lie in `out` and of as many inputs from `one`
+        // and `two` on, as checked above. They are read one by one, or, where neighbours are wanted, several
+        // of those that are wanted at once.
         unsafe { assembly(&mut copy) }
         copy.out = copy.out.wrapping_add(group_out_step);
         copy.one = copy.one.wrapping_add(bytes * group_step);
@@ -142,7 +153,10 @@ copy!(
 );
 copy!(
     widen_2,
-    concat!("ldrh r4, [r1], #4\nldrh r5, [r1], #4\nldrh r6, [r1], #4\nldrh r7, [r1], #4\n", "stmia r0!, {{r4-r7}}\n",),
+    concat!(
+        "ldrh r4, [r1], #4\nldrh r5, [r1], #4\nldrh r6, [r1], #4\nldrh r7, [r1], #4\n",
+        "stmia r0!, {{r4-r7}}\n",
+    ),
     "ldrh r4, [r1], #4\nstr r4, [r0], #4\n"
 );
 copy!(words_1, "ldmia r1!, {{r4-r7}}\nstmia r0!, {{r4-r7}}\n", "ldr r4, [r1], #4\nstr r4, [r0], #4\n");

@@ -1,5 +1,6 @@
-//! What the party's loops take, in instructions: under `-icount shift=0` an instruction takes a nanosecond, so the figures repeat exactly.
-//! Before that, random convolutions against `halfnet-core`'s portable loop: a difference ends the program with a failure.
+//! What the party's loops take, in instructions: under `-icount shift=0` an instruction takes a nanosecond,
+//! so the figures repeat exactly. Before that, random convolutions against `halfnet-core`'s portable loop: a
+//! difference ends the program with a failure.
 //!
 //! Rows of the tables begin with `|`:
 //!
@@ -61,9 +62,24 @@ struct Tables<'m> {
     memory: &'m mut [u64],
 }
 
-const fn geometry(channels: u16, size: u16, out_channels: u16, taps: u16, stride: u16, groups: u16) -> Convolution {
+const fn geometry(
+    channels: u16,
+    size: u16,
+    out_channels: u16,
+    taps: u16,
+    stride: u16,
+    groups: u16,
+) -> Convolution {
     let input = Shape::new(channels, size, size);
-    Convolution { input, out_channels, kernel_height: taps, kernel_width: taps, stride, padding: taps / 2, groups }
+    Convolution {
+        input,
+        out_channels,
+        kernel_height: taps,
+        kernel_width: taps,
+        stride,
+        padding: taps / 2,
+        groups,
+    }
 }
 
 /// The first `count` elements as words of a kind.
@@ -76,7 +92,8 @@ fn view_mut(words: &mut [u64], kind: WordKind, range: core::ops::Range<usize>) -
 }
 
 impl Tables<'_> {
-    /// Hundredths of an instruction a multiply-add, padding's counted, with the memory that a plan would have lent.
+    /// Hundredths of an instruction a multiply-add, padding's counted, with the memory that a plan would have
+    /// lent.
     fn multiply_add(&mut self, geometry: &Convolution, bits: u8, kind: WordKind) -> u64 {
         let elements = geometry.output().elements();
         let memory = self.memory.get_mut(..kernel::memory_words(geometry, kind)).unwrap_or(&mut []);
@@ -92,7 +109,11 @@ impl Tables<'_> {
     fn agrees(&mut self, random: &mut impl FnMut(usize) -> usize) -> bool {
         let groups = 1 + random(3);
         let geometry = Convolution {
-            input: Shape::new((groups * (1 + random(9))) as u16, 1 + random(12) as u16, 1 + random(20) as u16),
+            input: Shape::new(
+                (groups * (1 + random(9))) as u16,
+                1 + random(12) as u16,
+                1 + random(20) as u16,
+            ),
             out_channels: (groups * (1 + random(6))) as u16,
             kernel_height: 1 + random(5) as u16,
             kernel_width: 1 + random(8) as u16,
@@ -113,7 +134,9 @@ impl Tables<'_> {
         let mut at = 0;
         for channel in tile.start / plane..tile.end.div_ceil(plane) {
             let positions = positions(&tile, channel, plane);
-            let own = Words::of(kind, self.weights).slice(channel * fan_in..(channel + 1) * fan_in).unwrap_or(Words::U16(&[]));
+            let own = Words::of(kind, self.weights)
+                .slice(channel * fan_in..(channel + 1) * fan_in)
+                .unwrap_or(Words::U16(&[]));
             let part = view_mut(self.expected, kind, at..at + positions.len());
             at += positions.len();
             convolve_words(&geometry, input, own, channel, positions, part);
@@ -123,13 +146,15 @@ impl Tables<'_> {
         // Less than what is asked for is enough, at worst for the portable loop.
         let memory = self.memory.get_mut(..wanted - random(wanted - fan_in_words + 1)).unwrap_or(&mut []);
         let out = view_mut(self.sums, kind, 0..tile.len());
-        kernel::convolve(&geometry, input, &mut Stored(self.weights), tile, out, memory).is_ok() && self.sums == self.expected
+        kernel::convolve(&geometry, input, &mut Stored(self.weights), tile, out, memory).is_ok()
+            && self.sums == self.expected
     }
 }
 
 /// Are parts of streams, at any place and of any length, those of `halfnet-core`?
 fn streams_agree(tables: &mut Tables<'_>, key: &Key, random: &mut impl FnMut(usize) -> usize) -> bool {
-    let (mut own, mut portable) = (Generator::open(key, 0x0123_4567_89ab_cdef), Stream::new(key, 0x0123_4567_89ab_cdef));
+    let (mut own, mut portable) =
+        (Generator::open(key, 0x0123_4567_89ab_cdef), Stream::new(key, 0x0123_4567_89ab_cdef));
     let (one, two): (&mut [u8], &mut [u8]) = (cast_slice_mut(tables.sums), cast_slice_mut(tables.expected));
     let mut position = 0;
     (0..COMPARED).all(|_| {
@@ -137,8 +162,9 @@ fn streams_agree(tables: &mut Tables<'_>, key: &Key, random: &mut impl FnMut(usi
         position = if random(2) == 0 { position } else { (random(1 << 31) * random(128)) as u64 };
         let (first, length) = (random(4), random(400));
         let range = first..first + length;
-        let filled =
-            own.fill_bytes(position, &mut one[range.clone()]).and_then(|()| portable.fill_bytes(position, &mut two[range.clone()]));
+        let filled = own
+            .fill_bytes(position, &mut one[range.clone()])
+            .and_then(|()| portable.fill_bytes(position, &mut two[range.clone()]));
         position += length as u64;
         filled.is_ok() && one[range.clone()] == two[range]
     })
@@ -156,7 +182,13 @@ fn row(what: &str, hundredths: u64) {
 }
 
 fn linear(tables: &mut Tables<'_>) {
-    defmt::println!("| instructions a multiply-add | {=str} | {=str} | {=str} | {=str} |", RINGS[0].2, RINGS[1].2, RINGS[2].2, RINGS[3].2);
+    defmt::println!(
+        "| instructions a multiply-add | {=str} | {=str} | {=str} | {=str} |",
+        RINGS[0].2,
+        RINGS[1].2,
+        RINGS[2].2,
+        RINGS[3].2
+    );
     defmt::println!("|---|---|---|---|---|");
     let layers = [
         ("3 x 3, 16 channels of 32 x 32", geometry(16, 32, 16, 3, 1, 1)),
@@ -186,20 +218,31 @@ fn linear(tables: &mut Tables<'_>) {
     }
 }
 
-/// Everything beside the linear layers. What it computes is of no use: it would be a caller's fault to look at it.
+/// Everything beside the linear layers. What it computes is of no use: it would be a caller's fault to look
+/// at it.
 fn beside(tables: &mut Tables<'_>, key: &Key) {
     defmt::println!("| what | instructions |");
     defmt::println!("|---|---|");
     let bytes: &mut [u8] = cast_slice_mut(tables.sums);
     let count = bytes.len();
-    row("the generator, a byte", each(count, || assert!(Generator::open(key, 3).fill_bytes(0, bytes).is_ok())));
-    row("the portable generator, a byte", each(count, || assert!(Stream::new(key, 3).fill_bytes(0, bytes).is_ok())));
-    row("BLAKE3, a byte", each(count, || assert_ne!(key.derive("halfnet kernels", &[bytes]).expose()[0], bytes[0])));
+    row(
+        "the generator, a byte",
+        each(count, || assert!(Generator::open(key, 3).fill_bytes(0, bytes).is_ok())),
+    );
+    row(
+        "the portable generator, a byte",
+        each(count, || assert!(Stream::new(key, 3).fill_bytes(0, bytes).is_ok())),
+    );
+    row(
+        "BLAKE3, a byte",
+        each(count, || assert_ne!(key.derive("halfnet kernels", &[bytes]).expose()[0], bytes[0])),
+    );
     let values: &[u16] = cast_slice(tables.input);
     let values = values.get(..4096).unwrap_or(&[]);
-    for (bits, pack, unpack) in
-        [(10, "packing, an element of 10 bits", "unpacking, an element of 10 bits"), (16, "packing, of 16 bits", "unpacking, of 16 bits")]
-    {
+    for (bits, pack, unpack) in [
+        (10, "packing, an element of 10 bits", "unpacking, an element of 10 bits"),
+        (16, "packing, of 16 bits", "unpacking, of 16 bits"),
+    ] {
         let bytes: &mut [u8] = cast_slice_mut(tables.sums);
         row(
             pack,
@@ -213,7 +256,9 @@ fn beside(tables: &mut Tables<'_>, key: &Key) {
         let out = out.get_mut(..values.len()).unwrap_or(&mut []);
         row(unpack, each(values.len(), || Unpacker::new(cast_slice(tables.sums)).take(bits, out)));
     }
-    for (bits, what) in [(10, "comparing 10 bits, a ReLU, without its correlations"), (16, "comparing 16 bits, a ReLU")] {
+    for (bits, what) in
+        [(10, "comparing 10 bits, a ReLU, without its correlations"), (16, "comparing 16 bits, a ReLU")]
+    {
         let layout = Layout::new(bits, 4);
         let state = tables.memory.get_mut(..layout.state_words()).unwrap_or(&mut []);
         // They are folded in place.
@@ -239,10 +284,17 @@ fn main() -> ! {
     if let Some(peripherals) = cortex_m::Peripherals::take() {
         clock::start(peripherals.SYST);
     }
-    let mut tables =
-        Tables { input: INPUT.take(), weights: WEIGHTS.take(), sums: SUMS.take(), expected: EXPECTED.take(), memory: MEMORY.take() };
+    let mut tables = Tables {
+        input: INPUT.take(),
+        weights: WEIGHTS.take(),
+        sums: SUMS.take(),
+        expected: EXPECTED.take(),
+        memory: MEMORY.take(),
+    };
     let key = Key::new([7; 32]);
-    let filled = Stream::new(&key, 1).fill_words(0, tables.input).and_then(|()| Stream::new(&key, 2).fill_words(0, tables.weights));
+    let filled = Stream::new(&key, 1)
+        .fill_words(0, tables.input)
+        .and_then(|()| Stream::new(&key, 2).fill_words(0, tables.weights));
     let (mut stream, mut at) = (Stream::new(&key, 4), 0);
     let mut random = |below: usize| {
         let mut word = [0_u32];

@@ -1,8 +1,9 @@
-//! A whole inference from memory: what P1 sent lies in flash, and what P0 does with it is counted by layer and phase. Under
-//! `-icount shift=0` an instruction takes a nanosecond, so the figures repeat exactly, to the clock's 40 at each end of a stretch.
+//! A whole inference from memory: what P1 sent lies in flash, and what P0 does with it is counted by layer
+//! and phase. Under `-icount shift=0` an instruction takes a nanosecond, so the figures repeat exactly, to
+//! the clock's 40 at each end of a stretch.
 //!
-//! `HALFNET_BOARD` names the material, `HALFNET_REPLAY` everything that P1 sent for its first picture, the handshake in front (as the
-//! harness records it).
+//! `HALFNET_BOARD` names the material, `HALFNET_REPLAY` everything that P1 sent for its first picture, the
+//! handshake in front (as the harness records it).
 //!
 //! | phase | what is counted |
 //! |---|---|
@@ -57,7 +58,9 @@ impl Phase {
     const fn of_section(section: Section) -> Self {
         match section {
             Section::Sum => Self::Opening1,
-            Section::Leaf | Section::Tree(_) | Section::TournamentLeaf(_) | Section::TournamentTree(..) => Self::Comparison,
+            Section::Leaf | Section::Tree(_) | Section::TournamentLeaf(_) | Section::TournamentTree(..) => {
+                Self::Comparison
+            }
             _ => Self::Opening2,
         }
     }
@@ -87,7 +90,9 @@ impl Ledger {
     /// What passed since the last switch goes to the phase before.
     fn switch(&mut self, phase: Phase) -> Phase {
         let now = clock::nanoseconds();
-        if let Some(slot) = self.counts.get_mut(self.layer).and_then(|layer| layer.get_mut(self.phase as usize)) {
+        if let Some(slot) =
+            self.counts.get_mut(self.layer).and_then(|layer| layer.get_mut(self.phase as usize))
+        {
             *slot += now - self.since;
         }
         self.since = now;
@@ -122,11 +127,23 @@ impl Half for CountedHalf<'_> {
         self.1.borrow_mut().switch(Phase::Opening1);
     }
 
-    fn words<W: Word>(&mut self, section: Section, position: Position, bits: u8, out: &mut [W]) -> Result<(), MaterialError> {
+    fn words<W: Word>(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: u8,
+        out: &mut [W],
+    ) -> Result<(), MaterialError> {
         self.count(section, |half| half.words(section, position, bits, out))
     }
 
-    fn mixed_words(&mut self, section: Section, position: Position, bits: &[u8], out: &mut [u64]) -> Result<(), MaterialError> {
+    fn mixed_words(
+        &mut self,
+        section: Section,
+        position: Position,
+        bits: &[u8],
+        out: &mut [u64],
+    ) -> Result<(), MaterialError> {
         self.count(section, |half| half.mixed_words(section, position, bits, out))
     }
 }
@@ -192,7 +209,12 @@ fn main() -> ! {
         defmt::error!("the material or the peer's frames are refused");
         exit(false);
     };
-    let ledger = Ledger { counts: [[0; NAMES.len()]; LAYERS], layer: 0, phase: Phase::Opening1, since: clock::nanoseconds() };
+    let ledger = Ledger {
+        counts: [[0; NAMES.len()]; LAYERS],
+        layer: 0,
+        phase: Phase::Opening1,
+        since: clock::nanoseconds(),
+    };
     let ledger = RefCell::new(ledger);
     match replay(&board, &hello, frames, &ledger) {
         Ok(true) => report(&ledger.into_inner()),
@@ -205,16 +227,26 @@ fn main() -> ! {
             exit(false)
         }
     }
-    defmt::info!("statics {=usize} bytes, stack at most {=usize} bytes", stack::statics(), stack::high_water());
+    defmt::info!(
+        "statics {=usize} bytes, stack at most {=usize} bytes",
+        stack::statics(),
+        stack::high_water()
+    );
     exit(true)
 }
 
 /// Asks the first picture; says whether the session ended where the frames do.
-fn replay(board: &Board<'_>, hello: &Hello, mut frames: &[u8], ledger: &RefCell<Ledger>) -> Result<bool, SessionError> {
+fn replay(
+    board: &Board<'_>,
+    hello: &Hello,
+    mut frames: &[u8],
+    ledger: &RefCell<Ledger>,
+) -> Result<bool, SessionError> {
     let inference = inference_key(&board.seed, &board.agreement, &hello.deal, hello.counter);
     let shared = board.plan.header.options.mode != Mode::Held;
     let Memory { arena, channel, outgoing: out, .. } = memory();
-    let model = BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
+    let model =
+        BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
     let half = CountedHalf(board_half(inference), ledger);
     let model = CountedModel(model, ledger);
     let parts = Parts { plan: board.plan.clone(), half, model, arena };
@@ -232,7 +264,9 @@ fn replay(board: &Board<'_>, hello: &Hello, mut frames: &[u8], ledger: &RefCell<
         if let Some(length) = length {
             let mut ledger = ledger.borrow_mut();
             // What was not counted for anything else was for this frame.
-            let own = out.first_chunk::<HEADER>().map_or(Phase::Opening1, |head| Phase::of_step(Header::decode(head).step));
+            let own = out
+                .first_chunk::<HEADER>()
+                .map_or(Phase::Opening1, |head| Phase::of_step(Header::decode(head).step));
             if !asking && ledger.phase == Phase::Opening1 {
                 ledger.phase = own;
             }
@@ -276,9 +310,26 @@ fn report(ledger: &Ledger) {
         let [a, b, c, d, e] = *counts;
         let all: u64 = counts.iter().sum();
         match layer.checked_sub(1) {
-            None => defmt::println!("| input | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} |", a, b, c, d, e, all),
+            None => defmt::println!(
+                "| input | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} |",
+                a,
+                b,
+                c,
+                d,
+                e,
+                all
+            ),
             Some(layer) => {
-                defmt::println!("| layer {=usize} | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} |", layer, a, b, c, d, e, all);
+                defmt::println!(
+                    "| layer {=usize} | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} | {=u64} |",
+                    layer,
+                    a,
+                    b,
+                    c,
+                    d,
+                    e,
+                    all
+                );
             }
         }
         for (sum, count) in sums.iter_mut().zip(counts) {

@@ -1,4 +1,5 @@
-//! Every known answer of the core, on this processor. Ends with success only if all hold and every file has some.
+//! Every known answer of the core, on this processor. Ends with success only if all hold and every file has
+//! some.
 #![no_std]
 #![no_main]
 
@@ -18,7 +19,14 @@ fn main() -> ! {
     if let Some(peripherals) = cortex_m::Peripherals::take() {
         clock::start(peripherals.SYST);
     }
-    let held = selftest(Scratch { arena: ARENA.take(), channel: CHANNEL.take(), frame: FRAME.take() }, clock::nanoseconds);
-    defmt::info!("statics {=usize} bytes, stack at most {=usize} bytes", stack::statics(), stack::high_water());
+    let held = selftest(
+        Scratch { arena: ARENA.take(), channel: CHANNEL.take(), frame: FRAME.take() },
+        clock::nanoseconds,
+    );
+    defmt::info!(
+        "statics {=usize} bytes, stack at most {=usize} bytes",
+        stack::statics(),
+        stack::high_water()
+    );
     exit(held)
 }

@@ -1,4 +1,5 @@
-//! Every known answer of the core, on this processor. Ends with success only if all hold and every file has some.
+//! Every known answer of the core, on this processor. Ends with success only if all hold and every file has
+//! some.
 #![no_std]
 #![no_main]
 
