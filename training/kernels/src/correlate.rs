@@ -11,10 +11,11 @@ use halfnet_core::shape::Convolution;
 use rayon::prelude::*;
 
 use crate::LANES;
+use crate::scratch::at_least;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Lanes, Level, Portable, vectorised};
-use crate::sizes::{Sizes, at_least};
+use crate::sizes::Sizes;
 
 /// Output channels of a tile.
 const TILE: usize = 4;

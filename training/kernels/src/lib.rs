@@ -13,6 +13,7 @@ pub mod convolution;
 mod correlate;
 pub mod layout;
 pub mod normalisation;
+mod scratch;
 mod simd;
 mod sizes;
 mod sweep;

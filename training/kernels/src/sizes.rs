@@ -3,6 +3,7 @@
 use halfnet_core::shape::Convolution;
 
 use crate::LANES;
+use crate::scratch::at_least;
 
 /// Zeros around a source plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,28 +49,27 @@ impl Padded {
     /// Writes row `y` of one padded plane.
     pub(crate) fn row(&self, plane: &[f32], y: usize, target: &mut [f32]) {
         let line = self.width * LANES;
+        self.line(y, LANES, target, |y, middle| middle.copy_from_slice(&plane[y * line..(y + 1) * line]));
+    }
+
+    /// Writes line `y` of something padded, `position` floats a position: zeros, and between them what
+    /// `write` makes of the row of the source that it is given.
+    pub(crate) fn line(
+        &self,
+        y: usize,
+        position: usize,
+        target: &mut [f32],
+        write: impl FnOnce(usize, &mut [f32]),
+    ) {
         let Some(y) = y.checked_sub(self.top).filter(|&y| y < self.height) else {
             return target.fill(0.0);
         };
-        let (left, rest) = target.split_at_mut(self.left * LANES);
-        let (middle, right) = rest.split_at_mut(line);
+        let (left, rest) = target.split_at_mut(self.left * position);
+        let (middle, right) = rest.split_at_mut(self.width * position);
         left.fill(0.0);
-        middle.copy_from_slice(&plane[y * line..(y + 1) * line]);
+        write(y, middle);
         right.fill(0.0);
     }
-}
-
-/// `count` floats of scratch memory, whatever they are, from the start of a line of the cache: no vector then
-/// lies in two. The memory only ever grows.
-pub(crate) fn at_least(scratch: &mut Vec<f32>, count: usize) -> &mut [f32] {
-    const LINE: usize = 64;
-    let spare = LINE / size_of::<f32>() - 1;
-    if scratch.len() < count + spare {
-        // What it holds is of no use: grown anew, nothing is copied.
-        *scratch = vec![0.0; count + spare];
-    }
-    let start = scratch.as_ptr().align_offset(LINE).min(spare);
-    &mut scratch[start..start + count]
 }
 
 /// A geometry's sizes, channels by group.

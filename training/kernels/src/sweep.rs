@@ -13,6 +13,7 @@ use halfnet_core::shape::Convolution;
 use rayon::prelude::*;
 
 use crate::LANES;
+use crate::scratch::per_job;
 use crate::simd::Level;
 use crate::sizes::{Padded, Sizes};
 use crate::tiles::{self, TILE, View};
@@ -226,9 +227,7 @@ impl Sweep {
         );
         // Where blocks are few, the tiles of one are divided.
         let tiles = self.groups * self.targets.div_ceil(self.tile());
-        let parts = (2 * rayon::current_num_threads()).div_ceil(blocks.max(1)).clamp(1, tiles);
-        let per_part =
-            tiles.div_ceil(if blocks.is_multiple_of(rayon::current_num_threads()) { 1 } else { parts });
+        let per_part = per_job(tiles, blocks, 1);
         let mut jobs = Vec::new();
         for (block, mut planes) in target.chunks_exact_mut(target_block).enumerate() {
             for first in (0..tiles).step_by(per_part) {

@@ -31,6 +31,30 @@ use crate::sizes::Sizes;
 const WORTHWHILE: u16 = 32;
 const WORTHWHILE_FOR_WEIGHTS: u16 = 64;
 
+/// Channels of a job are a multiple of this many, where they are divided: each job transforms all patches
+/// again.
+const LEAST: usize = 24;
+
+/// The tiles of a plane, row by row; the last of a side may be cut.
+#[derive(Clone, Copy)]
+struct Tiles {
+    across: usize,
+    count: usize,
+}
+
+impl Tiles {
+    /// Of a plane that is written.
+    const fn of(rows: usize, columns: usize) -> Self {
+        let across = columns.div_ceil(2);
+        Self { across, count: across * rows.div_ceil(2) }
+    }
+
+    /// Row and column of a tile's first position.
+    const fn place(self, index: usize) -> (usize, usize) {
+        (index / self.across * 2, index % self.across * 2)
+    }
+}
+
 /// Can this layer be computed so at all?
 pub(crate) const fn applies(geometry: &Convolution) -> bool {
     geometry.kernel_height == 3

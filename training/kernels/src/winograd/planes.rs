@@ -7,15 +7,15 @@ use rayon::prelude::*;
 
 use super::product::Product;
 use super::transform::{self, PATCH};
+use super::{LEAST, Tiles};
 use crate::LANES;
+use crate::scratch::{at_least, per_job};
 use crate::simd::{Level, each_level};
-use crate::sizes::{Sizes, at_least};
+use crate::sizes::Sizes;
 
 /// Floats of a strip's transformed patches and products, about: they stay in the second cache, up to some 500
 /// channels together.
 const STRIP: usize = 256 << 10;
-/// Target channels of a job are a multiple of this many.
-const LEAST: usize = 24;
 
 /// Source planes to target planes.
 pub(super) struct Pass {
@@ -84,7 +84,7 @@ impl Pass {
     }
 
     /// G w Gᵀ of every kernel: (target, position, source).
-    fn transform_kernels(&self, level: Level, weights: &[f32], kernels: &mut [f32]) {
+    fn transform_all(&self, level: Level, weights: &[f32], kernels: &mut [f32]) {
         let step = self.kernel_step();
         let (next_target, next_source) =
             if self.transposed { (9, self.targets * 9) } else { (self.sources * 9, 9) };
@@ -130,13 +130,11 @@ impl Pass {
         assert_eq!(weights.len(), self.sources * self.targets * 9, "weights of a convolution");
         let mut kernels = KERNELS.take();
         let transformed = at_least(&mut kernels, self.targets * self.kernel_step());
-        self.transform_kernels(level, weights, transformed);
+        self.transform_all(level, weights, transformed);
         let transformed = &*transformed;
         // Where blocks are few, the channels of one are divided; not too finely, for each part transforms all
         // patches again.
-        let threads = rayon::current_num_threads();
-        let parts = if blocks.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(blocks.max(1)) };
-        let per_part = self.targets.div_ceil(parts).next_multiple_of(LEAST);
+        let per_part = per_job(self.targets, blocks, LEAST);
         let jobs = target.par_chunks_mut(self.targets * plane).zip(source.par_chunks(source_block)).flat_map(
             |(target, source)| {
                 target
@@ -193,19 +191,18 @@ each_level! {
     /// Goes over a block's tiles, strip by strip.
     unsafe fn strips<L>(view: View<'_>) {
         let View { pass, source, kernels, target, channels, scratch } = view;
-        let tiles_across = pass.columns.div_ceil(2);
-        let tiles = tiles_across * pass.rows.div_ceil(2);
+        let tiles = Tiles::of(pass.rows, pass.columns);
         // Whole tiles of the product's registers, but no more than there are.
-        let strip = (STRIP / (PATCH * LANES * (pass.sources + channels)) / 4 * 4).clamp(4, 16).min(tiles);
+        let strip = (STRIP / (PATCH * LANES * (pass.sources + channels)) / 4 * 4).clamp(4, 16).min(tiles.count);
         // One vector between positions, so that theirs do not all fall into one set of the cache.
         let (patch_step, product_step) = ((pass.sources * strip + 1) * LANES, (channels * strip + 1) * LANES);
         let patches = at_least(&mut scratch.patches, PATCH * patch_step);
         let products = at_least(&mut scratch.products, PATCH * product_step);
         let plane = pass.height * pass.width * LANES;
-        for first in (0..tiles).step_by(strip) {
-            let count = strip.min(tiles - first);
+        for first in (0..tiles.count).step_by(strip) {
+            let count = strip.min(tiles.count - first);
             for index in 0..count {
-                let (y, x) = ((first + index) / tiles_across * 2, (first + index) % tiles_across * 2);
+                let (y, x) = tiles.place(first + index);
                 // Where each position of the patch lies in a plane; outside are zeros.
                 let offsets: [Option<usize>; PATCH] = core::array::from_fn(|i| {
                     let y = (y + i / 4).checked_sub(pass.padding).filter(|&y| y < pass.height)?;
@@ -245,7 +242,7 @@ each_level! {
             }
             for (channel, target) in target.chunks_exact_mut(pass.rows * pass.columns * LANES).enumerate() {
                 for index in 0..count {
-                    let (y, x) = ((first + index) / tiles_across * 2, (first + index) % tiles_across * 2);
+                    let (y, x) = tiles.place(first + index);
                     // SAFETY: the processor's level is the caller's; every slice is sixteen floats.
                     unsafe {
                         let mut sums = [L::zero(); PATCH];

@@ -10,16 +10,16 @@ use rayon::prelude::*;
 
 use super::product::Product;
 use super::transform::{self, PATCH};
+use super::{LEAST, Tiles};
 use crate::LANES;
+use crate::scratch::{at_least, per_job};
 use crate::simd::{Level, each_level, vectorised};
-use crate::sizes::{Sizes, at_least};
+use crate::sizes::Sizes;
 
 /// Tiles of a chunk: with the columns of a panel, their patches (32 KiB) stay in the first cache, or near it.
 const CHUNK: usize = 8;
 /// Input channels of a panel.
 const PANEL: usize = 64;
-/// Output channels of a job are a multiple of this many.
-const LEAST: usize = 24;
 
 /// Everything but the position.
 struct View<'a> {
@@ -46,7 +46,7 @@ pub(super) fn run(level: Level, sizes: &Sizes, input: &[f32], gradient: &[f32], 
     assert_eq!(out.len(), sizes.inputs * sizes.outputs * 9, "weights of a convolution");
     let width = sizes.inputs.next_multiple_of(LANES);
     let (turned_rows, turned_columns) = (sizes.rows.div_ceil(2) * 2 + 2, sizes.columns.div_ceil(2) * 2 + 2);
-    let line = turned_columns * LANES * width;
+    let (padded, line) = (sizes.padded_input(), turned_columns * LANES * width);
     thread_local! {
         static LARGE: RefCell<[Vec<f32>; 2]> = RefCell::default();
         static SMALL: RefCell<[Vec<f32>; 2]> = RefCell::default();
@@ -56,23 +56,16 @@ pub(super) fn run(level: Level, sizes: &Sizes, input: &[f32], gradient: &[f32], 
     let turned = at_least(turned, blocks * turned_rows * line);
     turned.par_chunks_mut(line).enumerate().for_each(|(index, line)| {
         let (block, row) = (index / turned_rows, index % turned_rows);
-        let Some(row) = row.checked_sub(sizes.padding).filter(|&row| row < sizes.height) else {
-            return line.fill(0.0);
-        };
         let planes = &input[block * sizes.inputs * plane..(block + 1) * sizes.inputs * plane];
-        let (left, rest) = line.split_at_mut(sizes.padding * LANES * width);
-        let (middle, right) = rest.split_at_mut(sizes.width * LANES * width);
-        left.fill(0.0);
-        turn(&planes[row * sizes.width * LANES..], plane, width, middle);
-        right.fill(0.0);
+        padded.line(row, LANES * width, line, |row, middle| {
+            turn(&planes[row * sizes.width * LANES..], plane, width, middle)
+        });
     });
     let view = View { sizes, blocks, turned, turned_columns, turned_rows, width, gradient };
     let sums = at_least(sums, PATCH * sizes.outputs * width);
     // Positions are divided among threads, and where that leaves some without, output channels; each part
     // makes all patches again.
-    let threads = rayon::current_num_threads();
-    let parts = if PATCH.is_multiple_of(threads) { 1 } else { (2 * threads).div_ceil(PATCH) };
-    let per_part = sizes.outputs.div_ceil(parts).next_multiple_of(LEAST);
+    let per_part = per_job(sizes.outputs, PATCH, LEAST);
     let jobs = sums.par_chunks_mut(sizes.outputs * width).enumerate().flat_map(|(position, sums)| {
         sums.par_chunks_mut(per_part * width)
             .enumerate()
@@ -144,9 +137,8 @@ each_level! {
     /// channel).
     unsafe fn products<L>(view: &View<'_>, position: usize, first_output: usize, scratch: &mut [Vec<f32>; 2], sums: &mut [f32]) {
         let View { sizes, blocks, turned, turned_columns, turned_rows, width, gradient } = *view;
-        let tiles_across = sizes.columns.div_ceil(2);
-        let tiles = tiles_across * sizes.rows.div_ceil(2);
-        let (outputs, depth) = (sums.len() / width, CHUNK.min(tiles) * LANES);
+        let tiles = Tiles::of(sizes.rows, sizes.columns);
+        let (outputs, depth) = (sums.len() / width, CHUNK.min(tiles.count) * LANES);
         let [gradients, patches] = scratch;
         let (gradients, patches) = (at_least(gradients, outputs * depth), at_least(patches, depth * PANEL));
         let plane = sizes.rows * sizes.columns * LANES;
@@ -156,10 +148,10 @@ each_level! {
         for block in 0..blocks {
             let gradient = &gradient[(block * sizes.outputs + first_output) * plane..][..outputs * plane];
             let turned = &turned[block * turned_rows * turned_columns * LANES * width..];
-            for first in (0..tiles).step_by(CHUNK) {
-                let count = CHUNK.min(tiles - first);
+            for first in (0..tiles.count).step_by(CHUNK) {
+                let count = CHUNK.min(tiles.count - first);
                 for index in 0..count {
-                    let (y, x) = ((first + index) / tiles_across * 2, (first + index) % tiles_across * 2);
+                    let (y, x) = tiles.place(first + index);
                     let term = |i: usize| {
                         let (y, x, factor) = (y + i / 2, x + i % 2, row_terms[i / 2] * column_terms[i % 2]);
                         (factor != 0.0 && y < sizes.rows && x < sizes.columns).then_some(((y * sizes.columns + x) * LANES, factor))
@@ -180,9 +172,10 @@ each_level! {
                 for panel in (0..width).step_by(PANEL) {
                     let vectors = PANEL.min(width - panel) / LANES;
                     for index in 0..count {
-                        let (y, x) = ((first + index) / tiles_across * 2, (first + index) % tiles_across * 2);
-                        let at = |y: usize, x: usize| (y * turned_columns + x) * LANES * width;
-                        let corners = [at(y + rows.0, x + columns.0), at(y + rows.0, x + columns.1), at(y + rows.1, x + columns.0), at(y + rows.1, x + columns.1)];
+                        let (y, x) = tiles.place(first + index);
+                        let at = |row: usize, column: usize| ((y + row) * turned_columns + x + column) * LANES * width;
+                        let (near, far) = ([at(rows.0, columns.0), at(rows.0, columns.1)], [at(rows.1, columns.0), at(rows.1, columns.1)]);
+                        let corners = [near[0], near[1], far[0], far[1]];
                         for lane in 0..LANES {
                             for vector in 0..vectors {
                                 // SAFETY: as above.
