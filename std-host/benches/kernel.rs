@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use halfnet_core::packing::{Packer, Unpacker, packed_len};
 use halfnet_core::ring::{Word, WordKind, Words, WordsMut};
 use halfnet_core::shape::{Convolution, Shape};
-use halfnet_host::kernel::{BitPacking, Kernel, Kernels, PackedInput, PackedWeights, limit};
+use halfnet_host::party::kernel::{BitPacking, Kernel, Kernels, PackedInput, PackedWeights, limit};
 
 /// A layer and how often a network has it.
 struct Row {

@@ -1,8 +1,6 @@
-//! `halfnet`, the command: see [`cli`].
+//! `halfnet`, the command: see [`halfnet_host::cli`].
 #![deny(unsafe_code)]
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    halfnet_host::cli::main()
 }

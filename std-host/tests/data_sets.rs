@@ -1,7 +1,7 @@
 //! The data sets of a data folder, whole, so that each is compared with the published one; skipped where
 //! `HALFNET_DATA` names none.
 
-use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
+use halfnet_host::network::data::{DataFolder, DataSet, DataSetKind, Split};
 
 /// A split that must be there, with as many pictures of each class.
 fn whole(set: DataSetKind, split: Split, count: usize) -> Option<DataSet> {

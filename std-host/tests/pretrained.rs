@@ -1,7 +1,7 @@
 //! The pretrained networks of a data folder, in floating point; skipped where `HALFNET_DATA` names none.
 
-use halfnet_host::data::{DataFolder, Split};
-use halfnet_host::float::{FloatNetwork, forward};
+use halfnet_host::network::data::{DataFolder, Split};
+use halfnet_host::network::float::{FloatNetwork, forward};
 
 fn accuracy(file: &str, limit: Option<usize>) -> Option<f64> {
     let folder = DataFolder::from_flag(None).ok()?;

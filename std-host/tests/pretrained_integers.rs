@@ -2,10 +2,10 @@
 //! none.
 
 use halfnet_core::model::Model;
-use halfnet_host::data::{DataFolder, DataSetKind, Split};
-use halfnet_host::import::{ImportOptions, Imported, import_file};
-use halfnet_host::progress::Progress;
-use halfnet_host::simulate::{Reference, SeededCoins, test_set};
+use halfnet_host::network::data::{DataFolder, DataSetKind, Split};
+use halfnet_host::network::import::{ImportOptions, Imported, import_file};
+use halfnet_host::network::progress::Progress;
+use halfnet_host::network::simulate::{Reference, SeededCoins, test_set};
 
 fn import(file: &str, options: ImportOptions) -> Option<(DataFolder, Imported)> {
     let folder = DataFolder::from_flag(None).ok()?;

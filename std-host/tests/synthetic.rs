@@ -4,13 +4,13 @@
 use halfnet_core::gate::truncation::{self, Coins, Opening};
 use halfnet_core::model::{Bitmap, Linear, Model, Step};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
-use halfnet_host::data::{DataSet, DataSetKind};
-use halfnet_host::float::{
+use halfnet_host::network::data::{DataSet, DataSetKind};
+use halfnet_host::network::float::{
     ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask,
 };
-use halfnet_host::import::{ImportOptions, Imported, Report, import_network};
-use halfnet_host::progress::Progress;
-use halfnet_host::simulate::{LayerTrace, Nearest, Observer, Reference, SeededCoins};
+use halfnet_host::network::import::{ImportOptions, Imported, Report, import_network};
+use halfnet_host::network::progress::Progress;
+use halfnet_host::network::simulate::{LayerTrace, Nearest, Observer, Reference, SeededCoins};
 
 /// Repeatable numbers in 0 .. 1.
 struct Numbers(u64);

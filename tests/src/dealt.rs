@@ -8,10 +8,10 @@ use halfnet_core::gate::truncation::{self, Coins, Opening};
 use halfnet_core::model::blob::{self, ENVELOPE_BYTES, Kind};
 use halfnet_core::model::{Model, Normalisation, Step};
 use halfnet_core::plan::{Options, Release};
-use halfnet_host::coins::DealtCoins;
-use halfnet_host::material::{DealerState, PartyZero, names};
-use halfnet_host::party_model::{HostModel, HostWeights};
-use halfnet_host::process::{DealReport, DealRequest, MoreRequest, deal, deal_more};
+use halfnet_host::check::coins::DealtCoins;
+use halfnet_host::party::material::{DealerState, PartyZero, names};
+use halfnet_host::party::model::{HostModel, HostWeights};
+use halfnet_host::party::process::{DealReport, DealRequest, MoreRequest, deal, deal_more};
 use tempfile::TempDir;
 
 use crate::network::Random;

@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use halfnet_core::wire::frame::{HEADER, Header};
-use halfnet_host::material::{PartyZero, names};
-use halfnet_host::process::Event;
-use halfnet_host::store::Counter;
+use halfnet_host::party::material::{PartyZero, names};
+use halfnet_host::party::process::Event;
+use halfnet_host::party::store::Counter;
 
 use crate::command::binary;
 use crate::dealt::Dealt;

@@ -11,8 +11,8 @@ use halfnet_core::model::blob::{self, ENVELOPE_BYTES, Kind};
 use halfnet_core::plan::{Client, LinearPlan, Mode, Options, Plan, Release, Role, compile, cost};
 use halfnet_core::wire::frame::{HEADER, Header};
 use halfnet_core::wire::message::{Acknowledge, Hello, MaskHeader, Reply};
-use halfnet_host::material::{DealerState, PartyOne, PartyZero, Public};
-use halfnet_host::party_model::HostWeights;
+use halfnet_host::party::material::{DealerState, PartyOne, PartyZero, Public};
+use halfnet_host::party::model::HostWeights;
 
 use crate::hostile;
 use crate::network::{every_step, picture};
@@ -91,7 +91,7 @@ static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         memory: compile::ample(),
     };
     let dealt = crate::dealt::Dealt::new(every_step(), options, 1);
-    use halfnet_host::material::names;
+    use halfnet_host::party::material::names;
     [names::PARTY_ZERO, names::PARTY_ONE, names::DEALER, names::PLAN]
         .map(|name| std::fs::read(dealt.file(name)).expect("a dealt file")[ENVELOPE_BYTES..].to_vec())
         .into()

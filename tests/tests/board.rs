@@ -5,9 +5,9 @@ use halfnet_core::board::{Board, BoardError, Body};
 use halfnet_core::model::blob::{BlobError, ENVELOPE_BYTES, Kind, encode_body, seal};
 use halfnet_core::party::input::Input;
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
-use halfnet_host::material::PartyZero;
-use halfnet_host::process::{ProvisionReport, ProvisionRequest, pictures, provision};
-use halfnet_host::store::Counter;
+use halfnet_host::party::material::PartyZero;
+use halfnet_host::party::process::{ProvisionReport, ProvisionRequest, integers, provision};
+use halfnet_host::party::store::Counter;
 use halfnet_tests::command::{json, refused};
 use halfnet_tests::dealt::{Dealt, pixels};
 use halfnet_tests::network::every_step;
@@ -60,7 +60,7 @@ fn a_board_reads_what_the_material_says() {
             assert_eq!((board.test, board.next), (true, 5));
             assert_eq!(board.pictures().len(), pictures.len());
             for (mut picture, pixels) in board.pictures().zip(&pictures) {
-                let expected = pictures::integers(&plan.header.model, pixels).unwrap();
+                let expected = integers(&plan.header.model, pixels).unwrap();
                 for first in [0, 7, expected.len() / 2, expected.len() - 1] {
                     let mut integers = vec![0; expected.len() - first];
                     picture.read(first, &mut integers);

@@ -9,7 +9,7 @@ use halfnet_core::party::half::{Half, ModelHalf};
 use halfnet_core::party::seed::{self, SeedHalf};
 use halfnet_core::party::session::{Parts, Session, combine_outputs};
 use halfnet_core::plan::{Client, Mode, Options, Release, compile, cost};
-use halfnet_host::link::{Limits, Link, Reactor, Trace, drive};
+use halfnet_host::party::link::{Limits, Link, Reactor, Trace, drive};
 use halfnet_tests::network::picture;
 use halfnet_tests::pair::{self, DEAL, Deal};
 use halfnet_tests::residual::Residual;

@@ -60,7 +60,7 @@ fn infer(dealt: &str, third: bool, pictures: &[&str]) -> Value {
 #[test]
 fn what_two_processes_answer_is_predicted_bit_for_bit() {
     let folder = Folder::new("by-hand");
-    let model = folder.file("model.postcard", halfnet_host::bundled::MODEL);
+    let model = folder.file("model.postcard", halfnet_host::network::bundled::MODEL);
     for (mode, client, release) in [
         ("t", "third", "logits"),
         ("s", "p0", "logits"),
@@ -122,7 +122,7 @@ fn what_two_processes_answer_is_predicted_bit_for_bit() {
 #[test]
 fn predictions_that_cannot_be_made_are_refused() {
     let folder = Folder::new("predictions");
-    let model = folder.file("model.postcard", halfnet_host::bundled::MODEL);
+    let model = folder.file("model.postcard", halfnet_host::network::bundled::MODEL);
     let dealt = folder.path().join("dealt");
     json(&["deal", "--model", &model, "--out", dealt.to_str().unwrap(), "--json"]);
     let state = dealt.join("dealer.postcard");
@@ -138,7 +138,7 @@ fn predictions_that_cannot_be_made_are_refused() {
 #[test]
 fn a_party_says_what_it_did_and_leaves_when_it_is_done() {
     let folder = Folder::new("party");
-    let model = folder.file("model.postcard", halfnet_host::bundled::MODEL);
+    let model = folder.file("model.postcard", halfnet_host::network::bundled::MODEL);
     let dealt = folder.path().join("dealt");
     let warned =
         halfnet(&["deal", "--model", &model, "--out", dealt.to_str().unwrap(), "--insecure-test-seed", "0a"]);

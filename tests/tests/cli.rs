@@ -54,7 +54,7 @@ fn choices_change_the_plan() {
     assert!(arena(&ample) > 8192 && arena(&small) <= 8192);
     assert!(bytes(&small, 0) > bytes(&ample, 0) && rounds(&small) == rounds(&ample));
     // With ReLUs everywhere tiles cost rounds.
-    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let mut model = Model::decode(halfnet_host::network::bundled::MODEL).unwrap();
     for layer in &mut model.layers {
         if let Step::Activate(activation) = &mut layer.step {
             (activation.relu, activation.polynomial) = (Bitmap::All, None);
@@ -129,7 +129,7 @@ fn wrong_command_lines_are_usage_errors() {
 #[test]
 fn damaged_models_are_bad_input() {
     let folder = Folder::new("models");
-    let good = halfnet_host::bundled::MODEL;
+    let good = halfnet_host::network::bundled::MODEL;
     let changed = |at: usize, to: u8| {
         let mut bytes = good.to_vec();
         bytes[at] = to;
@@ -155,7 +155,7 @@ fn damaged_models_are_bad_input() {
 fn missing_data_says_what_to_do() {
     let folder = Folder::new("data");
     let empty = folder.path().to_str().unwrap();
-    let model = folder.file("model", halfnet_host::bundled::MODEL);
+    let model = folder.file("model", halfnet_host::network::bundled::MODEL);
     refused(&["simulate", "--model", &model], 3, "give --data DIR or set HALFNET_DATA");
     refused(&["simulate", "--data", empty], 3, "no pictures of mnist");
     refused(&["import", &model, "--data", empty], 3, "no safetensors file");

@@ -35,7 +35,7 @@ use halfnet_core::plan::{
 use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::{Convolution, Shape};
 use halfnet_core::wire::frame::{HEADER, Header as FrameHeader};
-use halfnet_host::coins::DealtCoins;
+use halfnet_host::check::coins::DealtCoins;
 use halfnet_tests::network::{Random, integers, picture};
 use halfnet_tests::pair::{self, Deal, Run, agreement};
 use halfnet_tests::reference;

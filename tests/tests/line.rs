@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::thread::JoinHandle;
 
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
-use halfnet_host::process::Event;
+use halfnet_host::party::process::Event;
 use halfnet_tests::command::refused;
 use halfnet_tests::dealt::{Dealt, TEST_SEED, pixels};
 use halfnet_tests::network::every_step;

@@ -4,9 +4,9 @@
 use halfnet_core::error::ModelError;
 use halfnet_core::model::{Integers, Linear, Model, Normalisation};
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
-use halfnet_host::compare::{Request, compare};
-use halfnet_host::transcript::{diff, record};
-use halfnet_host::trial::TrialError;
+use halfnet_host::check::compare::{Request, compare};
+use halfnet_host::check::transcript::{diff, record};
+use halfnet_host::check::trial::TrialError;
 use halfnet_tests::command::{Folder, halfnet, json, refused};
 use halfnet_tests::dealt::{pixels, sealed};
 use halfnet_tests::network::random_network;
@@ -78,7 +78,7 @@ fn compare_names_the_layer_in_which_a_frame_was_changed() {
 fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave() {
     let folder = Folder::new("compare");
     // Another file of the same network is not the bundled model.
-    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let mut model = Model::decode(halfnet_host::network::bundled::MODEL).unwrap();
     let Linear::Convolution { weights, .. } = &mut model.layers[2].terms[0].linear else {
         panic!("a convolution")
     };
@@ -107,7 +107,7 @@ fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave(
 #[test]
 fn compare_says_when_a_sum_leaves_its_range() {
     let folder = Folder::new("garbled");
-    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let mut model = Model::decode(halfnet_host::network::bundled::MODEL).unwrap();
     let bias: Vec<i64> = model.layers[1].bias.iter().collect();
     let raised: Vec<u8> = bias
         .iter()
@@ -141,7 +141,7 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
         assert_eq!(found["insecure_test_seed"], true);
         out
     };
-    let mut model = Model::decode(halfnet_host::bundled::MODEL).unwrap();
+    let mut model = Model::decode(halfnet_host::network::bundled::MODEL).unwrap();
     let bias: Vec<i64> = model.layers[2].bias.iter().collect();
     let changed: Vec<u8> =
         bias.iter().enumerate().flat_map(|(c, b)| (b + if c == 5 { 512 } else { 0 }).to_le_bytes()).collect();
@@ -179,7 +179,7 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
         let first = &failed_check(&["transcript", "diff", &a, &c, "--json"], "differ")["first"];
         let from = if mode[3] == "p0" { "P0" } else { "client" };
         assert_eq!((&first["layer"], &first["from"]), (&Value::Null, &from.into()), "{first}");
-        let digits = halfnet_host::bundled::pictures().unwrap();
+        let digits = halfnet_host::network::bundled::pictures().unwrap();
         let expected = (0..784).find(|&i| digits.picture(0)[i] != digits.picture(1)[i]).unwrap();
         assert_eq!(first["element"]["index"], expected, "{first}");
         // Other coins differ from the first frame on.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
-use halfnet_host::process::args::{InferArgs, PartyArgs};
-use halfnet_host::process::{Launcher, PairRun};
+use halfnet_host::check::pair::{Launcher, PairRun};
+use halfnet_host::cli::args::{InferArgs, PartyArgs};
 use halfnet_tests::dealt::{Dealt, TEST_SEED, pixels};
 use halfnet_tests::network::random_network;
 
@@ -44,7 +44,7 @@ fn launcher() -> Launcher {
     }
 }
 
-fn run(dealt: &Dealt, pictures: Vec<Vec<u8>>) -> halfnet_host::process::PairReport {
+fn run(dealt: &Dealt, pictures: Vec<Vec<u8>>) -> halfnet_host::check::pair::PairReport {
     let pair = PairRun {
         launcher: launcher(),
         dealt: dealt.folder(),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use halfnet_host::data::DataSetKind;
+use halfnet_host::network::data::DataSetKind;
 use halfnet_layers::LANES;
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 use halfnet_layers::LANES;
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use halfnet_core::model::blob::DecodeError;
-use halfnet_host::data::DataError;
-use halfnet_host::float::FloatError;
-use halfnet_host::import::ImportError;
+use halfnet_host::network::data::DataError;
+use halfnet_host::network::float::FloatError;
+use halfnet_host::network::import::ImportError;
 use thiserror::Error;
 
 /// Why a run cannot start or go on.

@@ -6,8 +6,10 @@ mod teacher;
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use halfnet_host::data::DataSet;
-use halfnet_host::float::{ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatStep, Mask};
+use halfnet_host::network::data::DataSet;
+use halfnet_host::network::float::{
+    ChannelNormalisation, FloatLayer, FloatLinear, FloatNetwork, FloatStep, Mask,
+};
 use halfnet_layers::activation::{self, Activation};
 use halfnet_layers::{LANES, convolution, layout};
 
@@ -223,7 +225,7 @@ fn score(
         let labels = batch.labels.clone();
         let logits = layout::from_blocks(&logits(batch), classes, chunk.len());
         let right = |&(logits, &label): &(&[f32], &u16)| {
-            halfnet_host::float::forward::label(logits) == usize::from(label)
+            halfnet_host::network::float::forward::label(logits) == usize::from(label)
         };
         correct += logits.chunks_exact(classes).zip(&labels).filter(right).count();
     }

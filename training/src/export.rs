@@ -4,12 +4,12 @@ use std::path::Path;
 
 use halfnet_core::model::{Bitmap, Model, Step as ModelStep};
 use halfnet_core::shape::{Convolution, Pool};
-use halfnet_host::data::{DataFolder, DataSet};
-use halfnet_host::float::fold::BatchNorm;
-use halfnet_host::float::{
+use halfnet_host::network::data::{DataFolder, DataSet};
+use halfnet_host::network::float::fold::BatchNorm;
+use halfnet_host::network::float::{
     FloatLayer, FloatLinear, FloatNetwork, FloatPolynomial, FloatStep, FloatTerm, Mask,
 };
-use halfnet_host::import::{ImportOptions, Imported, import_network};
+use halfnet_host::network::import::{ImportOptions, Imported, import_network};
 
 use crate::dapa::Degree;
 use crate::error::TrainError;

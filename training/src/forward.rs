@@ -13,7 +13,7 @@ use crate::ops::{ActivationContext, ActivationParts, Indicator};
 use crate::state::{State, part_names};
 
 /// What a batch normalisation adds to a variance, as PyTorch.
-pub const EPSILON: f32 = halfnet_host::float::fold::EPSILON;
+pub const EPSILON: f32 = halfnet_host::network::float::fold::EPSILON;
 
 /// How a pass is made.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 //! *their* new moments.
 
 use burn::tensor::Device;
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 use halfnet_layers::activation::{self, Activation};
 use halfnet_layers::normalisation::{self, Moments};
 use halfnet_layers::{LANES, convolution, layout};

@@ -268,7 +268,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use halfnet_host::data::DataSetKind;
+    use halfnet_host::network::data::DataSetKind;
 
     use super::*;
     use crate::network::families::by_name;

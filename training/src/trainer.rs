@@ -258,7 +258,7 @@ fn auxiliary_size(leaves: &BTreeMap<String, Tensor<1>>, gradients: &Gradients) -
 #[cfg(test)]
 mod tests {
     use halfnet_core::shape::Shape;
-    use halfnet_host::data::DataSetKind;
+    use halfnet_host::network::data::DataSetKind;
 
     use super::*;
     use crate::network::families::by_name;

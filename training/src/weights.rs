@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use halfnet_host::float::Tensors;
+use halfnet_host::network::float::Tensors;
 
 use crate::checkpoint::Draft;
 use crate::dapa::Degree;
@@ -79,7 +79,7 @@ impl Weights {
     }
 
     /// Writes a safetensors file, with what replaces ReLUs beside the network's own tensors as
-    /// [`FloatNetwork::read`](halfnet_host::float::FloatNetwork::read) takes it.
+    /// [`FloatNetwork::read`](halfnet_host::network::float::FloatNetwork::read) takes it.
     ///
     /// # Errors
     /// It cannot be written, or a tensor of the network is not there.

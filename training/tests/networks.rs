@@ -2,10 +2,10 @@
 
 use burn::tensor::Device;
 use halfnet_core::shape::{Convolution, Join, Shape};
-use halfnet_host::data::{DataFolder, DataSet, DataSetKind};
-use halfnet_host::float::ChannelNormalisation;
-use halfnet_host::import::ImportOptions;
-use halfnet_host::progress::Progress;
+use halfnet_host::network::data::{DataFolder, DataSet, DataSetKind};
+use halfnet_host::network::float::ChannelNormalisation;
+use halfnet_host::network::import::ImportOptions;
+use halfnet_host::network::progress::Progress;
 use halfnet_layers::LANES;
 use halfnet_training::dapa::{Degree, fit};
 use halfnet_training::data::Batch;

@@ -1,7 +1,7 @@
 //! Training from the start: it learns, it keeps the epoch that was best on pictures held back, and it goes on
 //! where it was cut off.
 
-use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
+use halfnet_host::network::data::{DataFolder, DataSet, DataSetKind, Split};
 use halfnet_training::network::families::by_name;
 use halfnet_training::pretrain::{PretrainOptions, Pretraining};
 use halfnet_training::random::Random;

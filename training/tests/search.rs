@@ -2,10 +2,10 @@
 //! same as the network.
 
 use halfnet_core::model::Model;
-use halfnet_host::data::{DataFolder, DataSet, DataSetKind};
-use halfnet_host::float::FloatNetwork;
-use halfnet_host::import::ImportOptions;
-use halfnet_host::progress::Progress;
+use halfnet_host::network::data::{DataFolder, DataSet, DataSetKind};
+use halfnet_host::network::float::FloatNetwork;
+use halfnet_host::network::import::ImportOptions;
+use halfnet_host::network::progress::Progress;
 use halfnet_training::dapa::Degree;
 use halfnet_training::evaluate::{Evaluator, Teacher};
 use halfnet_training::export;

@@ -4,15 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::check::bench::gates;
+use crate::check::bench::resnet18::{self, Relus};
+use crate::check::inspection::{inspect, plan_bytes};
+use crate::check::trial::{LayerFigures, Trial, TrialReport};
+use crate::network::table::{Table, grouped, seconds};
+use crate::party::kernel::{Kernels, limit};
 use clap::{Args, Subcommand};
 use halfnet_core::model::Model;
 use halfnet_core::plan::{Options, Plan, cost};
-use halfnet_host::bench::gates;
-use halfnet_host::bench::resnet18::{self, Relus};
-use halfnet_host::kernel::{Kernels, limit};
-use halfnet_host::report::inspection::{inspect, plan_bytes};
-use halfnet_host::report::table::{Table, grouped, seconds};
-use halfnet_host::trial::{LayerFigures, Trial, TrialReport};
 use serde::Serialize;
 
 use super::demo::exact;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::check::compare::{Comparison, Request, compare};
+use crate::network::pictures;
 use clap::Args;
 use halfnet_core::wire::frame::{HEADER, Header};
-use halfnet_host::compare::{Comparison, Request, compare};
-use halfnet_host::process::pictures;
 
 use super::exit::Failure;
 use super::options::{DealFlags, Defaults, TestSeed};

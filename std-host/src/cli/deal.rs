@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::network::table::grouped;
+use crate::party::process::{DealReport, DealRequest, MoreRequest, deal, deal_more};
 use clap::Args;
-use halfnet_host::process::{DealReport, DealRequest, MoreRequest, deal, deal_more};
-use halfnet_host::report::table::grouped;
 
 use super::exit::Failure;
 use super::options::{DealFlags, Defaults, TestSeed};

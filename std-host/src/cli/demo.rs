@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::check::trial::{Trial, TrialReport};
+use crate::cli::args::MAX_TIMEOUT_S;
+use crate::network::data::DataSet;
+use crate::network::float::FloatNetwork;
 use clap::Args;
-use halfnet_host::data::DataSet;
-use halfnet_host::float::FloatNetwork;
-use halfnet_host::process::args::MAX_TIMEOUT_S;
-use halfnet_host::trial::{Trial, TrialReport};
 
 use super::exit::Failure;
 use super::options::{DealFlags, Defaults, TestSeed};

@@ -5,17 +5,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::check::predict::PredictError;
+use crate::check::transcript::TranscriptError;
+use crate::check::trial::TrialError;
+use crate::network::data::DataError;
+use crate::network::float::FloatError;
+use crate::network::import::ImportError;
+use crate::party::entropy::EntropyError;
+use crate::party::kernel::KernelError;
+use crate::party::process::ProcessError;
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
-use halfnet_host::data::DataError;
-use halfnet_host::entropy::EntropyError;
-use halfnet_host::float::FloatError;
-use halfnet_host::import::ImportError;
-use halfnet_host::kernel::KernelError;
-use halfnet_host::predict::PredictError;
-use halfnet_host::process::ProcessError;
-use halfnet_host::transcript::TranscriptError;
-use halfnet_host::trial::TrialError;
 
 /// The exit codes, as `--help` lists them.
 pub(crate) const HELP: &str = "\

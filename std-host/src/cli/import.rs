@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::network::data::DataFolder;
+use crate::network::import::{ImportOptions, Report, import_file};
+use crate::party::material::write_secret;
 use clap::Args;
-use halfnet_host::data::DataFolder;
-use halfnet_host::import::{ImportOptions, Report, import_file};
-use halfnet_host::material::write_secret;
 
 use super::exit::Failure;
 use super::output::Output;

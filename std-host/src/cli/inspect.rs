@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::check::inspection::{Inspection, Link, inspect};
 use clap::Args;
-use halfnet_host::report::inspection::{Inspection, Link, inspect};
 
 use super::exit::Failure;
 use super::options::{DealFlags, Defaults};

@@ -3,6 +3,7 @@
 //! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`);
 //! progress, warnings and errors go to standard error. [`exit`] is the one place that decides exit codes.
 
+pub mod args;
 mod bench;
 mod compare;
 mod deal;
@@ -54,7 +55,8 @@ enum Command {
 }
 
 /// Parses, runs, and turns whatever happened into an exit code.
-pub(crate) fn main() -> ExitCode {
+#[must_use]
+pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),

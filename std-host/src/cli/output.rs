@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use halfnet_host::progress::Progress;
+use crate::network::progress::Progress;
 use serde::Serialize;
 
 use super::exit::Failure;

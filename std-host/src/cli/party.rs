@@ -1,8 +1,8 @@
 //! `halfnet party` and `halfnet infer`: the processes of the library, mounted.
 
+use crate::cli::args::{InferArgs, Inferred, PartyArgs};
+use crate::network::table::{Table, grouped};
 use clap::Args;
-use halfnet_host::process::args::{InferArgs, Inferred, PartyArgs};
-use halfnet_host::report::table::{Table, grouped};
 
 use super::exit::Failure;
 use super::output::Output;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::check::inspection::{client_name, mode_name, release_name};
+use crate::check::predict::{PredictError, Predictor};
+use crate::network::float::forward::label;
+use crate::network::pictures::{self, Labelled};
+use crate::network::table::{Table, grouped};
+use crate::party::material::DealerState;
 use halfnet_core::plan::Release;
-use halfnet_host::float::forward::label;
-use halfnet_host::material::DealerState;
-use halfnet_host::predict::{PredictError, Predictor};
-use halfnet_host::process::pictures::{self, Labelled};
-use halfnet_host::report::inspection::{client_name, mode_name, release_name};
-use halfnet_host::report::table::{Table, grouped};
 use rayon::prelude::*;
 use serde::Serialize;
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::network::pictures;
+use crate::network::table::grouped;
+use crate::party::material::PartyZero;
+use crate::party::process::{ProvisionReport, ProvisionRequest, provision, read_raw};
 use clap::Args;
-use halfnet_host::material::PartyZero;
-use halfnet_host::process::{ProvisionReport, ProvisionRequest, pictures, provision};
-use halfnet_host::report::table::grouped;
 
 use super::exit::Failure;
 use super::output::Output;
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let plan = public.plan(&arguments.material).map_err(|e| Failure::Material(Box::new(e)))?;
     let header = &plan.header.model;
     let pictures = match &arguments.raw_pictures {
-        Some(raw) => pictures::read_raw(raw, header)?,
+        Some(raw) => read_raw(raw, header)?,
         None => {
             let read =
                 pictures::read(&pictures::expand(&arguments.pictures)?, header, arguments.data.as_deref())?;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::network::simulate::test_set::{self, TestRun};
+use crate::network::simulate::{Coins, LayerRange, Nearest, Reference, SeededCoins};
+use crate::network::table::{Table, grouped};
 use clap::Args;
-use halfnet_host::report::table::{Table, grouped};
-use halfnet_host::simulate::test_set::{self, TestRun};
-use halfnet_host::simulate::{Coins, LayerRange, Nearest, Reference, SeededCoins};
 use serde::Serialize;
 
 use super::exit::Failure;

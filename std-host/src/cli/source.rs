@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::network::bundled;
+use crate::network::data::{DataFolder, DataSet, DataSetKind, Split};
+use crate::network::float::{FloatLayer, FloatNetwork, FloatStep};
+use crate::party::material::DealerState;
 use halfnet_core::model::{Layer, Model, Step};
-use halfnet_host::bundled;
-use halfnet_host::data::{DataFolder, DataSet, DataSetKind, Split};
-use halfnet_host::float::{FloatLayer, FloatNetwork, FloatStep};
-use halfnet_host::material::DealerState;
 
 use super::exit::Failure;
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::check::transcript::{Transcript, TranscriptDiff, diff, record};
+use crate::network::pictures;
+use crate::network::table::grouped;
 use clap::{Args, Subcommand};
-use halfnet_host::process::pictures;
-use halfnet_host::report::table::grouped;
-use halfnet_host::transcript::{Transcript, TranscriptDiff, diff, record};
 use serde::Serialize;
 
 use super::exit::Failure;

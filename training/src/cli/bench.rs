@@ -1,7 +1,7 @@
 //! `halfnet-train bench`: training pictures a second.
 
 use clap::Args;
-use halfnet_host::report::table::Table;
+use halfnet_host::network::table::Table;
 use halfnet_training::bench::{CASES, Speed, measure};
 use halfnet_training::error::TrainError;
 

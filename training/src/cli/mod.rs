@@ -11,7 +11,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use halfnet_host::data::DataSetKind;
+use halfnet_host::network::data::DataSetKind;
 use halfnet_training::device;
 use halfnet_training::error::TrainError;
 use halfnet_training::network::families;

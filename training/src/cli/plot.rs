@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use halfnet_host::report::table::{Table, grouped};
+use halfnet_host::network::table::{Table, grouped};
 use halfnet_training::error::TrainError;
 use halfnet_training::plot;
 use serde::Serialize;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use halfnet_host::data::{DataFolder, Split};
-use halfnet_host::import::{ImportOptions, Report};
-use halfnet_host::progress::Progress;
-use halfnet_host::report::table::grouped;
+use halfnet_host::network::data::{DataFolder, Split};
+use halfnet_host::network::import::{ImportOptions, Report};
+use halfnet_host::network::progress::Progress;
+use halfnet_host::network::table::grouped;
 use halfnet_training::dapa::Degree;
 use halfnet_training::device;
 use halfnet_training::error::TrainError;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use halfnet_host::data::{DataFolder, Split};
-use halfnet_host::report::table::grouped;
+use halfnet_host::network::data::{DataFolder, Split};
+use halfnet_host::network::table::grouped;
 use halfnet_training::device;
 use halfnet_training::error::TrainError;
 use halfnet_training::evaluate;

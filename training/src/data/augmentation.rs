@@ -1,6 +1,6 @@
 //! How training pictures are varied.
 
-use halfnet_host::data::DataSetKind;
+use halfnet_host::network::data::DataSetKind;
 
 use crate::random::Random;
 

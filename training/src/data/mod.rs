@@ -3,8 +3,8 @@
 mod augmentation;
 
 use halfnet_core::shape::Shape;
-use halfnet_host::data::DataSet;
-use halfnet_host::float::ChannelNormalisation;
+use halfnet_host::network::data::DataSet;
+use halfnet_host::network::float::ChannelNormalisation;
 use halfnet_layers::LANES;
 use rayon::prelude::*;
 

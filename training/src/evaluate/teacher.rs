@@ -1,7 +1,7 @@
 //! The trained network that another learns from.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 use halfnet_layers::LANES;
 
 use super::{Evaluator, accuracy};

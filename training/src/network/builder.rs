@@ -1,8 +1,8 @@
 //! Putting a network together, layer after layer.
 
 use halfnet_core::shape::{Convolution, Join, Shape};
-use halfnet_host::data::DataSetKind;
-use halfnet_host::float::ChannelNormalisation;
+use halfnet_host::network::data::DataSetKind;
+use halfnet_host::network::float::ChannelNormalisation;
 
 use super::{Layer, Linear, Network, Offset, Step, Term};
 

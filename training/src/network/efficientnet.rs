@@ -4,8 +4,8 @@
 //! cannot run it yet, and export says so. Dropout and stochastic depth, which torchvision trains with, are
 //! left out.
 
-use halfnet_host::data::DataSetKind;
-use halfnet_host::float::ChannelNormalisation;
+use halfnet_host::network::data::DataSetKind;
+use halfnet_host::network::float::ChannelNormalisation;
 
 use super::builder::{Builder, Names};
 use super::{Network, Step};

@@ -1,8 +1,8 @@
 //! The networks by name.
 
 use halfnet_core::shape::Shape;
-use halfnet_host::data::DataSetKind;
-use halfnet_host::float::ChannelNormalisation;
+use halfnet_host::network::data::DataSetKind;
+use halfnet_host::network::float::ChannelNormalisation;
 
 use super::builder::Builder;
 use super::{Linear, Network, Step, Term, efficientnet};

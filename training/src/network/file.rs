@@ -29,8 +29,8 @@
 use std::path::Path;
 
 use halfnet_core::shape::Shape;
-use halfnet_host::data::DataSetKind;
-use halfnet_host::float::ChannelNormalisation;
+use halfnet_host::network::data::DataSetKind;
+use halfnet_host::network::float::ChannelNormalisation;
 use serde::Deserialize;
 
 use super::builder::Builder;
@@ -105,7 +105,7 @@ pub fn read(path: &Path) -> Result<Network, TrainError> {
 fn parse(text: &str) -> Result<Network, String> {
     let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
     let data_set: DataSetKind =
-        file.data_set.parse().map_err(|e: halfnet_host::data::DataError| e.to_string())?;
+        file.data_set.parse().map_err(|e: halfnet_host::network::data::DataError| e.to_string())?;
     let input = data_set.shape();
     let normalisation = match (file.mean, file.deviation) {
         (None, None) => families::normalisation(data_set),

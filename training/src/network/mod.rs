@@ -1,6 +1,6 @@
 //! Networks that are trained: sums of convolutions with batch normalisation and shortcuts, then ReLUs.
 //!
-//! A [`Network`] corresponds layer by layer to `halfnet_host::float::FloatNetwork`, into which
+//! A [`Network`] corresponds layer by layer to `halfnet_host::network::float::FloatNetwork`, into which
 //! [`crate::export`] folds it: wire 0 is the normalised input, layer i writes wire i + 1. Parameters are
 //! called as in PyTorch files of these networks.
 
@@ -12,8 +12,8 @@ pub mod file;
 use std::path::Path;
 
 use halfnet_core::shape::{Convolution, Join, Shape};
-use halfnet_host::data::DataSetKind;
-use halfnet_host::float::ChannelNormalisation;
+use halfnet_host::network::data::DataSetKind;
+use halfnet_host::network::float::ChannelNormalisation;
 
 use crate::error::TrainError;
 

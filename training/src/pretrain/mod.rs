@@ -7,7 +7,7 @@
 pub mod checkpoint;
 mod options;
 
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 use serde::{Deserialize, Serialize};
 
 use crate::course::{Course, Ended};

@@ -150,7 +150,7 @@ fn archive(bytes: &[u8]) -> Result<BTreeMap<String, &[u8]>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use halfnet_host::float::Tensors;
+    use halfnet_host::network::float::Tensors;
 
     /// Made by `tests/data/state.py`: what `torch.save` writes, with the standard library's pickler.
     const STATE: &[u8] = include_bytes!("../../tests/data/state.pth");

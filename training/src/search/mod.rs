@@ -16,7 +16,7 @@ pub mod slice;
 
 use std::collections::BTreeMap;
 
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 use halfnet_layers::LANES;
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,7 @@
 //! of accuracy; and weights start from the trained network instead of anew. A network without blocks is
 //! thinned to every second activation.
 
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 use serde::Serialize;
 
 use super::Search;
@@ -222,7 +222,7 @@ fn by_criticality(
 
 #[cfg(test)]
 mod tests {
-    use halfnet_host::data::DataSetKind;
+    use halfnet_host::network::data::DataSetKind;
 
     use super::*;
     use crate::network::families::by_name;

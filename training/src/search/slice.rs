@@ -197,7 +197,7 @@ fn largest(norms: &[f32], among: std::ops::Range<usize>, count: usize) -> Vec<us
 
 #[cfg(test)]
 mod tests {
-    use halfnet_host::data::DataSetKind;
+    use halfnet_host::network::data::DataSetKind;
 
     use super::*;
     use crate::evaluate::Evaluator;

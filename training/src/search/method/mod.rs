@@ -12,7 +12,7 @@ mod snl;
 
 use std::fmt::Debug;
 
-use halfnet_host::data::DataSet;
+use halfnet_host::network::data::DataSet;
 
 use super::options::{MethodOptions, SearchOptions};
 use crate::error::TrainError;

@@ -1,8 +1,0 @@
-//! Networks to measure on: one gate large enough to be timed ([`gates`]), and a whole random ResNet-18
-//! ([`resnet18`]).
-//!
-//! They run between two processes as any other model does; see [`crate::trial`].
-
-pub mod gates;
-mod random;
-pub mod resnet18;
