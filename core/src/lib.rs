@@ -16,6 +16,7 @@ extern crate std;
 pub mod bits;
 pub mod board;
 pub mod dealer;
+pub mod endpoint;
 pub mod error;
 pub mod fixed_point;
 pub mod gate;

@@ -14,6 +14,9 @@ use crate::with_words;
 
 /// The picture of P0 as the client, in integers of the input wire.
 pub trait Input {
+    /// Is there a picture? Where not, the party serves third clients, and what a client does is left out.
+    const IS_CLIENT: bool = true;
+
     /// Fills `out` with elements `first ..`.
     fn read(&mut self, first: usize, out: &mut [i32]);
 }
@@ -23,6 +26,14 @@ impl Input for &[i32] {
         for (slot, value) in out.iter_mut().zip(self.get(first..).unwrap_or(&[])) {
             *slot = *value;
         }
+    }
+}
+
+impl<I: Input> Input for &mut I {
+    const IS_CLIENT: bool = I::IS_CLIENT;
+
+    fn read(&mut self, first: usize, out: &mut [i32]) {
+        (**self).read(first, out);
     }
 }
 

@@ -99,10 +99,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// of two.
     pub fn new(parts: Parts<'p, 'm, H, M>) -> Result<Self, SessionError> {
         let Parts { plan, half, model, arena } = parts;
+        Self::accepts(&plan, arena.len())?;
         let memory = SessionError { at: None, kind: ErrorKind::Memory };
-        if plan.header.options.mode == Mode::TwoServers && !H::TWO_SERVERS {
-            return Err(SessionError { at: None, kind: ErrorKind::Mode });
-        }
         let r = H::ROLE.index();
         let (wires, rest) = arena.split_at_mut_checked(plan.header.wire_words[r] as usize).ok_or(memory)?;
         let (window, rest) = rest.split_at_mut_checked(plan.header.window_words[r] as usize).ok_or(memory)?;
@@ -126,6 +124,21 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             // The acknowledgements.
             rounds: 1,
         })
+    }
+
+    /// Is there anything that [`Session::new`] would refuse? To be asked before a counter is burned.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn accepts(plan: &Plan<'_>, arena_words: usize) -> Result<(), SessionError> {
+        let kind = if plan.header.options.mode == Mode::TwoServers && !H::TWO_SERVERS {
+            ErrorKind::Mode
+        } else if arena_words < plan.arena_words(H::ROLE) {
+            ErrorKind::Memory
+        } else {
+            return Ok(());
+        };
+        Err(SessionError { at: None, kind })
     }
 
     /// Exchanges so far between the parties, the acknowledgements included.

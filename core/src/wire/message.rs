@@ -16,6 +16,8 @@ pub const REPLY: usize = 2 + 16 + 32 + 16 + 16 + 1 + 8;
 pub const ACKNOWLEDGE: usize = 8 + 16;
 /// Bytes before the packed words of a [`Code::Mask`]: an [`Acknowledge`], the deal and the request.
 pub const MASK: usize = ACKNOWLEDGE + 16 + 16;
+/// Bytes of a [`Code::Request`]: a third client's name for it.
+pub const REQUEST: usize = 16;
 /// Bytes of the hash of E.
 pub const INPUT_HASH: usize = 32;
 /// The longest message between the parties outside input tiles.
@@ -46,6 +48,52 @@ pub enum Code {
     Output = 9,
     /// A party's refusal or failure, to a third client: one byte of reason.
     Failed = 10,
+}
+
+/// Why a party gives a third client no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Reason {
+    /// The other party knows no such request.
+    UnknownRequest = 1,
+    /// P1 has no bundle left.
+    NoBundle = 2,
+    /// The parties are not connected, or do not agree.
+    Parties = 3,
+    /// The inference was begun and failed: its counter is spent.
+    Aborted = 4,
+    /// The request came twice, or something else than a request.
+    BadRequest = 5,
+}
+
+impl Reason {
+    /// The reason of a byte.
+    #[must_use]
+    pub const fn of(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::UnknownRequest),
+            2 => Some(Self::NoBundle),
+            3 => Some(Self::Parties),
+            4 => Some(Self::Aborted),
+            5 => Some(Self::BadRequest),
+            _ => None,
+        }
+    }
+
+    /// The reason in words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::UnknownRequest => {
+                "the other party did not get this request: are both addresses of one pair?"
+            }
+            Self::NoBundle => "no bundle is left: the dealer must deal more",
+            Self::Parties => "the two parties are not connected or do not agree",
+            Self::Aborted => "the inference failed after it had begun; its counter is spent, ask again",
+            Self::BadRequest => "the request was malformed or came twice",
+        }
+    }
 }
 
 /// The header of a message frame.

@@ -1,0 +1,333 @@
+//! A third client's end: it talks to each party over a stream of its own, and nothing of it passes through the
+//! other.
+//!
+//! It asks both under one name, gets from each its share of A with its word that the counter is burned, checks
+//! that both speak of one inference, sends E = X − A, and adds up the words of the output.
+
+use zeroize::Zeroize;
+
+use super::{Contradiction, Endpoint, EndpointError, Event, Phase, Who, read_message, split, write_message};
+use crate::bits::LANES;
+use crate::packing::{Packer, Unpacker, packed_len};
+use crate::party::input::Input;
+use crate::party::session::{combine_outputs, output_shape};
+use crate::plan::{Client, Mode, Plan, Role, Step};
+use crate::ring::low_mask;
+use crate::wire::message::{self, Code, Identifier, MaskHeader, Reason};
+
+/// Bytes of E, or of a share of A, packed.
+#[must_use]
+pub fn packed_input(plan: &Plan<'_>) -> usize {
+    packed_len(plan.header.input.elements as usize, plan.header.input.bits)
+}
+
+/// Bytes of a party's words of the output, packed.
+#[must_use]
+pub fn packed_output(plan: &Plan<'_>) -> usize {
+    let (words, bits) = output_shape(plan);
+    packed_len(words, bits)
+}
+
+/// Bytes of the memory that a third client's end works in.
+#[must_use]
+pub fn memory_bytes(plan: &Plan<'_>) -> usize {
+    packed_input(plan).max(2 * packed_output(plan))
+}
+
+/// Where the conversation stands; what is there by party stands in the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Requests leave, shares of A come.
+    Masks,
+    /// E is made, and the caller says whether it may leave.
+    Masked,
+    /// E leaves.
+    Sending,
+    /// Words of the output come.
+    Outputs,
+    /// The answer is there.
+    Finished,
+    /// An error ended it.
+    Failed,
+}
+
+/// A third client's end of one inference.
+pub struct ThirdClient<'p, 'm, I> {
+    plan: &'p Plan<'p>,
+    request: Identifier,
+    picture: I,
+    memory: &'m mut [u8],
+    state: State,
+    /// Has the message of this state left for, or come from, [P0, P1]?
+    asked: [bool; 2],
+    done: [bool; 2],
+    /// What the first share of A came with.
+    first: Option<MaskHeader>,
+    hash: [u8; 32],
+}
+
+impl<I> core::fmt::Debug for ThirdClient<'_, '_, I> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ThirdClient").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl<I> Drop for ThirdClient<'_, '_, I> {
+    // A share of A and E together are the picture.
+    fn drop(&mut self) {
+        self.memory.zeroize();
+    }
+}
+
+/// Which of both parties, if it is one.
+const fn index(who: Who) -> Option<usize> {
+    match who {
+        Who::Seed => Some(0),
+        Who::Bundle => Some(1),
+        Who::Client => None,
+    }
+}
+
+impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
+    /// A client that asks under the name `request`, which must be new. `memory` has [`memory_bytes`] bytes, and is
+    /// wiped when the endpoint is dropped.
+    ///
+    /// # Errors
+    /// The plan's client is P0, or `memory` is too short.
+    pub fn new(
+        plan: &'p Plan<'p>,
+        request: Identifier,
+        picture: I,
+        memory: &'m mut [u8],
+    ) -> Result<Self, EndpointError> {
+        if plan.header.options.client != Client::Third {
+            return Err(EndpointError::Client);
+        }
+        if memory.len() < memory_bytes(plan) {
+            return Err(EndpointError::Memory);
+        }
+        Ok(Self {
+            plan,
+            request,
+            picture,
+            memory,
+            state: State::Masks,
+            asked: [false; 2],
+            done: [false; 2],
+            first: None,
+            hash: [0; 32],
+        })
+    }
+
+    /// Does this party still owe something?
+    #[must_use]
+    pub fn waits_for(&self, who: Who) -> bool {
+        let owes = index(who).and_then(|r| self.done.get(r)).is_some_and(|done| !done);
+        owes && matches!(self.state, State::Masks | State::Outputs)
+    }
+
+    /// The counter of the inference, once both parties have named it.
+    #[must_use]
+    pub fn counter(&self) -> Option<u64> {
+        self.first.filter(|_| self.state != State::Masks).map(|mask| mask.acknowledge.counter)
+    }
+
+    /// Answers [`Event::Masked`]: no other E has left under this mask, and none will.
+    ///
+    /// # Errors
+    /// Nothing was asked.
+    pub fn send_masked(&mut self) -> Result<(), EndpointError> {
+        if self.state != State::Masked {
+            return Err(EndpointError::Misuse);
+        }
+        // In H, P0 has no use for E.
+        let held = self.plan.header.options.mode == Mode::Held;
+        (self.state, self.asked) = (State::Sending, [held, false]);
+        Ok(())
+    }
+
+    fn handle(&mut self, from: Who, frame: &[u8]) -> Result<(), EndpointError> {
+        let role = match from {
+            Who::Seed => Role::Seed,
+            Who::Bundle => Role::Bundle,
+            Who::Client => return Err(EndpointError::Misuse),
+        };
+        let (header, payload) = split(from, frame)?;
+        if header == message::header(Code::Failed, 0, header.length) {
+            let reason = payload.first().and_then(|&byte| Reason::of(byte));
+            return Err(EndpointError::Refused { by: from, reason });
+        }
+        let done = self.done.get_mut(role.index()).ok_or(EndpointError::Misuse)?;
+        match self.state {
+            State::Masks if !*done => {
+                *done = true;
+                let payload = read_message(from, Code::Mask, frame)?;
+                self.mask(from, payload)
+            }
+            State::Outputs if !*done => {
+                *done = true;
+                let payload = read_message(from, Code::Output, frame)?;
+                self.output(from, role, payload)
+            }
+            State::Outputs => Err(EndpointError::Unexpected { from, found: header, expected: Code::Output }),
+            _ => Err(EndpointError::Unexpected { from, found: header, expected: Code::Mask }),
+        }
+    }
+
+    /// A party's share of A. The first is kept, with the second E follows.
+    fn mask(&mut self, from: Who, payload: &[u8]) -> Result<(), EndpointError> {
+        let (header, share) =
+            MaskHeader::decode(payload).map_err(|source| EndpointError::Malformed { from, source })?;
+        let memory = self.memory.get_mut(..packed_input(self.plan)).ok_or(EndpointError::Memory)?;
+        if share.len() != memory.len() {
+            let (expected, found) = (memory.len() as u32, share.len() as u32);
+            return Err(EndpointError::Length { from, expected, found });
+        }
+        if header.request != self.request {
+            return Err(EndpointError::Contradiction(Contradiction::Request));
+        }
+        let Some(first) = self.first else {
+            memory.copy_from_slice(share);
+            self.first = Some(header);
+            return Ok(());
+        };
+        let contradiction = if first.deal != header.deal {
+            Some(Contradiction::Deal)
+        } else if first.acknowledge.counter != header.acknowledge.counter {
+            Some(Contradiction::Counter)
+        } else if first.acknowledge.session != header.acknowledge.session {
+            Some(Contradiction::Session)
+        } else {
+            None
+        };
+        if let Some(contradiction) = contradiction {
+            return Err(EndpointError::Contradiction(contradiction));
+        }
+        mask(self.plan, &mut self.picture, share, memory)?;
+        self.hash = *blake3::hash(memory).as_bytes();
+        self.state = State::Masked;
+        Ok(())
+    }
+
+    /// A party's words of the output.
+    fn output(&mut self, from: Who, role: Role, payload: &[u8]) -> Result<(), EndpointError> {
+        let length = packed_output(self.plan);
+        if payload.len() != length {
+            let (expected, found) = (length as u32, payload.len() as u32);
+            return Err(EndpointError::Length { from, expected, found });
+        }
+        let first = role.index() * length;
+        self.memory.get_mut(first..first + length).ok_or(EndpointError::Memory)?.copy_from_slice(payload);
+        if self.done == [true; 2] {
+            self.state = State::Finished;
+        }
+        Ok(())
+    }
+
+    /// The answer, once [`Event::Done`] stands: the label as one number, or the released logits in order. Empty
+    /// otherwise.
+    pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
+        let length = packed_output(self.plan);
+        let words = self.memory.split_at_checked(length).zip((self.state == State::Finished).then_some(()));
+        words.into_iter().flat_map(move |((zero, rest), ())| combine_outputs(self.plan, [zero, rest]))
+    }
+}
+
+impl<I: Input> Endpoint for ThirdClient<'_, '_, I> {
+    fn event(&self) -> Option<Event> {
+        match (self.state, &self.first) {
+            (State::Masked, Some(mask)) => {
+                Some(Event::Masked { deal: mask.deal, counter: mask.acknowledge.counter, hash: self.hash })
+            }
+            (State::Finished, _) => Some(Event::Done),
+            _ => None,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.state {
+            State::Masks => Phase::Handshake,
+            State::Masked => Phase::Caller,
+            State::Sending => Phase::Input,
+            State::Outputs => Phase::Layers,
+            State::Finished => Phase::Finished,
+            State::Failed => Phase::Failed,
+        }
+    }
+
+    fn poll_transmit(&mut self, to: Who, out: &mut [u8]) -> Result<Option<usize>, EndpointError> {
+        if self.state == State::Failed {
+            return Err(EndpointError::Misuse);
+        }
+        let Some(asked) = index(to).and_then(|r| self.asked.get_mut(r)).filter(|asked| !**asked) else {
+            return Ok(None);
+        };
+        let length = match self.state {
+            State::Masks => write_message(Code::Request, &self.request, out)?,
+            State::Sending => {
+                let masked = self.memory.get(..packed_input(self.plan)).ok_or(EndpointError::Memory)?;
+                write_message(Code::Masked, masked, out)?
+            }
+            _ => return Ok(None),
+        };
+        *asked = true;
+        if self.state == State::Sending && self.asked == [true; 2] {
+            (self.state, self.done) = (State::Outputs, [false; 2]);
+        }
+        Ok(Some(length))
+    }
+
+    fn can_receive(&self, from: Who) -> bool {
+        index(from).is_some() && matches!(self.state, State::Masks | State::Outputs)
+    }
+
+    fn longest_frame(&self, _from: Who) -> usize {
+        super::longest_to_client(self.plan)
+    }
+
+    fn handle_frame(&mut self, from: Who, frame: &[u8]) -> Result<(), EndpointError> {
+        let result = self.handle(from, frame);
+        if result.is_err() {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    fn at(&self) -> Option<(u16, Step)> {
+        None
+    }
+}
+
+/// E = X − A_0 − A_1 in the input wire's ring, packed: `memory` holds one share of A and then E.
+fn mask(
+    plan: &Plan<'_>,
+    picture: &mut impl Input,
+    share: &[u8],
+    memory: &mut [u8],
+) -> Result<(), EndpointError> {
+    let (elements, bits) = (plan.header.input.elements as usize, plan.header.input.bits);
+    // Elements of a chunk are whole bytes.
+    let chunks =
+        memory.chunks_mut(packed_len(LANES, bits).max(1)).zip(share.chunks(packed_len(LANES, bits).max(1)));
+    for (first, (masked, share)) in (0..elements).step_by(LANES).zip(chunks) {
+        let count = (elements - first).min(LANES);
+        let (mut pixels, mut one, mut other) = ([0_i32; LANES], [0_u64; LANES], [0_u64; LANES]);
+        let (Some(pixels), Some(one), Some(other)) =
+            (pixels.get_mut(..count), one.get_mut(..count), other.get_mut(..count))
+        else {
+            return Err(EndpointError::Memory);
+        };
+        picture.read(first, pixels);
+        Unpacker::new(masked).take(bits, one);
+        Unpacker::new(share).take(bits, other);
+        for ((value, other), pixel) in one.iter_mut().zip(other).zip(pixels) {
+            *value = (i64::from(*pixel) as u64).wrapping_sub(*value).wrapping_sub(*other) & low_mask(bits);
+        }
+        let mut packer = Packer::new(masked);
+        packer.extend(one, bits);
+        if packer.finish() != masked.len() {
+            return Err(EndpointError::Memory);
+        }
+    }
+    Ok(())
+}
