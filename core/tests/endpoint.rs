@@ -5,13 +5,12 @@ mod small;
 use std::collections::VecDeque;
 
 use halfnet_core::endpoint::{
-    self, Acceptor, Account, Contradiction, Endpoint, EndpointError, Event, NoPicture, Part, Phase, Proposer,
-    ThirdClient, Who, client,
+    self, Acceptor, Account, Endpoint, EndpointError, Event, NoPicture, Phase, Proposer, ThirdClient, Who,
+    client,
 };
 use halfnet_core::plan::cost::plan_cost;
 use halfnet_core::plan::{Client, Mode, Options, Release, Role, compile};
-use halfnet_core::wire::frame::HEADER;
-use halfnet_core::wire::message::{self, Agreement, Code, Hello, MaskHeader, Reason, Reply, Verdict};
+use halfnet_core::wire::message::Code;
 use small::{DEAL, Dealt, nonces};
 
 const PICTURE: [i32; 4] = [10, 20, 30, 40];
