@@ -2,9 +2,18 @@
 
 use thiserror::Error;
 
+/// A contradiction inside this crate: a slice is shorter than the accepted plan makes it, a frame is not filled
+/// to the length that the plan states. No input leads here. The session ends with it, because what would stand
+/// there instead of an error is a share without its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[error("internal: a length that the accepted plan fixes was not kept; please report this")]
+pub struct Internal;
+
 /// What is wrong with a model, or with the public plan made from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ModelError {
     /// A shape is empty, too large, or does not fit its neighbour's.
     #[error("a shape is empty, too large, or does not fit its neighbour's")]

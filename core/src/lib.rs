@@ -2,7 +2,7 @@
 //!
 //! Layers, each using only those above it: [`ring`], [`fixed_point`], [`shape`] and [`error`]; [`packing`],
 //! [`bits`] and [`prg`]; [`model`], the integer network; [`plan`], the same network seen from outside; the
-//! `gate`s and [`opening`]s; [`dealer`] and [`party`]; [`wire`]; [`board`], what a microcontroller is flashed
+//! `gate`s and [`opening`]s; the [`exchange`]s; [`dealer`] and [`party`]; [`wire`]; [`board`], what a microcontroller is flashed
 //! with.
 //!
 //! Features: `wide-rings` (default), code for rings of 33 to 64 bits; without it plans that have any are
@@ -18,6 +18,7 @@ pub mod board;
 pub mod dealer;
 pub mod endpoint;
 pub mod error;
+pub mod exchange;
 pub mod fixed_point;
 pub mod gate;
 pub mod model;

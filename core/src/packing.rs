@@ -1,6 +1,7 @@
 //! n-bit elements <-> bytes: element i occupies bits i·n .. (i + 1)·n, the lowest bit of the lowest byte
 //! first.
 
+use crate::error::Internal;
 use crate::ring::{Word, low_mask};
 
 /// Bytes that `count` elements of `bits` bits occupy.
@@ -79,17 +80,26 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Ends the last byte with zeros and returns the number of bytes written.
+    /// Ends the last byte with zeros and returns the number of bytes that the elements take: more than the
+    /// buffer has where they did not fit.
     #[must_use = "the length is what is to be sent"]
     pub fn finish(mut self) -> usize {
         let rest = self.fill.div_ceil(8) as usize;
         self.spill(rest);
-        (self.len + rest).min(self.out.len())
+        self.len + rest
+    }
+
+    /// Ends the last byte with zeros, where the buffer is to be filled to its end.
+    ///
+    /// # Errors
+    /// The elements take another number of bytes: some did not fit, or old bytes would be sent behind them.
+    pub fn fill(self) -> Result<(), Internal> {
+        let planned = self.out.len();
+        if self.finish() == planned { Ok(()) } else { Err(Internal) }
     }
 }
 
-/// Reads elements of any widths one after another; beyond the end it gives zeros, lengths are checked by who
-/// frames the bytes.
+/// Reads elements of any widths one after another, never beyond the end.
 #[derive(Clone)]
 pub struct Unpacker<'a> {
     bytes: &'a [u8],
@@ -110,13 +120,14 @@ impl<'a> Unpacker<'a> {
             if let Some((chunk, rest)) = self.bytes.split_first_chunk::<4>() {
                 self.pending |= u64::from(u32::from_le_bytes(*chunk)) << self.fill;
                 self.bytes = rest;
+                self.fill += 32;
             } else {
                 for (i, &byte) in self.bytes.iter().enumerate() {
                     self.pending |= u64::from(byte) << (self.fill + 8 * i as u32);
                 }
+                self.fill += 8 * self.bytes.len() as u32;
                 self.bytes = &[];
             }
-            self.fill += 32;
         }
         let value = self.pending & low_mask(bits as u8);
         self.pending >>= bits;
@@ -125,8 +136,14 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Fills `out` with the next elements of `bits` bits.
+    ///
+    /// # Errors
+    /// Fewer are left; nothing is read then.
     #[inline]
-    pub fn take<W: Word>(&mut self, bits: u8, out: &mut [W]) {
+    pub fn take<W: Word>(&mut self, bits: u8, out: &mut [W]) -> Result<(), Internal> {
+        if out.len() as u64 * u64::from(bits) > 8 * self.bytes.len() as u64 + u64::from(self.fill) {
+            return Err(Internal);
+        }
         if bits <= 32 {
             for slot in out {
                 *slot = W::from_u64(self.pull(u32::from(bits)));
@@ -137,6 +154,18 @@ impl<'a> Unpacker<'a> {
                 *slot = W::from_u64(low | self.pull(u32::from(bits) - 32) << 32);
             }
         }
+        Ok(())
+    }
+
+    /// The next element of `bits` bits.
+    ///
+    /// # Errors
+    /// None is left.
+    #[inline]
+    pub fn next(&mut self, bits: u8) -> Result<u64, Internal> {
+        let mut element = [0_u64];
+        self.take(bits, &mut element)?;
+        Ok(element[0])
     }
 }
 
@@ -163,11 +192,32 @@ mod tests {
             let mut back = std::vec![0_u64; values.len()];
             let mut unpacker = Unpacker::new(&bytes);
             let (head, tail) = back.split_at_mut(values.len() / 2);
-            unpacker.take(bits, head);
-            unpacker.take(bits, tail);
+            unpacker.take(bits, head).unwrap();
+            unpacker.take(bits, tail).unwrap();
+            // What is left is less than a byte.
+            prop_assert_eq!(unpacker.take(8, &mut [0_u64]), Err(Internal));
             for (a, b) in values.iter().zip(&back) {
                 prop_assert_eq!(a & low_mask(bits), *b);
             }
         }
+    }
+    #[test]
+    fn nothing_is_cut_or_left_over_in_silence() {
+        let filled = |length: usize, values: &[u64]| {
+            let mut bytes = [0x55; 8];
+            let mut packer = Packer::new(&mut bytes[..length]);
+            packer.extend(values, 10);
+            packer.fill()
+        };
+        assert_eq!(filled(3, &[1, 2]), Ok(()));
+        assert_eq!(filled(2, &[1, 2]), Err(Internal), "the second does not fit");
+        assert_eq!(filled(4, &[1, 2]), Err(Internal), "the fourth byte would be sent as it was");
+        let bytes = [0xff; 5];
+        let mut unpacker = Unpacker::new(&bytes);
+        let mut out = [7_u16; 5];
+        assert_eq!(unpacker.take(10, &mut out), Err(Internal), "five of ten bits do not lie in five bytes");
+        assert_eq!(out, [7; 5], "nothing was read");
+        assert_eq!(unpacker.take(10, &mut out[..4]), Ok(()));
+        assert_eq!(unpacker.next(1), Err(Internal));
     }
 }

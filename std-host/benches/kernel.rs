@@ -214,7 +214,8 @@ fn packing<W: Word>(bits: u8) {
         packer.extend(black_box(&values), bits);
         black_box(packer.finish());
     });
-    let unpack = fastest(|| Unpacker::new(black_box(&bytes)).take(bits, &mut back));
+    let unpack =
+        fastest(|| Unpacker::new(black_box(&bytes)).take(bits, &mut back).expect("as many as were packed"));
     let rate = |seconds: f64| COUNT as f64 / seconds / 1e9;
     print!("  core {:5.2} {:5.2}", rate(pack), rate(unpack));
     for packing in BitPacking::available() {

@@ -190,7 +190,9 @@ pub fn run(deal: &Deal, bundle: &[u8], counter: u64, pixels: &[i32], index: usiz
             let lengths = [pair.0.output_share(&mut shares[0]), pair.1.output_share(&mut shares[1])]
                 .map(|l| l.expect("a finished run"));
             let words = [&shares[0][..lengths[0]], &shares[1][..lengths[1]]];
-            Outcome::Finished(halfnet_core::party::session::combine_outputs(&plan, words).collect())
+            Outcome::Finished(
+                halfnet_core::party::session::combine_outputs(&plan, words).expect("whole words").collect(),
+            )
         }
         None => Outcome::Finished(pair.0.answer().collect()),
     };

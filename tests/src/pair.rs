@@ -203,7 +203,7 @@ pub struct Watched<'m> {
 impl ModelHalf for Watched<'_> {
     fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
         if let Some(log) = self.log {
-            log.borrow_mut().inputs.push((id, (0..input.len()).map(|i| input.get(i)).collect()));
+            log.borrow_mut().inputs.push((id, (0..input.len()).filter_map(|i| input.get(i)).collect()));
         }
         self.model.prepare(id, geometry, input)
     }
@@ -224,7 +224,11 @@ impl ModelHalf for Watched<'_> {
         self.model.convolve(id, geometry, input, tile.clone(), borrowed)?;
         if let Some(log) = self.log {
             let words = out.as_words();
-            log.borrow_mut().sums.push((id, tile.start, (0..words.len()).map(|i| words.get(i)).collect()));
+            log.borrow_mut().sums.push((
+                id,
+                tile.start,
+                (0..words.len()).filter_map(|i| words.get(i)).collect(),
+            ));
         }
         Ok(())
     }
@@ -389,7 +393,7 @@ fn run_with(
         for (bytes, length) in run.bytes.iter_mut().zip(lengths) {
             *bytes += (HEADER + length) as u64;
         }
-        run.answer = combine_outputs(&plan, [&shares[0][..lengths[0]], &shares[1][..lengths[1]]]).collect();
+        run.answer = combine_outputs(&plan, [&shares[0][..lengths[0]], &shares[1][..lengths[1]]])?.collect();
     } else {
         run.answer = pair.0.answer().collect();
     }
@@ -411,7 +415,7 @@ pub fn mask_input(pair: &mut Pair<'_, '_>, plan: &Plan<'_>, pixels: &[i32]) -> R
     pair.1.mask_share(&mut shares[1])?;
     let words = shares.map(|bytes| {
         let mut words = vec![0_u64; pixels.len()];
-        Unpacker::new(&bytes).take(wire.bits, &mut words);
+        Unpacker::new(&bytes).take(wire.bits, &mut words).expect("a whole share");
         words
     });
     let masked: Vec<u64> = pixels

@@ -94,6 +94,6 @@ fn openings_far_larger_than_the_buffers_pass() {
         scope.spawn(|| party(zero, near, &expected.masked, &mut output_0));
         party(one, far, &expected.masked, &mut output_1);
     });
-    let answer: Vec<i64> = combine_outputs(&plan, [&output_0, &output_1]).collect();
+    let answer: Vec<i64> = combine_outputs(&plan, [&output_0, &output_1]).unwrap().collect();
     assert_eq!(answer, expected.answer);
 }

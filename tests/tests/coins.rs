@@ -153,7 +153,7 @@ fn words(run: &Run, from: Role, step: Frame, bits: u8) -> Vec<u64> {
         *role == from && header.layer == 0 && header.step == step.code()
     });
     let mut out = vec![0; FEATURES];
-    Unpacker::new(&frame.expect("the plan has this frame").1[HEADER..]).take(bits, &mut out);
+    Unpacker::new(&frame.expect("the plan has this frame").1[HEADER..]).take(bits, &mut out).unwrap();
     out
 }
 
@@ -340,7 +340,7 @@ fn share_of_p0(deal: &Deal, counter: u64, run: &Run) -> Vec<u64> {
     let mut shares = vec![0_u16; FEATURES];
     half.words(Section::Sum, Position::default(), RING_BITS[0], &mut shares).expect("a stream");
     let mut masked = vec![0_u16; plan.header.input.elements as usize];
-    Unpacker::new(&run.masked).take(plan.header.input.bits, &mut masked);
+    Unpacker::new(&run.masked).take(plan.header.input.bits, &mut masked).unwrap();
     let layer = plan.layers().next().expect("a layer");
     let LinearPlan::Convolution(geometry) = layer.terms[0].linear else {
         panic!("the layer is a convolution")

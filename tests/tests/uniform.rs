@@ -105,7 +105,7 @@ fn packed(words: &[u64], bits: u8) -> Vec<u8> {
 
 fn add(words: &mut [u64], payload: &[u8], bits: u8) {
     let mut theirs = vec![0_u64; words.len()];
-    Unpacker::new(payload).take(bits, &mut theirs);
+    Unpacker::new(payload).take(bits, &mut theirs).unwrap();
     for (word, theirs) in words.iter_mut().zip(theirs) {
         *word = word.wrapping_add(theirs) & low_mask(bits);
     }
@@ -126,7 +126,7 @@ fn opened(layer: &LayerPlan<'_>, options: &Options, step: u8, one: &[u8], other:
         _ => return None,
     };
     let mut words = vec![0_u64; one.len() * 8 / usize::from(bits)];
-    Unpacker::new(one).take(bits, &mut words);
+    Unpacker::new(one).take(bits, &mut words).unwrap();
     add(&mut words, other, bits);
     Some(packed(&words, bits))
 }
@@ -255,7 +255,7 @@ fn a_mask_without_one_bit_is_caught() {
                 let first = cost::input_section_bytes(&plan.header) as usize;
                 let section = &mut bundle[first..first + packed_len(layer.elements(), work.ring_bits)];
                 let mut words = vec![0_u64; layer.elements()];
-                Unpacker::new(section).take(work.ring_bits, &mut words);
+                Unpacker::new(section).take(work.ring_bits, &mut words).unwrap();
                 for (word, mask) in words.iter_mut().zip(&masks) {
                     *word = word.wrapping_sub(
                         mask.high >> (work.opened_bits - lost) << (work.ring_bits - lost)

@@ -3,6 +3,7 @@
 use crate::bits::LANES;
 use crate::opening::{self, Exchange};
 use crate::party::half::{Half, MaterialError, Position};
+use crate::party::memory::part_mut;
 use crate::party::seed::{self, SeedHalf};
 use crate::plan::{Client, LayerPlan, Plan, Section, Work};
 use crate::prg::{Key, Stream};
@@ -19,7 +20,7 @@ pub struct Secrets {
 
 /// Kinds of the dealer's own streams.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Own {
+pub(crate) enum Own {
     /// A of the input, for a third client.
     Input,
     /// The mask of opening 1, by element.
@@ -28,15 +29,20 @@ pub(super) enum Own {
     Next,
     /// ρ, a word for 64 comparisons.
     Flip,
+    /// a, b, c of a level's nodes.
     Tree(u8),
+    /// The mask of a round's differences.
     TournamentMask(u8),
+    /// ρ of a round.
     TournamentFlip(u8),
+    /// a of a round's index choices.
     TournamentChoice(u8),
+    /// As of a layer's ReLUs.
     TournamentTree(u8, u8),
 }
 
 impl Own {
-    pub(super) const fn kind(self) -> u64 {
+    pub(crate) const fn kind(self) -> u64 {
         match self {
             Self::Input => 1,
             Self::Open => 2,
@@ -69,7 +75,7 @@ impl Secrets {
         }
     }
 
-    pub(super) fn stream(&self, layer: u16, own: Own) -> Stream {
+    pub(crate) fn stream(&self, layer: u16, own: Own) -> Stream {
         Stream::new(&seed::layer_key(&self.own, layer), own.kind())
     }
 
@@ -145,7 +151,7 @@ pub(super) fn masks(
     let mut words = [0_u64; LANES];
     let mut at = first as u64;
     for part in out.chunks_mut(LANES) {
-        let words = words.get_mut(..part.len()).unwrap_or(&mut []);
+        let words = part_mut(&mut words, ..part.len())?;
         stream.fill_words(at, words)?;
         for (slot, word) in part.iter_mut().zip(words.iter()) {
             *slot = opening::mask(exchange, *word, bits, shift);

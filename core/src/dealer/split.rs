@@ -4,6 +4,7 @@ use super::Sink;
 use crate::bits::LANES;
 use crate::model::{Integers, Linear, Model, Step};
 use crate::party::half::{MaterialError, TermId};
+use crate::party::memory::{part, part_mut};
 use crate::party::seed;
 use crate::plan::Mode;
 use crate::prg::{Key, Stream};
@@ -33,11 +34,11 @@ pub fn split_tensor(
         let count = (tensor.len() - first).min(LANES);
         with_kind!(word, W => {
             let mut words = [W::default(); LANES];
-            let words = words.get_mut(..count).unwrap_or(&mut []);
+            let words = part_mut(&mut words, ..count)?;
             stream.fill_words(first as u64, words)?;
             for (i, word) in words.iter_mut().enumerate() {
                 *word = W::from_i64(tensor.get(first + i)).sub(*word);
-                sink.write(word.to_u64().to_le_bytes().get(..W::BYTES).unwrap_or(&[]))?;
+                sink.write(part(&word.to_u64().to_le_bytes(), ..W::BYTES)?)?;
             }
         });
     }

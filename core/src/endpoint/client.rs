@@ -229,7 +229,9 @@ impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
     pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
         let length = packed_output(self.plan);
         let words = self.memory.split_at_checked(length).zip((self.state == State::Finished).then_some(()));
-        words.into_iter().flat_map(move |((zero, rest), ())| combine_outputs(self.plan, [zero, rest]))
+        words.into_iter().flat_map(move |((zero, rest), ())| {
+            combine_outputs(self.plan, [zero, rest]).into_iter().flatten()
+        })
     }
 }
 
@@ -318,16 +320,15 @@ fn mask(
             return Err(EndpointError::Memory);
         };
         picture.read(first, pixels);
-        Unpacker::new(masked).take(bits, one);
-        Unpacker::new(share).take(bits, other);
+        let short = |_| EndpointError::Memory;
+        Unpacker::new(masked).take(bits, one).map_err(short)?;
+        Unpacker::new(share).take(bits, other).map_err(short)?;
         for ((value, other), pixel) in one.iter_mut().zip(other).zip(pixels) {
             *value = (i64::from(*pixel) as u64).wrapping_sub(*value).wrapping_sub(*other) & low_mask(bits);
         }
         let mut packer = Packer::new(masked);
         packer.extend(one, bits);
-        if packer.finish() != masked.len() {
-            return Err(EndpointError::Memory);
-        }
+        packer.fill().map_err(short)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 use core::ops::Range;
 
 use super::register_block;
+use crate::error::Internal;
 use crate::ring::{Word, Words, WordsMut};
 use crate::shape::{Convolution, Join};
 use crate::with_words;
@@ -24,8 +25,10 @@ pub fn positions(tile: &Range<usize>, channel: usize, plane: usize) -> Range<usi
 }
 
 /// As [`convolve_channel`] for words of any kind, those of `weights` and `out` the same: compiled in this
-/// crate and so optimised as it is, whatever the crate that calls it asks for. Nothing is done where the
-/// kinds differ.
+/// crate and so optimised as it is, whatever the crate that calls it asks for.
+///
+/// # Errors
+/// The kinds differ, or as there.
 #[inline(never)]
 pub fn convolve_words(
     geometry: &Convolution,
@@ -34,14 +37,14 @@ pub fn convolve_words(
     channel: usize,
     positions: Range<usize>,
     out: WordsMut<'_>,
-) {
+) -> Result<(), Internal> {
     with_words!(Words, input, input => match (weights, out) {
         (Words::U16(weights), WordsMut::U16(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
         (Words::U32(weights), WordsMut::U32(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
         #[cfg(feature = "wide-rings")]
         (Words::U64(weights), WordsMut::U64(out)) => convolve_channel(geometry, input, weights, channel, positions, out),
-        _ => {}
-    });
+        _ => Err(Internal),
+    })
 }
 
 /// out += input ⊗ weights for the output elements of one channel, modulo the word: the portable form of every
@@ -50,6 +53,9 @@ pub fn convolve_words(
 /// # Shapes
 /// `input`: the whole input tensor; `weights`: this channel's [`Convolution::fan_in`] weights; `out`: one
 /// slot for each of `positions`, a range of the channel's plane.
+///
+/// # Errors
+/// Slices are shorter than that.
 pub fn convolve_channel<I: Word, O: Word>(
     geometry: &Convolution,
     input: &[I],
@@ -57,29 +63,30 @@ pub fn convolve_channel<I: Word, O: Word>(
     channel: usize,
     positions: Range<usize>,
     out: &mut [O],
-) {
+) -> Result<(), Internal> {
     if covers_input(geometry) && positions == (0..1) {
         let per_group = (usize::from(geometry.out_channels) / usize::from(geometry.groups).max(1)).max(1);
-        let values = input.get(channel / per_group * geometry.fan_in()..).unwrap_or(&[]);
-        if let Some(sum) = out.first_mut() {
-            *sum = values
-                .iter()
-                .zip(weights)
-                .fold(*sum, |sum, (value, weight)| sum.add(O::from_u64(value.to_u64()).mul(*weight)));
-        }
-        return;
+        let values = input.get(channel / per_group * geometry.fan_in()..).ok_or(Internal)?;
+        let values = values.get(..geometry.fan_in()).ok_or(Internal)?;
+        let weights = weights.get(..geometry.fan_in()).ok_or(Internal)?;
+        let sum = out.first_mut().ok_or(Internal)?;
+        *sum = values
+            .iter()
+            .zip(weights)
+            .fold(*sum, |sum, (value, weight)| sum.add(O::from_u64(value.to_u64()).mul(*weight)));
+        return Ok(());
     }
     if register_block::applies(geometry) {
-        // Shorter slices than the geometry says are a caller's fault, of which the part that fits is
-        // computed, as below.
-        let _ = register_block::convolve_channel(geometry, input, weights, channel, &positions, out);
-        return;
+        return register_block::convolve_channel(geometry, input, weights, channel, &positions, out)
+            .ok_or(Internal);
     }
     let kernel = (usize::from(geometry.kernel_height) * usize::from(geometry.kernel_width)).max(1);
-    for (in_channel, weights) in weights.chunks_exact(kernel).enumerate().take(geometry.group_channels()) {
-        let weight = |i: usize| weights.get(i).copied().unwrap_or_default();
-        convolve_plane(geometry, input, channel, in_channel, weight, positions.clone(), out);
+    for in_channel in 0..geometry.group_channels() {
+        let weights = weights.get(kernel * in_channel..kernel * (in_channel + 1)).ok_or(Internal)?;
+        let weights = weights.iter().copied();
+        convolve_plane(geometry, input, channel, in_channel, weights, positions.clone(), out)?;
     }
+    Ok(())
 }
 
 /// A fully connected layer: one output a channel, and inputs in the order of its weights.
@@ -90,16 +97,19 @@ const fn covers_input(geometry: &Convolution) -> bool {
 }
 
 /// One input channel's part of [`convolve_channel`]: `in_channel` counts within the output channel's group,
-/// `weight` gives the kernel_height · kernel_width weights.
+/// `weights` gives the kernel_height · kernel_width weights.
+///
+/// # Errors
+/// As there.
 pub fn convolve_plane<I: Word, O: Word>(
     geometry: &Convolution,
     input: &[I],
     channel: usize,
     in_channel: usize,
-    weight: impl Fn(usize) -> O,
+    mut weights: impl Iterator<Item = O>,
     positions: Range<usize>,
     out: &mut [O],
-) {
+) -> Result<(), Internal> {
     let shape = geometry.input;
     let (height, width) = (usize::from(shape.height), usize::from(shape.width));
     let out_width = usize::from(geometry.output().width).max(1);
@@ -108,9 +118,9 @@ pub fn convolve_plane<I: Word, O: Word>(
     let (kernel_height, kernel_width) =
         (usize::from(geometry.kernel_height), usize::from(geometry.kernel_width).max(1));
     let first = (group * geometry.group_channels() + in_channel) * height * width;
-    let Some(plane) = input.get(first..).and_then(|p| p.get(..height * width)) else { return };
+    let plane = input.get(first..).and_then(|p| p.get(..height * width)).ok_or(Internal)?;
     for offset in 0..kernel_height * kernel_width {
-        let weight = weight(offset);
+        let weight = weights.next().ok_or(Internal)?;
         let (kernel_row, kernel_column) = (offset / kernel_width, offset % kernel_width);
         // Output columns whose input column is inside: column·stride + kernel_column − padding in 0..width.
         let first_column = padding.saturating_sub(kernel_column).div_ceil(stride);
@@ -123,13 +133,16 @@ pub fn convolve_plane<I: Word, O: Word>(
             let input_row = (row * stride + kernel_row).wrapping_sub(padding);
             if input_row < height && columns.start < columns.end {
                 let start = input_row * width + columns.start * stride + kernel_column - padding;
-                let slots = out.get_mut(at - column + columns.start - positions.start..).unwrap_or(&mut []);
-                let slots = slots.get_mut(..columns.len()).unwrap_or(&mut []);
-                add_multiples(slots, plane.get(start..).unwrap_or(&[]), stride, weight);
+                let slots = out.get_mut(at - column + columns.start - positions.start..).ok_or(Internal)?;
+                let slots = slots.get_mut(..columns.len()).ok_or(Internal)?;
+                let reach = (columns.len() - 1) * stride + 1;
+                let values = plane.get(start..).and_then(|p| p.get(..reach)).ok_or(Internal)?;
+                add_multiples(slots, values, stride, weight);
             }
             at = end;
         }
     }
+    Ok(())
 }
 
 /// slots += every `stride`-th value · weight.
@@ -142,30 +155,41 @@ fn add_multiples<I: Word, O: Word>(slots: &mut [O], values: &[I], stride: usize,
         }
     } else {
         for (slot, values) in slots.iter_mut().zip(values.chunks(stride)) {
-            *slot = slot.add(O::from_u64(values.first().map_or(0, |v| v.to_u64())).mul(weight));
+            if let [value, ..] = values {
+                *slot = slot.add(O::from_u64(value.to_u64()).mul(weight));
+            }
         }
     }
 }
 
 /// out += residual · 2^shift for output elements `tile`.
+///
+/// # Errors
+/// `out` has not the tile's length, or `input` not the geometry's.
 pub fn join_shift<I: Word, O: Word>(
     geometry: &Join,
     shift: u8,
     input: &[I],
     tile: Range<usize>,
     out: &mut [O],
-) {
+) -> Result<(), Internal> {
+    if out.len() != tile.len() {
+        return Err(Internal);
+    }
     if geometry.is_in_place() {
-        for (slot, value) in out.iter_mut().zip(input.get(tile).unwrap_or(&[])) {
+        for (slot, value) in out.iter_mut().zip(input.get(tile).ok_or(Internal)?) {
             *slot = slot.add(O::from_u64(value.to_u64()).shl(shift));
         }
-        return;
+        return Ok(());
     }
     for (slot, index) in out.iter_mut().zip(tile) {
-        if let Some(value) = geometry.source(index).and_then(|i| input.get(i)) {
+        // Channels beside the residual's have no source.
+        if let Some(source) = geometry.source(index) {
+            let value = input.get(source).ok_or(Internal)?;
             *slot = slot.add(O::from_u64(value.to_u64()).shl(shift));
         }
     }
+    Ok(())
 }
 
 /// The depthwise 1×1 convolution that a join with a secret factor a channel is, before its channel offset.
@@ -256,7 +280,7 @@ mod tests {
             for channel in 0..usize::from(geometry.out_channels) {
                 let positions = positions(&tile, channel, plane);
                 let mut out = std::vec![5_u16; positions.len()];
-                convolve_channel(&geometry, &words, &shares[channel * geometry.fan_in()..][..geometry.fan_in()], channel, positions.clone(), &mut out);
+                convolve_channel(&geometry, &words, &shares[channel * geometry.fan_in()..][..geometry.fan_in()], channel, positions.clone(), &mut out).unwrap();
                 for (slot, at) in out.iter().zip(positions) {
                     prop_assert_eq!(*slot, (expected[channel * plane + at] as u16).wrapping_add(5));
                 }
@@ -271,10 +295,43 @@ mod tests {
         geometry.validate().unwrap();
         let input: Vec<u32> = (0..32).collect();
         let mut out = [0_u32; 16];
-        join_shift(&geometry, 1, &input, 0..16, &mut out);
+        join_shift(&geometry, 1, &input, 0..16, &mut out).unwrap();
+        assert_eq!(join_shift(&geometry, 1, &input[..26], 0..16, &mut out), Err(Internal));
+        assert_eq!(join_shift(&geometry, 1, &input, 0..15, &mut out), Err(Internal));
         assert_eq!(out, [0, 0, 0, 0, 0, 4, 16, 20, 32, 36, 48, 52, 0, 0, 0, 0]);
         let convolution = join_convolution(&geometry);
         assert_eq!(convolution.output(), Shape::new(2, 2, 2));
         assert_eq!(join_tile(&geometry, &(2..9)), 0..5);
+    }
+
+    /// The three forms: fully connected, in register blocks, plane by plane.
+    #[test]
+    fn shorter_operands_are_errors() {
+        let input = Shape::new(2, 4, 4);
+        let square = |kernel: u16, stride: u16| Convolution {
+            input,
+            out_channels: 1,
+            kernel_height: kernel,
+            kernel_width: kernel,
+            stride,
+            padding: if kernel == 4 { 0 } else { 1 },
+            groups: 1,
+        };
+        for geometry in [square(4, 1), square(3, 1), square(3, 2)] {
+            let (fan_in, plane) = (geometry.fan_in(), geometry.output().plane());
+            let convolve = |inputs: usize, weights: usize, outputs: usize| {
+                let (input, weights) = (std::vec![1_u16; inputs], std::vec![1_u32; weights]);
+                let mut out = std::vec![0_u32; outputs];
+                convolve_channel(&geometry, &input, &weights, 0, 0..plane, &mut out)
+            };
+            assert_eq!(convolve(32, fan_in, plane), Ok(()));
+            assert_eq!(convolve(31, fan_in, plane), Err(Internal));
+            assert_eq!(convolve(32, fan_in - 1, plane), Err(Internal));
+            assert_eq!(convolve(32, fan_in, plane - 1), Err(Internal));
+        }
+        let (words, weights, mut out) = ([1_u16; 32], [1_u16; 18], [0_u32; 16]);
+        let (words, weights) = (Words::U16(&words), Words::U16(&weights));
+        let mixed = convolve_words(&square(3, 1), words, weights, 0, 0..16, WordsMut::U32(&mut out));
+        assert_eq!(mixed, Err(Internal), "weights and sums of two words");
     }
 }

@@ -12,6 +12,7 @@
 //! element, also where a pair is equal: leaving one out would show msb(R). First-order replacement is c2 = 0;
 //! SNL's identity is c2 = c0 = 0, c1 = 1.
 
+use crate::error::Internal;
 use crate::opening::{lifted_mask, wrap_choice};
 use crate::ring::Word;
 
@@ -62,20 +63,25 @@ pub struct Secret {
 ///
 /// # Shapes
 /// `secrets`: N; `out`: 4·N, all β_0 first. Not reduced.
-pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
+///
+/// # Errors
+/// Other shapes.
+pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) -> Result<(), Internal> {
     let count = secrets.len();
+    if out.len() != WORDS * count {
+        return Err(Internal);
+    }
     for (i, s) in secrets.iter().enumerate() {
         for m in 0..2_u64 {
             let lifted = lifted_mask(s.mask, m, opened_bits) as i64;
             let beta = s.c1.wrapping_sub(s.c2.wrapping_mul(2).wrapping_mul(lifted));
             let gamma = reference(lifted.wrapping_neg(), s.c2, s.c1, s.c0).wrapping_add(s.next_mask as i64);
             for (offset, value) in [(m as usize, beta), (2 + m as usize, gamma)] {
-                if let Some(slot) = out.get_mut(offset * count + i) {
-                    *slot = value as u64;
-                }
+                *out.get_mut(offset * count + i).ok_or(Internal)? = value as u64;
             }
         }
     }
+    Ok(())
 }
 
 /// A party's share of p(y) and the mask, modulo the word.
@@ -83,12 +89,24 @@ pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
 /// # Shapes
 /// `opened`, `c2` (this party's share, element by element) and `out`: N; `words`: 4·N as [`deal`] orders
 /// them.
+///
+/// # Errors
+/// Other shapes.
 #[inline]
-pub fn evaluate<W: Word>(opened_bits: u8, opened: &[u16], c2: &[W], words: &[W], out: &mut [W]) {
+pub fn evaluate<W: Word>(
+    opened_bits: u8,
+    opened: &[u16],
+    c2: &[W],
+    words: &[W],
+    out: &mut [W],
+) -> Result<(), Internal> {
     let count = out.len();
-    let Some((beta_0, rest)) = words.split_at_checked(count) else { return };
-    let Some((beta_1, rest)) = rest.split_at_checked(count) else { return };
-    let Some((gamma_0, gamma_1)) = rest.split_at_checked(count) else { return };
+    if opened.len() != count || c2.len() != count || words.len() != WORDS * count {
+        return Err(Internal);
+    }
+    let (beta_0, rest) = words.split_at_checked(count).ok_or(Internal)?;
+    let (beta_1, rest) = rest.split_at_checked(count).ok_or(Internal)?;
+    let (gamma_0, gamma_1) = rest.split_at_checked(count).ok_or(Internal)?;
     let betas = beta_0.iter().zip(beta_1);
     let gammas = gamma_0.iter().zip(gamma_1);
     for ((((slot, &c), &c2), (&beta_0, &beta_1)), (&gamma_0, &gamma_1)) in
@@ -99,6 +117,7 @@ pub fn evaluate<W: Word>(opened_bits: u8, opened: &[u16], c2: &[W], words: &[W],
         let c = W::from_u64(u64::from(c));
         *slot = c2.mul(c).add(choose(beta_0, beta_1)).mul(c).add(choose(gamma_0, gamma_1));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -136,14 +155,25 @@ mod tests {
             let mask = mask & low_mask(opened_bits);
             let c = opening::reference_open(y, mask, opened_bits);
             let mut words = [0; 4];
-            deal(opened_bits, &[Secret { mask, c2, c1, c0: i64::from(c0), next_mask: next }], &mut words);
+            deal(opened_bits, &[Secret { mask, c2, c1, c0: i64::from(c0), next_mask: next }], &mut words).unwrap();
             let one: [u64; 4] = core::array::from_fn(|i| words[i].wrapping_sub(shares[i]));
             let (mut a, mut b) = ([0], [0]);
-            evaluate(opened_bits, &[c], &[shares[4]], &shares[..4], &mut a);
-            evaluate(opened_bits, &[c], &[(c2 as u64).wrapping_sub(shares[4])], &one, &mut b);
+            evaluate(opened_bits, &[c], &[shares[4]], &shares[..4], &mut a).unwrap();
+            evaluate(opened_bits, &[c], &[(c2 as u64).wrapping_sub(shares[4])], &one, &mut b).unwrap();
             let sum = a[0].wrapping_add(b[0]).wrapping_sub(next);
             let expected = reference(y, c2, c1, i64::from(c0));
             prop_assert_eq!(signed(sum, ring_bits), signed(expected as u64, ring_bits));
         }
+    }
+
+    #[test]
+    fn shorter_operands_are_errors() {
+        let secrets = [Secret { mask: 0, c2: 0, c1: 0, c0: 0, next_mask: 0 }; 2];
+        assert_eq!(deal(8, &secrets, &mut [0; 7]), Err(Internal));
+        let mut out = [0_u32; 2];
+        assert_eq!(evaluate(8, &[0; 2], &[0; 2], &[0; 7], &mut out), Err(Internal));
+        assert_eq!(evaluate(8, &[0; 1], &[0; 2], &[0; 8], &mut out), Err(Internal));
+        assert_eq!(evaluate(8, &[0; 2], &[0; 1], &[0; 8], &mut out), Err(Internal));
+        assert_eq!(evaluate(8, &[0; 2], &[0; 2], &[0; 8], &mut out), Ok(()));
     }
 }

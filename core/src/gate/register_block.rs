@@ -159,7 +159,7 @@ pub(super) fn convolve_channel<I: Word, O: Word>(
                 }?;
                 column += count;
             } else {
-                edge(geometry, planes, weights, (row, column), first_row..end_row, slots.first_mut()?);
+                edge(geometry, planes, weights, (row, column), first_row..end_row, slots.first_mut()?)?;
                 column += 1;
             }
         }
@@ -176,22 +176,26 @@ fn edge<I: Word, O: Word>(
     (row, column): (usize, usize),
     rows: Range<usize>,
     sum: &mut O,
-) {
+) -> Option<()> {
     let (height, width) = (usize::from(geometry.input.height), usize::from(geometry.input.width));
     let (taps, padding) = (usize::from(geometry.kernel_width), usize::from(geometry.padding));
     let first = padding.saturating_sub(column).min(taps);
     let end = (width + padding).saturating_sub(column).clamp(first, taps);
+    if first == end {
+        return Some(());
+    }
     let kernel = taps * usize::from(geometry.kernel_height);
     for (plane, weights) in
         planes.chunks_exact((height * width).max(1)).zip(weights.chunks_exact(kernel.max(1)))
     {
         for kernel_row in rows.clone() {
-            let values =
-                plane.get((row + kernel_row - padding) * width + column + first - padding..).unwrap_or(&[]);
-            let weights = weights.get(kernel_row * taps + first..kernel_row * taps + end).unwrap_or(&[]);
+            let from = (row + kernel_row - padding) * width + column + first - padding;
+            let values = plane.get(from..from + end - first)?;
+            let weights = weights.get(kernel_row * taps + first..kernel_row * taps + end)?;
             for (value, weight) in values.iter().zip(weights) {
                 *sum = sum.add(O::from_u64(value.to_u64()).mul(*weight));
             }
         }
     }
+    Some(())
 }

@@ -10,6 +10,7 @@
 //! and only then + [mask of opening 2]. The dealer supplies ρ, R_0, R_1, ρ·R_0, ρ·R_1 and, apart, the mask:
 //! it cannot be merged, because the sign of the other terms depends on t.
 
+use crate::error::Internal;
 use crate::opening::{lifted_mask, wrap_choice};
 use crate::ring::Word;
 
@@ -40,8 +41,14 @@ pub struct Secret {
 ///
 /// # Shapes
 /// `secrets`: N; `out`: [`WORDS`]·N or [`WORDS_POOLED`]·N, all ρ first. Not reduced.
-pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
+///
+/// # Errors
+/// Other shapes.
+pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) -> Result<(), Internal> {
     let count = secrets.len();
+    if out.len() != WORDS * count && out.len() != WORDS_POOLED * count {
+        return Err(Internal);
+    }
     for (i, s) in secrets.iter().enumerate() {
         let lifted = [lifted_mask(s.mask, 0, opened_bits), lifted_mask(s.mask, 1, opened_bits)];
         let flip = s.flip.wrapping_neg();
@@ -52,12 +59,16 @@ pub fn deal(opened_bits: u8, secrets: &[Secret], out: &mut [u64]) {
             }
         }
     }
+    Ok(())
 }
 
 /// A party's share of s·y (and the mask, where `words` holds one), modulo the word.
 ///
 /// # Shapes
 /// `opened` and `out`: N ≤ 64; bit i of `signs` is t of element i; `words` as [`deal`] orders them.
+///
+/// # Errors
+/// Other shapes.
 #[inline]
 pub fn evaluate<W: Word>(
     opened_bits: u8,
@@ -66,13 +77,17 @@ pub fn evaluate<W: Word>(
     signs: u64,
     words: &[W],
     out: &mut [W],
-) {
+) -> Result<(), Internal> {
     let count = out.len();
+    if opened.len() != count || (words.len() != WORDS * count && words.len() != WORDS_POOLED * count) {
+        return Err(Internal);
+    }
     let mut parts = words.chunks_exact(count.max(1));
     let (Some(flip), Some(mask_0), Some(mask_1), Some(product_0), Some(product_1)) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return;
+        // No element.
+        return Ok(());
     };
     let public = W::mask_from_bit(u64::from(holds_public));
     let masks = mask_0.iter().zip(mask_1);
@@ -95,6 +110,7 @@ pub fn evaluate<W: Word>(
             *slot = slot.add(mask);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -116,13 +132,23 @@ mod tests {
             let c = opening::reference_open(y, mask, opened_bits);
             let t = u64::from(y >= 0) ^ flip;
             let mut words = [0; 6];
-            deal(opened_bits, &[Secret { mask, flip, next_mask: next }], &mut words);
+            deal(opened_bits, &[Secret { mask, flip, next_mask: next }], &mut words).unwrap();
             let one: [u32; 6] = core::array::from_fn(|i| (words[i] as u32).wrapping_sub(shares[i]));
             let (mut a, mut b) = ([0], [0]);
-            evaluate(opened_bits, false, &[c], t, &shares, &mut a);
-            evaluate(opened_bits, true, &[c], t, &one, &mut b);
+            evaluate(opened_bits, false, &[c], t, &shares, &mut a).unwrap();
+            evaluate(opened_bits, true, &[c], t, &one, &mut b).unwrap();
             let sum = u64::from(a[0].wrapping_add(b[0]).wrapping_sub(next as u32));
             prop_assert_eq!(signed(sum, ring_bits), signed(reference(y) as u64, ring_bits));
         }
+    }
+
+    #[test]
+    fn shorter_operands_are_errors() {
+        let secrets = [Secret { mask: 0, flip: 0, next_mask: 0 }; 2];
+        assert_eq!(deal(8, &secrets, &mut [0; 9]), Err(Internal));
+        let mut out = [0_u32; 2];
+        assert_eq!(evaluate(8, true, &[0; 2], 0, &[0; 9], &mut out), Err(Internal));
+        assert_eq!(evaluate(8, true, &[0; 1], 0, &[0; 12], &mut out), Err(Internal));
+        assert_eq!(evaluate(8, true, &[0; 2], 0, &[0; 12], &mut out), Ok(()));
     }
 }

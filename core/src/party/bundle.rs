@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use crate::error::Internal;
 use crate::gate::linear;
 use crate::model::Integers;
 use crate::packing::{Unpacker, packed_len};
@@ -92,7 +93,7 @@ impl<S: BundleSource> Half for BundleHalf<S> {
         for part in out.chunks_mut(CHUNK_BYTES / 8) {
             let bytes = buffer.get_mut(..packed_len(part.len(), bits)).ok_or(MaterialError::Bundle)?;
             self.read(section, at, bytes)?;
-            Unpacker::new(bytes).take(bits, part);
+            Unpacker::new(bytes).take(bits, part)?;
             at += bytes.len() as u64;
         }
         Ok(())
@@ -105,13 +106,16 @@ impl<S: BundleSource> Half for BundleHalf<S> {
         bits: &[u8],
         out: &mut [u64],
     ) -> Result<(), MaterialError> {
+        if bits.len() != out.len() {
+            return Err(Internal.into());
+        }
         let total: u64 = bits.iter().map(|&b| u64::from(b)).sum();
         let mut buffer = [0; CHUNK_BYTES];
         let bytes = buffer.get_mut(..total.div_ceil(8) as usize).ok_or(MaterialError::Bundle)?;
         self.read(section, position.bytes, bytes)?;
         let mut unpacker = Unpacker::new(bytes);
         for (slot, &bits) in out.iter_mut().zip(bits) {
-            unpacker.take(bits, core::slice::from_mut(slot));
+            *slot = unpacker.next(bits)?;
         }
         Ok(())
     }
@@ -160,7 +164,8 @@ impl<T: Tensors> ModelHalf for PortableModel<T> {
                 let weight = |i: usize| Word::from_i64(weights.get(channel * fan_in + i));
                 with_words!(Words, input, input => {
                     for in_channel in 0..geometry.group_channels() {
-                        linear::convolve_plane(geometry, input, channel, in_channel, |k| weight(in_channel * kernel + k), positions.clone(), part);
+                        let weights = (in_channel * kernel..(in_channel + 1) * kernel).map(weight);
+                        linear::convolve_plane(geometry, input, channel, in_channel, weights, positions.clone(), part)?;
                     }
                 });
             }
@@ -170,6 +175,7 @@ impl<T: Tensors> ModelHalf for PortableModel<T> {
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
         let tensor = self.0.tensor(TermId { layer, term: super::seed::QUADRATIC });
-        Ok(tensor.map_or(0, |t| t.get(usize::from(channel)) as u64))
+        let tensor = tensor.filter(|t| usize::from(channel) < t.len()).ok_or(MaterialError::Weights)?;
+        Ok(tensor.get(usize::from(channel)) as u64)
     }
 }

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use crate::error::Internal;
 use crate::plan::{Role, Section};
 use crate::prg::Exhausted;
 use crate::ring::{Word, Words, WordsMut};
@@ -10,6 +11,7 @@ use crate::shape::Convolution;
 /// The material failed: the seed's streams, or the bundle's or weights' storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum MaterialError {
     /// A stream ended.
     #[error(transparent)]
@@ -20,6 +22,9 @@ pub enum MaterialError {
     /// The weights could not be read.
     #[error("a weight share is missing or has the wrong length")]
     Weights,
+    /// Nobody's fault but this crate's.
+    #[error(transparent)]
+    Internal(#[from] Internal),
 }
 
 /// Where in a section a chunk lies: P0 counts words of its stream, P1 packed bytes of its bundle.

@@ -1,29 +1,25 @@
 //! The input of an inference: shares of A for a third client, E from it, or P0's own picture.
 
-use super::half::{Half, MaterialError, ModelHalf, Position};
-use super::memory::region_mut;
+use super::half::{Half, ModelHalf};
 use super::session::{Phase, Session, frame_payload, write_header};
 use super::{ErrorKind, SessionError};
-use crate::bits::LANES;
-use crate::packing::{Packer, Unpacker, packed_len};
-use crate::plan::{Client, Mode, Section};
-use crate::ring::low_mask;
+use crate::exchange::input;
+use crate::plan::Client;
 use crate::wire::frame::{HEADER, Header};
 use crate::wire::message::{self, Code};
-use crate::with_words;
 
 /// The picture of P0 as the client, in integers of the input wire.
 pub trait Input {
     /// Is there a picture? Where not, the party serves third clients, and what a client does is left out.
     const IS_CLIENT: bool = true;
 
-    /// Fills `out` with elements `first ..`.
+    /// Fills `out` with elements `first ..`; what the picture lacks stays 0.
     fn read(&mut self, first: usize, out: &mut [i32]);
 }
 
 impl Input for &[i32] {
     fn read(&mut self, first: usize, out: &mut [i32]) {
-        for (slot, value) in out.iter_mut().zip(self.get(first..).unwrap_or(&[])) {
+        for (slot, value) in out.iter_mut().zip(self.iter().skip(first)) {
             *slot = *value;
         }
     }
@@ -43,27 +39,13 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     /// # Errors
     /// The client is P0, the input has come already, `out` is too short, or the material failed.
     pub fn mask_share(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
-        let input = self.plan.header.input;
         let third = self.plan.header.options.client == Client::Third;
         // Once the layers have begun, the half gives words of theirs.
-        if !third
-            || !matches!(self.phase, Phase::Input)
-            || out.len() < packed_len(input.elements as usize, input.bits)
-        {
+        if !third || !matches!(self.phase, Phase::Input) || out.len() < input::whole(&self.plan.header) {
             return Err(self.error(ErrorKind::Misuse));
         }
-        let mut packer = Packer::new(out);
-        let mut position = Position::default();
-        let mut chunk = [0_u64; LANES];
-        for first in (0..input.elements as usize).step_by(LANES) {
-            let part = chunk.get_mut(..(input.elements as usize - first).min(LANES)).unwrap_or(&mut []);
-            let count = part.len();
-            let drawn = input_words(&mut self.half, position, input.bits, part).map_err(|e| self.error(e));
-            self.end_on_error(drawn)?;
-            packer.extend(part, input.bits);
-            position.advance(count, 1, input.bits);
-        }
-        Ok(packer.finish())
+        let written = self.party.mask_share(&self.plan.header, out).map_err(|kind| self.error(kind));
+        self.end_on_error(written)
     }
 
     /// The masked input E from a third client: packed words of the input wire's bits. The same bytes go to
@@ -72,21 +54,18 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     /// # Errors
     /// Not now, or of the wrong length.
     pub fn provide_masked(&mut self, packed: &[u8]) -> Result<(), SessionError> {
-        let input = self.plan.header.input;
         if !matches!(self.phase, Phase::Input) || self.plan.header.options.client != Client::Third {
             return Err(self.error(ErrorKind::Misuse));
         }
-        let expected = packed_len(input.elements as usize, input.bits);
+        let expected = input::whole(&self.plan.header);
         if packed.len() != expected {
             return Err(
                 self.error(ErrorKind::Length { expected: expected as u32, found: packed.len() as u32 })
             );
         }
-        if !self.is_blind() {
-            let mut unpacker = Unpacker::new(packed);
-            with_words!(WordsMut, region_mut(self.wires, &input), wire => unpacker.take(input.bits, wire));
-        }
-        if self.mode() == Mode::Held {
+        let taken = self.party.take_masked(&self.plan.header, packed).map_err(|kind| self.error(kind));
+        self.end_on_error(taken)?;
+        if !self.party.compares_input() {
             let begun = self.next_group();
             return self.end_on_error(begun);
         }
@@ -108,19 +87,11 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
     /// # Errors
     /// Any other party or mode.
     pub fn begin_without_input(&mut self) -> Result<(), SessionError> {
-        let blind = self.is_blind() && self.plan.header.options.client == Client::Third;
-        if !blind || !matches!(self.phase, Phase::Input) {
+        if !self.party.begins_without_input() || !matches!(self.phase, Phase::Input) {
             return Err(self.error(ErrorKind::Misuse));
         }
         let begun = self.next_group();
         self.end_on_error(begun)
-    }
-
-    fn input_range(&self, tile: usize) -> core::ops::Range<usize> {
-        let (elements, size) =
-            (self.plan.header.input.elements as usize, self.plan.header.input_tile as usize);
-        let first = tile * size;
-        first.min(elements)..(first + size).min(elements)
     }
 
     /// P0 as the client: the next tile of E = X − A, as a frame for P1; `None` when all of E has left.
@@ -136,77 +107,42 @@ impl<H: Half, M: ModelHalf> Session<'_, '_, H, M> {
         self.end_on_error(result)
     }
 
-    fn next_input(&mut self, input: &mut impl Input, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
-        if !self.is_seed() || self.plan.header.options.client != Client::SeedParty {
+    fn next_input(
+        &mut self,
+        picture: &mut impl Input,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, SessionError> {
+        if !self.party.sends_input() {
             return Err(self.error(ErrorKind::Misuse));
         }
         if !matches!(self.phase, Phase::Input) {
             return Ok(None);
         }
-        let wire = self.plan.header.input;
-        let range = self.input_range(self.input_tiles);
-        let length = packed_len(range.len(), wire.bits);
+        let (tile, length) = (self.input_tiles, input::payload(&self.plan.header, self.input_tiles));
         let payload = frame_payload(out, length, self.at())?;
-        let mut packer = Packer::new(payload);
-        for first in range.clone().step_by(LANES) {
-            let count = (range.end - first).min(LANES);
-            let (mut pixels, mut masked) = ([0_i32; LANES], [0_u64; LANES]);
-            let masked = masked.get_mut(..count).unwrap_or(&mut []);
-            input.read(first, pixels.get_mut(..count).unwrap_or(&mut []));
-            let position = Position { words: first as u64, bytes: 0 };
-            input_words(&mut self.half, position, wire.bits, masked)
-                .map_err(|e| SessionError { at: None, kind: e.into() })?;
-            for (slot, &pixel) in masked.iter_mut().zip(&pixels) {
-                *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(wire.bits);
-            }
-            packer.extend(masked, wire.bits);
-            if self.plan.keeps_wires(H::ROLE) {
-                let mut kept = region_mut(self.wires, &wire);
-                for (offset, value) in masked.iter().enumerate() {
-                    kept.set(first + offset, *value);
-                }
-            }
-        }
-        let _ = packer.finish();
+        self.party
+            .write_input(&self.plan.header, tile, picture, payload)
+            .map_err(|kind| SessionError { at: None, kind })?;
         let header = message::header(Code::Input, self.input_tiles as u16, length as u32);
         write_header(out, &header);
-        self.input_tiles += 1;
-        if self.input_range(self.input_tiles).is_empty() {
-            self.rounds += 1;
-            self.next_group()?;
-        }
+        self.input_passed()?;
         Ok(Some(HEADER + length))
     }
 
     pub(super) fn receive_input(&mut self, header: &Header, payload: &[u8]) -> Result<(), SessionError> {
-        let wire = self.plan.header.input;
-        let range = self.input_range(self.input_tiles);
-        let expected =
-            message::header(Code::Input, self.input_tiles as u16, packed_len(range.len(), wire.bits) as u32);
-        self.check(header, &expected)?;
-        let mut unpacker = Unpacker::new(payload);
-        with_words!(WordsMut, region_mut(self.wires, &wire), kept => {
-            unpacker.take(wire.bits, kept.get_mut(range).unwrap_or(&mut []));
-        });
+        let (tile, length) = (self.input_tiles, input::payload(&self.plan.header, self.input_tiles));
+        self.check(header, &message::header(Code::Input, tile as u16, length as u32))?;
+        self.party.read_input(&self.plan.header, tile, payload).map_err(|kind| self.error(kind))?;
+        self.input_passed()
+    }
+
+    /// A tile of the input has passed; after the last come the layers.
+    fn input_passed(&mut self) -> Result<(), SessionError> {
         self.input_tiles += 1;
-        if self.input_range(self.input_tiles).is_empty() {
+        if input::range(&self.plan.header, self.input_tiles).is_empty() {
             self.rounds += 1;
             self.next_group()?;
         }
         Ok(())
     }
-}
-
-/// This party's words of A.
-fn input_words<H: Half>(
-    half: &mut H,
-    position: Position,
-    bits: u8,
-    out: &mut [u64],
-) -> Result<(), MaterialError> {
-    half.words(Section::Sum, position, bits, out)?;
-    for word in out {
-        *word &= low_mask(bits);
-    }
-    Ok(())
 }

@@ -1,75 +1,118 @@
 //! The arena: 64-bit words that the caller lends, seen as whatever a region holds.
+//!
+//! A plan that was accepted keeps every region, window and record inside; whoever is asked for more gives
+//! [`Internal`], never a shorter slice.
+
+use core::slice::SliceIndex;
 
 use crate::bits::LANES;
+use crate::error::Internal;
 use crate::model::mask_of;
 use crate::packing::Unpacker;
 use crate::plan::Region;
 use crate::ring::{Word, WordKind, Words, WordsMut};
 use crate::with_words;
 
+/// A part of a slice, which has it.
+#[inline(always)]
+pub(crate) fn part<T, I: SliceIndex<[T]>>(slice: &[T], index: I) -> Result<&I::Output, Internal> {
+    slice.get(index).ok_or(Internal)
+}
+
+/// As [`part`], to be written.
+#[inline(always)]
+pub(crate) fn part_mut<T, I: SliceIndex<[T]>>(slice: &mut [T], index: I) -> Result<&mut I::Output, Internal> {
+    slice.get_mut(index).ok_or(Internal)
+}
+
 /// A region's elements.
-#[must_use]
-pub fn region<'a>(wires: &'a [u64], region: &Region) -> Words<'a> {
-    let words = wires.get(region.range()).unwrap_or(&[]);
-    Words::of(region.word(), words).slice(0..region.elements as usize).unwrap_or(Words::U16(&[]))
+///
+/// # Errors
+/// `wires` ends before.
+pub fn region<'a>(wires: &'a [u64], region: &Region) -> Result<Words<'a>, Internal> {
+    let words = part(wires, region.range())?;
+    Words::of(region.word(), words).slice(0..region.elements as usize).ok_or(Internal)
 }
 
 /// A region's elements, to be written.
-#[must_use]
-pub fn region_mut<'a>(wires: &'a mut [u64], region: &Region) -> WordsMut<'a> {
-    let words = wires.get_mut(region.range()).unwrap_or(&mut []);
-    window_mut(words, region.word(), region.elements as usize)
+///
+/// # Errors
+/// `wires` ends before.
+pub fn region_mut<'a>(wires: &'a mut [u64], region: &Region) -> Result<WordsMut<'a>, Internal> {
+    window_mut(part_mut(wires, region.range())?, region.word(), region.elements as usize)
 }
 
 /// The first `count` elements of a window, in words of `kind`.
-#[must_use]
-pub fn window_mut(window: &mut [u64], kind: WordKind, count: usize) -> WordsMut<'_> {
-    WordsMut::of(kind, window).slice(0..count).unwrap_or(WordsMut::U16(&mut []))
+///
+/// # Errors
+/// `window` ends before.
+pub fn window_mut(window: &mut [u64], kind: WordKind, count: usize) -> Result<WordsMut<'_>, Internal> {
+    WordsMut::of(kind, window).slice(0..count).ok_or(Internal)
 }
 
 /// The first `count` elements of a window of known word.
-#[must_use]
-pub fn window_as<W: Word>(window: &[u64], count: usize) -> &[W] {
-    bytemuck::cast_slice(window).get(..count).unwrap_or(&[])
+///
+/// # Errors
+/// `window` ends before.
+pub fn window_as<W: Word>(window: &[u64], count: usize) -> Result<&[W], Internal> {
+    part(bytemuck::cast_slice(window), ..count)
+}
+
+/// As [`window_as`], to be written.
+///
+/// # Errors
+/// `window` ends before.
+pub fn window_as_mut<W: Word>(window: &mut [u64], count: usize) -> Result<&mut [W], Internal> {
+    part_mut(bytemuck::cast_slice_mut(window), ..count)
 }
 
 /// shares ← ((shares + the peer's) mod 2^bits) >> shift.
-pub(super) fn join<W: Word>(unpacker: &mut Unpacker<'_>, bits: u8, shift: u8, shares: &mut [W]) {
+pub(crate) fn join<W: Word>(
+    unpacker: &mut Unpacker<'_>,
+    bits: u8,
+    shift: u8,
+    shares: &mut [W],
+) -> Result<(), Internal> {
     let mut peer = [W::default(); LANES];
-    for part in shares.chunks_mut(LANES) {
-        let peer = peer.get_mut(..part.len()).unwrap_or(&mut []);
-        unpacker.take(bits, peer);
-        for (slot, peer) in part.iter_mut().zip(peer) {
+    for shares in shares.chunks_mut(LANES) {
+        let peer = part_mut(&mut peer, ..shares.len())?;
+        unpacker.take(bits, peer)?;
+        for (slot, peer) in shares.iter_mut().zip(peer) {
             *slot = slot.add(*peer).reduce(bits).shr(shift);
         }
     }
+    Ok(())
 }
 
 /// Stores a run of values.
-pub(super) fn store_run<W: Word>(target: WordsMut<'_>, range: core::ops::Range<usize>, values: &[W]) {
+pub(crate) fn store_run<W: Word>(
+    target: WordsMut<'_>,
+    range: core::ops::Range<usize>,
+    values: &[W],
+) -> Result<(), Internal> {
+    if range.len() != values.len() {
+        return Err(Internal);
+    }
     with_words!(WordsMut, target, target => {
-        for (slot, value) in target.get_mut(range).unwrap_or(&mut []).iter_mut().zip(values) {
+        for (slot, value) in part_mut(target, range)?.iter_mut().zip(values) {
             *slot = Word::from_u64(value.to_u64());
         }
     });
+    Ok(())
 }
 
 /// Stores the peer's values, or adds them to this party's own.
-pub(super) fn add_run(
+pub(crate) fn add_run(
     target: WordsMut<'_>,
     range: core::ops::Range<usize>,
     unpacker: &mut Unpacker<'_>,
     bits: u8,
     mutual: bool,
-) {
+) -> Result<(), Internal> {
     with_words!(WordsMut, target, target => {
-        let target = target.get_mut(range).unwrap_or(&mut []);
-        if mutual {
-            join(unpacker, bits, 0, target);
-        } else {
-            unpacker.take(bits, target);
-        }
-    });
+        let target = part_mut(target, range)?;
+        if mutual { join(unpacker, bits, 0, target) } else { unpacker.take(bits, target) }
+    })
 }
 
 /// Which elements of a range are ReLU, or are not, in runs of up to 64.
@@ -82,57 +125,67 @@ pub struct Selected<'a> {
 }
 
 /// Up to 64 element indices.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Chunk {
-    indices: [u32; 64],
-    count: usize,
+    indices: heapless::Vec<u32, LANES>,
 }
 
 impl Chunk {
     /// The indices.
     #[must_use]
     pub fn indices(&self) -> &[u32] {
-        self.indices.get(..self.count).unwrap_or(&[])
+        &self.indices
     }
 
     /// Is it one run of neighbours?
     fn run(&self) -> Option<core::ops::Range<usize>> {
         let first = *self.indices().first()? as usize;
         let last = *self.indices().last()? as usize;
-        (last - first + 1 == self.count).then_some(first..last + 1)
+        (last - first + 1 == self.indices.len()).then_some(first..last + 1)
     }
 
     /// Copies the chunk's elements out of a region; `base` is the region's first element's index.
-    pub fn gather<W: Word>(&self, source: Words<'_>, base: usize, out: &mut [W]) {
+    ///
+    /// # Errors
+    /// The region does not have them all, or `out` not a slot for each.
+    pub fn gather<W: Word>(&self, source: Words<'_>, base: usize, out: &mut [W]) -> Result<(), Internal> {
+        let out = part_mut(out, ..self.indices.len())?;
         with_words!(Words, source, source => {
             if let Some(run) = self.run() {
-                let source = source.get(run.start - base..run.end - base).unwrap_or(&[]);
-                for (slot, value) in out.iter_mut().zip(source) {
+                let first = run.start.checked_sub(base).ok_or(Internal)?;
+                for (slot, value) in out.iter_mut().zip(part(source, first..run.end - base)?) {
                     *slot = W::from_u64(value.to_u64());
                 }
             } else {
                 for (slot, &index) in out.iter_mut().zip(self.indices()) {
-                    *slot = W::from_u64(source.get(index as usize - base).map_or(0, |v| v.to_u64()));
+                    let index = (index as usize).checked_sub(base).ok_or(Internal)?;
+                    *slot = W::from_u64(part(source, index)?.to_u64());
                 }
             }
         });
+        Ok(())
     }
 
     /// Copies values into the chunk's elements of a region.
-    pub fn scatter<W: Word>(&self, target: WordsMut<'_>, values: &[W]) {
+    ///
+    /// # Errors
+    /// The region does not have them all, or `values` not one for each.
+    pub fn scatter<W: Word>(&self, target: WordsMut<'_>, values: &[W]) -> Result<(), Internal> {
+        if values.len() != self.indices.len() {
+            return Err(Internal);
+        }
         with_words!(WordsMut, target, target => {
             if let Some(run) = self.run() {
-                for (slot, value) in target.get_mut(run).unwrap_or(&mut []).iter_mut().zip(values) {
+                for (slot, value) in part_mut(target, run)?.iter_mut().zip(values) {
                     *slot = Word::from_u64(value.to_u64());
                 }
             } else {
                 for (value, &index) in values.iter().zip(self.indices()) {
-                    if let Some(slot) = target.get_mut(index as usize) {
-                        *slot = Word::from_u64(value.to_u64());
-                    }
+                    *part_mut(target, index as usize)? = Word::from_u64(value.to_u64());
                 }
             }
         });
+        Ok(())
     }
 }
 
@@ -148,23 +201,18 @@ impl Iterator for Selected<'_> {
     type Item = Chunk;
 
     fn next(&mut self) -> Option<Chunk> {
-        let mut chunk = Chunk { indices: [0; 64], count: 0 };
-        while self.next < self.end && chunk.count < chunk.indices.len() {
+        let mut indices = heapless::Vec::new();
+        while self.next < self.end && !indices.is_full() {
             let word = self.next / 64;
             let bits = self.bitmap.word(word);
             let mut wanted = if self.relu { bits } else { !bits } & mask_of(word, &(self.next..self.end));
             let base = 64 * word as u32;
-            for slot in chunk.indices.iter_mut().skip(chunk.count) {
-                if wanted == 0 {
-                    break;
-                }
-                *slot = base + wanted.trailing_zeros();
+            while wanted != 0 && indices.push(base + wanted.trailing_zeros()).is_ok() {
                 wanted &= wanted - 1;
-                chunk.count += 1;
             }
             self.next = if wanted == 0 { 64 * (word + 1) } else { (base + wanted.trailing_zeros()) as usize };
         }
-        (chunk.count > 0).then_some(chunk)
+        (!indices.is_empty()).then_some(Chunk { indices })
     }
 }
 
@@ -189,6 +237,37 @@ mod tests {
                     assert_eq!(found, expected);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_does_not_lie_inside_is_an_error() {
+        let mut wires = [0_u64; 4];
+        let inside = Region { offset: 2, elements: 4, bits: 32 };
+        assert!(region(&wires, &inside).is_ok() && region_mut(&mut wires, &inside).is_ok());
+        for outside in [Region { elements: 5, ..inside }, Region { offset: 3, ..inside }] {
+            assert_eq!(region(&wires, &outside).err(), Some(Internal));
+            assert_eq!(region_mut(&mut wires, &outside).err(), Some(Internal));
+        }
+        assert_eq!(window_as::<u16>(&wires, 17), Err(Internal));
+        assert_eq!(window_as_mut::<u64>(&mut wires, 5), Err(Internal));
+        assert_eq!(window_mut(&mut wires, WordKind::U32, 9).err(), Some(Internal));
+        let mut words = [0_u16; 4];
+        assert_eq!(store_run(WordsMut::U16(&mut words), 2..5, &[1_u16; 3]), Err(Internal));
+        assert_eq!(store_run(WordsMut::U16(&mut words), 0..3, &[1_u16; 2]), Err(Internal));
+        let mut unpacker = Unpacker::new(&[0; 3]);
+        assert_eq!(add_run(WordsMut::U16(&mut words), 0..4, &mut unpacker, 8, true), Err(Internal));
+        assert_eq!(words, [0; 4]);
+        for bits in [&[0xff_u8; 2][..], &[0x55; 2]] {
+            let chunk = Selected::new(Bitmap::Bits(bits), true, 0..16).next().unwrap();
+            let count = chunk.indices().len();
+            let mut out = [0_u16; 16];
+            assert_eq!(chunk.gather(Words::U16(&[1; 16]), 0, &mut out), Ok(()));
+            assert_eq!(chunk.gather(Words::U16(&[1; 14]), 0, &mut out), Err(Internal));
+            assert_eq!(chunk.gather(Words::U16(&[1; 16]), 1, &mut out), Err(Internal), "before the region");
+            assert_eq!(chunk.gather(Words::U16(&[1; 16]), 0, &mut out[..count - 1]), Err(Internal));
+            assert_eq!(chunk.scatter(WordsMut::U16(&mut out[..14]), &[1_u16; 16][..count]), Err(Internal));
+            assert_eq!(chunk.scatter(WordsMut::U16(&mut out), &[1_u16; 16][..count - 1]), Err(Internal));
         }
     }
 }

@@ -4,22 +4,15 @@
 //! A session has no clock, no entropy and no transport. It works in memory that the caller lends and does at
 //! most a tile's work a call.
 
-mod activate;
-pub mod answer;
 pub mod bundle;
 pub mod half;
 pub mod input;
-mod linear;
 pub mod memory;
-mod receive;
 pub mod seed;
 pub mod session;
-mod tournament;
-mod transmit;
 mod walk;
 
-pub(crate) use linear::add_to_windows;
-
+use crate::error::Internal;
 use crate::party::half::MaterialError;
 use crate::plan::Step;
 
@@ -36,6 +29,7 @@ pub struct SessionError {
 /// Whose fault, and what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The peer's: a frame that is not the next one.
     #[error("the peer sent a frame out of order: layer {layer}, step {step}, tile {tile}")]
@@ -74,7 +68,19 @@ pub enum ErrorKind {
     Mode,
     /// The material's.
     #[error(transparent)]
-    Material(#[from] MaterialError),
+    Material(MaterialError),
+    /// Nobody's but this crate's.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<MaterialError> for ErrorKind {
+    fn from(error: MaterialError) -> Self {
+        match error {
+            MaterialError::Internal(internal) => Self::Internal(internal),
+            error => Self::Material(error),
+        }
+    }
 }
 
 impl core::fmt::Display for SessionError {
@@ -87,8 +93,3 @@ impl core::fmt::Display for SessionError {
 }
 
 impl core::error::Error for SessionError {}
-
-/// 16-bit words as [`crate::ring::Words`].
-const fn ring_words_u16(words: &[u16]) -> crate::ring::Words<'_> {
-    crate::ring::Words::U16(words)
-}

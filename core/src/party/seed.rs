@@ -177,7 +177,7 @@ impl ModelHalf for SeedModel<'_> {
                 let positions = linear::positions(&tile, channel, plane);
                 let (part, after) = core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(MaterialError::Weights)?;
                 rest = after;
-                linear::convolve_words(geometry, input, Words::new(weights), channel, positions, WordsMut::new(part));
+                linear::convolve_words(geometry, input, Words::new(weights), channel, positions, WordsMut::new(part))?;
             }
         });
         Ok(())

@@ -8,15 +8,18 @@
 //! Call [`Session::poll_transmit`] until it gives nothing, hand over frames while [`Session::can_receive`],
 //! until [`Session::is_finished`].
 
-use zeroize::Zeroize;
-
 use super::half::{Half, ModelHalf};
-use super::tournament::Tournament;
-use super::walk::{Group, Positions};
+use super::walk::Walk;
 use super::{ErrorKind, SessionError};
-use crate::plan::{Client, Layers, Mode, Plan, Role, Step, StepPlan};
+use crate::exchange::Order;
+use crate::exchange::opening::Turn;
+use crate::exchange::party::Party;
+use crate::plan::{Client, Layers, Plan, Step};
 use crate::wire::frame::{HEADER, Header};
 use crate::wire::message::{self, Code, INPUT_HASH};
+
+pub use super::input::Input;
+pub use crate::exchange::output::{combine_outputs, output_shape};
 
 /// What a session is made of.
 pub struct Parts<'p, 'm, H, M> {
@@ -45,20 +48,13 @@ pub(super) enum Phase {
 /// One party's inference.
 pub struct Session<'p, 'm, H, M> {
     pub(super) plan: Plan<'p>,
-    pub(super) half: H,
-    pub(super) model: M,
-    pub(super) wires: &'m mut [u64],
-    pub(super) window: &'m mut [u64],
-    pub(super) state: &'m mut [u64],
+    pub(super) party: Party<'m, H, M>,
     pub(super) phase: Phase,
     /// Tiles of the input that have passed.
     pub(super) input_tiles: usize,
     pub(super) input_hash: Option<[u8; INPUT_HASH]>,
     pub(super) layers: Layers<'p>,
-    pub(super) group: Option<Group<'p>>,
-    pub(super) positions: Positions,
-    pub(super) tournament: Tournament,
-    pub(super) output_ready: bool,
+    pub(super) walk: Option<Walk<'p>>,
     pub(super) rounds: u32,
 }
 
@@ -68,28 +64,13 @@ impl<H: Half, M> core::fmt::Debug for Session<'_, '_, H, M> {
     }
 }
 
-impl<H, M> Drop for Session<'_, '_, H, M> {
-    // Sums, shares of the output and opened bits are worth as much as the picture.
-    fn drop(&mut self) {
-        self.wires.zeroize();
-        self.window.zeroize();
-        self.state.zeroize();
-        self.positions.windows.zeroize();
-    }
-}
-
 impl<H, M> Session<'_, '_, H, M> {
     /// Layer and step of the walk.
     #[must_use]
     pub fn at(&self) -> Option<(u16, Step)> {
-        let group = self.group.as_ref()?;
-        let index = group.sent.0.min(group.received.0).min(group.steps.len().saturating_sub(1));
-        Some((group.layer.index, *group.steps.get(index)?))
+        self.walk.as_ref().and_then(Walk::at)
     }
 }
-
-pub use super::answer::{combine_outputs, output_shape};
-pub use super::input::Input;
 
 impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// A session whose counter both parties have burned and acknowledged.
@@ -99,28 +80,16 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// of two.
     pub fn new(parts: Parts<'p, 'm, H, M>) -> Result<Self, SessionError> {
         let Parts { plan, half, model, arena } = parts;
-        Self::accepts(&plan, arena.len())?;
-        let memory = SessionError { at: None, kind: ErrorKind::Memory };
-        let r = H::ROLE.index();
-        let (wires, rest) = arena.split_at_mut_checked(plan.header.wire_words[r] as usize).ok_or(memory)?;
-        let (window, rest) = rest.split_at_mut_checked(plan.header.window_words[r] as usize).ok_or(memory)?;
-        let (state, _) = rest.split_at_mut_checked(plan.header.state_words[r] as usize).ok_or(memory)?;
+        let party = Party::new(&plan, half, model, arena)?;
         let layers = plan.layers();
         Ok(Self {
             plan,
-            half,
-            model,
-            wires,
-            window,
-            state,
+            party,
             phase: Phase::Input,
             input_tiles: 0,
             input_hash: None,
             layers,
-            group: None,
-            positions: Positions::default(),
-            tournament: Tournament::default(),
-            output_ready: false,
+            walk: None,
             // The acknowledgements.
             rounds: 1,
         })
@@ -131,14 +100,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     /// # Errors
     /// As [`Session::new`].
     pub fn accepts(plan: &Plan<'_>, arena_words: usize) -> Result<(), SessionError> {
-        let kind = if plan.header.options.mode == Mode::TwoServers && !H::TWO_SERVERS {
-            ErrorKind::Mode
-        } else if arena_words < plan.arena_words(H::ROLE) {
-            ErrorKind::Memory
-        } else {
-            return Ok(());
-        };
-        Err(SessionError { at: None, kind })
+        Party::<H, M>::accepts(plan, arena_words)
     }
 
     /// Exchanges so far between the parties, the acknowledgements included.
@@ -161,24 +123,6 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
 
     pub(super) fn error(&self, kind: impl Into<ErrorKind>) -> SessionError {
         SessionError { at: self.at(), kind: kind.into() }
-    }
-
-    pub(super) const fn mode(&self) -> Mode {
-        self.plan.header.options.mode
-    }
-
-    /// Mode T: both parties send their shares of every opening.
-    pub(super) const fn is_mutual(&self) -> bool {
-        H::TWO_SERVERS && matches!(self.mode(), Mode::TwoServers)
-    }
-
-    pub(super) fn is_seed(&self) -> bool {
-        H::ROLE == Role::Seed
-    }
-
-    /// P0 in H: no wires, no linear work.
-    pub(super) fn is_blind(&self) -> bool {
-        !self.plan.keeps_wires(H::ROLE)
     }
 
     pub(super) fn check(&self, found: &Header, expected: &Header) -> Result<(), SessionError> {
@@ -227,9 +171,9 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             }
             return Ok(Some(HEADER + INPUT_HASH));
         }
-        let Some(mut group) = self.group.take() else { return Ok(None) };
-        let result = self.transmit_frame(&mut group, out);
-        self.group = Some(group);
+        let Some(mut walk) = self.walk.take() else { return Ok(None) };
+        let result = self.transmit_frame(&mut walk, out);
+        self.walk = Some(walk);
         let length = result.map_err(|e| SessionError { at: e.at.or(self.at()), ..e })?;
         if length.is_some() {
             self.finish_group()?;
@@ -237,58 +181,20 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         Ok(length)
     }
 
-    fn transmit_frame(
-        &mut self,
-        group: &mut Group<'p>,
-        out: &mut [u8],
-    ) -> Result<Option<usize>, SessionError> {
-        let (index, tile) = group.sent;
-        let Some(&step) = group.steps.get(index) else { return Ok(None) };
-        if !self.may_send(group, step, tile) {
+    fn transmit_frame(&mut self, walk: &mut Walk<'p>, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        let (index, tile) = walk.sent;
+        let Some(&step) = walk.steps.get(index) else { return Ok(None) };
+        let answers = step.order() == Order::Opening && self.party.turn() == Turn::Answer;
+        if !walk.group.knows(step, tile) || (answers && walk.received <= walk.sent) {
             return Ok(None);
         }
-        let length = self.payload(group, step, tile, H::ROLE);
-        let payload = frame_payload(out, length, None)?;
-        self.transmit_step(group, step, tile, payload)
-            .map_err(|kind| SessionError { at: Some((group.layer.index, step)), kind })?;
-        let name = group.layer.frame_tile(group.group, step, tile);
-        write_header(
-            out,
-            &Header { layer: group.layer.index, step: step.code(), tile: name, length: length as u32 },
-        );
-        group.sent = self.next_frame(group, (index, tile + 1), H::ROLE);
-        Ok(Some(HEADER + length))
-    }
-
-    fn may_send(&self, group: &Group<'_>, step: Step, tile: usize) -> bool {
-        let index = group.sent.0;
-        let received = group.received > (index, tile);
-        let answers = H::ROLE == Role::Bundle && self.mode() == Mode::Shared;
-        match step {
-            Step::Open | Step::OpenLinear => !answers || received,
-            Step::OpenPolynomial => match (self.mode(), H::ROLE) {
-                (Mode::Shared, Role::Bundle) => received,
-                (Mode::Held, Role::Seed) => group.pending == Some(tile),
-                _ => group.opened > tile,
-            },
-            Step::Tree(level) => group.level == Some(usize::from(level)),
-            Step::Sign => group.level == Some(group.work.layout.levels()),
-            Step::OpenRelu => group.signed && (!answers || received),
-            Step::OpenPool => {
-                let rescale = matches!(group.layer.step, StepPlan::Rescale { .. });
-                (rescale || self.accumulated(group)) && (!answers || received)
-            }
-            Step::Release => true,
-            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {
-                self.tournament.is_ready(step)
-            }
-            Step::Output => self.output_ready,
-        }
-    }
-
-    /// Every element of the last group has flowed into its windows.
-    fn accumulated(&self, group: &Group<'_>) -> bool {
-        group.opened == group.layer.group_tiles(group.group) && (group.relus == 0 || group.signed)
+        let header = walk.header(&self.plan.header.options, step, tile, H::ROLE);
+        let payload = frame_payload(out, header.length as usize, None)?;
+        step.write(&mut self.party, &mut walk.group, tile, payload)
+            .map_err(|kind| SessionError { at: Some((header.layer, step)), kind })?;
+        write_header(out, &header);
+        walk.sent = walk.next_frame(&self.plan.header.options, (index, tile + 1), H::ROLE);
+        Ok(Some(HEADER + header.length as usize))
     }
 
     /// May the next frame be handed over? If not, [`Session::poll_transmit`] comes first, or
@@ -297,25 +203,17 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     pub fn can_receive(&self) -> bool {
         let waits_for_client =
             matches!(self.phase, Phase::Input) && self.plan.header.options.client == Client::Third;
-        let Some(group) = &self.group else {
+        let Some(walk) = &self.walk else {
             return !waits_for_client && !matches!(self.phase, Phase::Finished);
         };
-        let Some(&step) = group.steps.get(group.received.0) else { return true };
-        match step {
-            // This party's own share of the tile is computed when it is sent.
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear
-                if self.is_mutual() =>
-            {
-                group.sent > group.received
-            }
-            // This party's own planes are kept until they have been sent.
-            Step::Tree(_)
-            | Step::Sign
-            | Step::TournamentOpen(_)
-            | Step::TournamentTree(..)
-            | Step::TournamentSign(_) => group.sent > group.received,
+        let Some(&step) = walk.steps.get(walk.received.0) else { return true };
+        match step.order() {
+            // What this party sends of both is kept until the peer's part comes; its own share of a mutual
+            // opening is computed when it is sent.
+            Order::Both => walk.sent > walk.received,
+            Order::Opening if self.party.turn() == Turn::Mutual => walk.sent > walk.received,
             // The window holds a tile whose polynomials are still to be sent.
-            _ => group.pending.is_none(),
+            Order::Opening | Order::OneWay => walk.group.pending.is_none(),
         }
     }
 
@@ -340,11 +238,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             );
         }
         match &self.phase {
-            Phase::Input
-                if H::ROLE == Role::Bundle && self.plan.header.options.client == Client::SeedParty =>
-            {
-                self.receive_input(&header, payload)
-            }
+            Phase::Input if self.party.takes_input() => self.receive_input(&header, payload),
             Phase::InputHash { sent, received: false } => {
                 let sent = *sent;
                 self.check(&header, &message::header(Code::InputHash, 0, INPUT_HASH as u32))?;
@@ -358,9 +252,9 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
                 if !self.can_receive() {
                     return Err(self.error(ErrorKind::Misuse));
                 }
-                let Some(mut group) = self.group.take() else { return Err(self.error(ErrorKind::Misuse)) };
-                let result = self.receive_frame(&mut group, &header, payload);
-                self.group = Some(group);
+                let Some(mut walk) = self.walk.take() else { return Err(self.error(ErrorKind::Misuse)) };
+                let result = self.receive_frame(&mut walk, &header, payload);
+                self.walk = Some(walk);
                 result?;
                 self.finish_group()
             }
@@ -374,51 +268,50 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
 
     fn receive_frame(
         &mut self,
-        group: &mut Group<'p>,
+        walk: &mut Walk<'p>,
         header: &Header,
         payload: &[u8],
     ) -> Result<(), SessionError> {
-        let (index, tile) = group.received;
+        let (index, tile) = walk.received;
         let unexpected = ErrorKind::Unexpected { layer: header.layer, step: header.step, tile: header.tile };
-        let Some(&step) = group.steps.get(index) else {
-            return Err(SessionError {
-                at: group.steps.last().map(|&s| (group.layer.index, s)),
-                kind: unexpected,
-            });
+        let layer = walk.group.layer.index;
+        let Some(&step) = walk.steps.get(index) else {
+            return Err(SessionError { at: walk.steps.last().map(|&s| (layer, s)), kind: unexpected });
         };
-        let at = Some((group.layer.index, step));
-        let length = self.payload(group, step, tile, H::ROLE.peer()) as u32;
-        let name = group.layer.frame_tile(group.group, step, tile);
-        let expected = Header { layer: group.layer.index, step: step.code(), tile: name, length };
+        let at = Some((layer, step));
+        let options = &self.plan.header.options;
+        let expected = walk.header(options, step, tile, H::ROLE.peer());
         self.check(header, &expected).map_err(|e| SessionError { at, ..e })?;
-        // A frame may come before this party could have caused it only if the peer skips a step.
-        if !self.may_receive(group, step) {
+        // A frame may come before this party could have caused it only if the peer skips a step; an answer
+        // comes after what it answers.
+        let asks = step.order() == Order::Opening && self.party.turn() == Turn::Ask;
+        let due = if asks { walk.sent > walk.received } else { walk.group.knows(step, tile) };
+        if !due {
             return Err(SessionError { at, kind: unexpected });
         }
-        self.receive_step(group, step, tile, payload).map_err(|kind| SessionError { at, kind })?;
-        group.received = self.next_frame(group, (index, tile + 1), H::ROLE.peer());
-        self.received_step(group, step, index).map_err(|kind| SessionError { at, kind })
+        let failed = |kind| SessionError { at, kind };
+        step.read(&mut self.party, &mut walk.group, tile, payload).map_err(failed)?;
+        walk.received = walk.next_frame(options, (index, tile + 1), H::ROLE.peer());
+        if walk.received.0 == index {
+            return Ok(());
+        }
+        step.finish(&mut self.party, &mut walk.group).map_err(failed)
     }
 
-    /// An answer comes after what it answers, a tree level after the one before.
-    fn may_receive(&self, group: &Group<'_>, step: Step) -> bool {
-        let answered = self.is_seed() && self.mode() == Mode::Shared;
-        match step {
-            Step::Open | Step::OpenPolynomial | Step::OpenRelu | Step::OpenPool | Step::OpenLinear
-                if answered =>
-            {
-                group.sent > group.received
-            }
-            Step::OpenPolynomial => group.opened > group.received.1,
-            Step::Tree(level) => group.level == Some(usize::from(level)),
-            Step::Sign => group.level == Some(group.work.layout.levels()),
-            Step::OpenRelu => group.signed,
-            Step::OpenPool => matches!(group.layer.step, StepPlan::Rescale { .. }) || self.accumulated(group),
-            Step::TournamentOpen(_) | Step::TournamentTree(..) | Step::TournamentSign(_) => {
-                self.tournament.is_ready(step)
-            }
-            _ => true,
+    /// This party's words of the output for a third client, packed; call when the session is finished.
+    ///
+    /// # Errors
+    /// Not finished, or `out` is too short.
+    pub fn output_share(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+        if !self.is_finished() {
+            return Err(self.error(ErrorKind::Misuse));
         }
+        self.party.output_share(&self.plan, out).map_err(|kind| self.error(kind))
+    }
+
+    /// The answer, for P0 as the client: the label as one number, or the released logits, one after another.
+    pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
+        self.is_finished().then(|| self.party.answer(&self.plan)).into_iter().flatten()
     }
 }
 

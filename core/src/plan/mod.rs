@@ -5,15 +5,16 @@
 //! followed by one record a layer, each decoded when the walk reaches it, so that a microcontroller never
 //! holds more than one.
 //!
-//! * [`layer`] — what a layer's tiles, groups and steps are, and how many bits each step moves: the one place
-//!   that knows.
+//! * [`layer`] — what a layer's tiles, groups and steps are; what a step moves, [`crate::exchange`] says.
 //! * [`compile`] — from a model to a plan: wires, widths, regions, tiles.
 //! * [`cost`] — exact bytes, rounds, flights and bundle sizes.
 
 pub mod compile;
 pub mod cost;
+mod flights;
 pub mod layer;
 pub mod step;
+mod validate;
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -106,11 +107,11 @@ impl Role {
 /// What is chosen when dealing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// Mode.
+    /// Who holds the weights, and how openings are carried out.
     pub mode: Mode,
-    /// Client.
+    /// Who brings the picture and is answered.
     pub client: Client,
-    /// Release.
+    /// What the answer is: a label, or logits of so many bits.
     pub release: Release,
     /// Bits of a comparison's leaf, 1 to 8.
     pub chunk_bits: u8,

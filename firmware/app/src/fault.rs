@@ -88,6 +88,8 @@ impl Fault {
                 ErrorKind::Material(MaterialError::Exhausted(_)) => 407,
                 ErrorKind::Material(MaterialError::Bundle) => 408,
                 ErrorKind::Material(MaterialError::Weights) => 409,
+                // Internal, and what a later core may add.
+                _ => 411,
             },
             Self::Memory => 501,
             Self::Client => 502,

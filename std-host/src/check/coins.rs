@@ -6,14 +6,15 @@
 
 use halfnet_core::bits::bits_from;
 use halfnet_core::dealer::Secrets;
+use halfnet_core::exchange::linear;
 use halfnet_core::gate::truncation::{Coins, Opening};
-use halfnet_core::gate::{linear, polynomial, relu};
+use halfnet_core::gate::{polynomial, relu};
 use halfnet_core::opening::{self, Exchange, Mask};
-use halfnet_core::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
-use halfnet_core::party::memory::{Selected, region, region_mut};
+use halfnet_core::party::half::{Half, MaterialError, ModelHalf, Position};
+use halfnet_core::party::memory::{Selected, region_mut};
 use halfnet_core::party::seed::SeedHalf;
-use halfnet_core::plan::{LayerPlan, LinearPlan, Plan, Section, StepPlan, Work};
-use halfnet_core::ring::{Word, WordKind, WordsMut, low_mask};
+use halfnet_core::plan::{LayerPlan, Plan, Section, StepPlan, Work};
+use halfnet_core::ring::{Word, WordKind, low_mask};
 use halfnet_core::with_kind;
 
 /// Coins of one inference. `M` multiplies by P0's weight shares; it is asked only in mode T.
@@ -141,36 +142,18 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
         count: usize,
         masked: bool,
     ) -> Result<Vec<u64>, MaterialError> {
-        let range = first..first + count;
         with_kind!(work.word, W => {
             let mut sums = vec![W::default(); count];
             if masked {
                 let position = Position { words: first as u64, bytes: 0 };
                 self.half(layer.index).words(Section::Sum, position, work.ring_bits, &mut sums)?;
             }
-            for (index, term) in layer.terms.iter().enumerate() {
-                let id = TermId { layer: layer.index, term: index as u8 };
-                let input = region(&self.wires, &term.source);
-                let (geometry, tile, at) = match &term.linear {
-                    LinearPlan::Convolution(geometry) => (*geometry, range.clone(), 0),
-                    // P1 adds it.
-                    LinearPlan::JoinShift { .. } => continue,
-                    LinearPlan::JoinScaled { geometry } => {
-                        let tile = linear::join_tile(geometry, &range);
-                        let at = usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start;
-                        (linear::join_convolution(geometry), tile.clone(), at.saturating_sub(range.start))
-                    }
-                };
-                if tile.is_empty() {
-                    continue;
-                }
-                if self.prepared != Some(layer.index) {
-                    self.model.prepare(id, &geometry, input)?;
-                }
-                let part = sums.get_mut(at..at + tile.len()).ok_or(MaterialError::Weights)?;
-                self.model.convolve(id, &geometry, input, tile, WordsMut::new(part))?;
+            if self.prepared != Some(layer.index) {
+                linear::prepare(layer, &mut self.model, &self.wires)?;
+                self.prepared = Some(layer.index);
             }
-            self.prepared = Some(layer.index);
+            // P1 adds what is public.
+            linear::add_terms(layer, &mut self.model, &self.wires, false, first..first + count, &mut sums)?;
             Ok(sums.into_iter().map(|v| v.to_u64()).collect())
         })
     }
@@ -280,13 +263,13 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
                                 for (i, &index) in chunk.indices().iter().enumerate() {
                                     signs |= (u64::from(values[index as usize] >= 0) ^ (flips >> i & 1)) << i;
                                 }
-                                relu::evaluate(n, false, &c, signs, &words, &mut typed);
+                                relu::evaluate(n, false, &c, signs, &words, &mut typed)?;
                             } else {
                                 let mut quadratic = Vec::with_capacity(count);
                                 for &index in chunk.indices() {
                                     quadratic.push(W::from_u64(self.model.quadratic(layer.index, (index as usize / plane) as u16)?));
                                 }
-                                polynomial::evaluate(n, &c, &quadratic, &words, &mut typed);
+                                polynomial::evaluate(n, &c, &quadratic, &words, &mut typed)?;
                             }
                             for (slot, share) in shares.iter_mut().zip(typed) {
                                 *slot = share.to_u64();
@@ -332,9 +315,9 @@ impl<'p, M: ModelHalf> DealtCoins<'p, M> {
             }
             layer.output
         };
-        let mut masked = region_mut(&mut self.wires, &target);
+        let mut masked = region_mut(&mut self.wires, &target)?;
         for (index, (value, mask)) in values.iter().zip(highs).enumerate() {
-            masked.set(index, (*value as u64).wrapping_sub(mask) & low_mask(target.bits));
+            masked.set(index, (*value as u64).wrapping_sub(mask) & low_mask(target.bits))?;
         }
         Ok(())
     }

@@ -174,7 +174,7 @@ fn activations<W: Word>(random: &mut Random, file: &mut File, ring_bits: u8, ope
         })
         .collect();
     let mut whole = vec![0; polynomial::WORDS * COUNT];
-    polynomial::deal(opened_bits, &secrets, &mut whole);
+    polynomial::deal(opened_bits, &secrets, &mut whole).expect("shapes");
     let zero: Vec<W> = words(&draw(random, W::BITS, whole.len()));
     let c2_zero: Vec<W> = words(&draw(random, W::BITS, COUNT));
     let c2: Vec<u64> = secrets.iter().map(|s| s.c2 as u64).collect();
@@ -182,7 +182,7 @@ fn activations<W: Word>(random: &mut Random, file: &mut File, ring_bits: u8, ope
     let mut sum = [0_u64; COUNT];
     for (c2, words) in shares {
         let mut out = vec![W::default(); COUNT];
-        polynomial::evaluate(opened_bits, &opened, &c2, &words, &mut out);
+        polynomial::evaluate(opened_bits, &opened, &c2, &words, &mut out).expect("shapes");
         sum.iter_mut().zip(&out).for_each(|(sum, out)| *sum = sum.wrapping_add(out.to_u64()));
         file.add(Vector::Polynomial {
             opened_bits,
@@ -203,12 +203,12 @@ fn activations<W: Word>(random: &mut Random, file: &mut File, ring_bits: u8, ope
             (0..COUNT).map(|i| relu::Secret { mask: masks[i], flip: flips[i], next_mask: next[i] }).collect();
         let signs = (0..COUNT).fold(0, |signs, i| signs | (u64::from(y[i] >= 0) ^ flips[i]) << i);
         let mut whole = vec![0; kinds * COUNT];
-        relu::deal(opened_bits, &secrets, &mut whole);
+        relu::deal(opened_bits, &secrets, &mut whole).expect("shapes");
         let zero: Vec<W> = words(&draw(random, W::BITS, whole.len()));
         let mut sum = [0_u64; COUNT];
         for (holds_public, words) in [(false, zero.clone()), (true, rest(&whole, &zero))] {
             let mut out = vec![W::default(); COUNT];
-            relu::evaluate(opened_bits, holds_public, &opened, signs, &words, &mut out);
+            relu::evaluate(opened_bits, holds_public, &opened, signs, &words, &mut out).expect("shapes");
             sum.iter_mut().zip(&out).for_each(|(sum, out)| *sum = sum.wrapping_add(out.to_u64()));
             file.add(Vector::Relu {
                 opened_bits,
@@ -260,24 +260,26 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
     let (opened, mask_planes) = (planes(&c, layout.bits + 1), planes(&masks, layout.bits + 1));
     let flip = random.word();
     let mut leaves = vec![0; layout.leaf_planes()];
-    comparison::deal_leaves(layout, &mask_planes, flip, &mut leaves);
+    comparison::deal_leaves(layout, &mask_planes, flip, &mut leaves).expect("shapes");
     let leaves_zero = draw(random, 64, leaves.len());
     let mut states = [vec![0; layout.state_words()], vec![0; layout.state_words()]];
     let leaves = [leaves_zero.clone(), xor(&leaves, &leaves_zero)];
     for (state, (holds_public, mut leaves)) in
         states.iter_mut().zip([false, true].into_iter().zip(leaves.clone()))
     {
-        comparison::evaluate_leaves(layout, holds_public, &opened, &mut leaves, state);
+        comparison::evaluate_leaves(layout, holds_public, &opened, &mut leaves, state).expect("shapes");
     }
     let (mut tree, mut sent) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for level in 0..layout.levels() {
         let uniform = draw(random, 64, layout.opened_planes(level));
         let mut whole = vec![0; layout.tree_planes(level)];
-        comparison::deal_tree(layout, level, &uniform, &mut whole);
+        comparison::deal_tree(layout, level, &uniform, &mut whole).expect("shapes");
         let zero = draw(random, 64, whole.len());
         let level_masks = [zero.clone(), xor(&whole, &zero)];
         let own = [0, 1].map(|party| {
-            comparison::open_tree(layout, level, &level_masks[party], &mut states[party]).to_vec()
+            comparison::open_tree(layout, level, &level_masks[party], &mut states[party])
+                .expect("shapes")
+                .to_vec()
         });
         for party in 0..2 {
             comparison::join_tree(
@@ -287,13 +289,14 @@ fn comparisons(random: &mut Random, file: &mut File, opened_bits: u8, chunk: u8)
                 &level_masks[party],
                 &own[1 - party],
                 &mut states[party],
-            );
+            )
+            .expect("shapes");
             tree[party].extend(&level_masks[party]);
             sent[party].extend(&own[party]);
         }
     }
     let signs = states.each_mut().map(|state| {
-        comparison::open_sign(layout, state);
+        comparison::open_sign(layout, state).expect("shapes");
         state[layout.own_planes()]
     });
     for (lane, y) in y.iter().enumerate() {

@@ -104,7 +104,8 @@ fn convolve<I: Word, W: Word>(
             core::mem::take(&mut rest).split_at_mut_checked(positions.len()).ok_or(Mismatch::Operands)?;
         rest = after;
         let own = weights.get(channel * fan_in..(channel + 1) * fan_in).ok_or(Mismatch::Operands)?;
-        linear::convolve_channel(geometry, &input[..inputs], own, channel, positions, part);
+        linear::convolve_channel(geometry, &input[..inputs], own, channel, positions, part)
+            .map_err(|_| Mismatch::Operands)?;
     }
     compare("a convolution's element", out.iter().map(|w| w.to_u64()), known.iter())
 }
@@ -122,7 +123,7 @@ fn join<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
     }
     let mut out = [W::default(); MAX_ELEMENTS];
     let out = out.get_mut(..count).ok_or(Mismatch::Operands)?;
-    linear::join_shift(geometry, *shift, &input[..inputs], tile, out);
+    linear::join_shift(geometry, *shift, &input[..inputs], tile, out).map_err(|_| Mismatch::Operands)?;
     compare("a join's element", out.iter().map(|w| w.to_u64()), known.iter())
 }
 
@@ -143,7 +144,8 @@ fn polynomial<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
         &c2[..count],
         &correlated[..total],
         &mut out[..count],
-    );
+    )
+    .map_err(|_| Mismatch::Operands)?;
     compare("a polynomial's share", out.iter().map(|w| w.to_u64()), known.iter())
 }
 
@@ -166,7 +168,8 @@ fn relu<W: Word>(vector: &Vector<'_>) -> Result<(), Mismatch> {
         *signs,
         &correlated[..total],
         &mut out[..count],
-    );
+    )
+    .map_err(|_| Mismatch::Operands)?;
     compare("a ReLU's share", out.iter().map(|w| w.to_u64()), known.iter())
 }
 
@@ -186,21 +189,23 @@ fn comparison(vector: &Vector<'_>, scratch: &mut [u64]) -> Result<(), Mismatch> 
     if !(2..=32).contains(opened_bits) || leaf_planes != layout.leaf_planes() {
         return Err(Mismatch::Operands);
     }
-    comparison::evaluate_leaves(layout, *holds_public, &opened[..planes], &mut leaves[..leaf_planes], state);
+    let refused = |_| Mismatch::Operands;
+    comparison::evaluate_leaves(layout, *holds_public, &opened[..planes], &mut leaves[..leaf_planes], state)
+        .map_err(refused)?;
     let (masks, _) = words::<u64>(masks)?;
     let (received, _) = words::<u64>(received)?;
     let (mut mask, mut plane) = (0, 0);
     for level in 0..layout.levels() {
         let (supplied, moved) = (layout.tree_planes(level), layout.opened_planes(level));
         let own_masks = masks.get(mask..mask + supplied).ok_or(Mismatch::Operands)?;
-        let own = comparison::open_tree(layout, level, own_masks, state);
+        let own = comparison::open_tree(layout, level, own_masks, state).map_err(refused)?;
         compare("an opened plane of a tree", own.iter().copied(), sent.iter().skip(plane))?;
         let peer = received.get(plane..plane + moved).ok_or(Mismatch::Operands)?;
-        comparison::join_tree(layout, level, *holds_public, own_masks, peer, state);
+        comparison::join_tree(layout, level, *holds_public, own_masks, peer, state).map_err(refused)?;
         mask += supplied;
         plane += moved;
     }
     equal("the number of opened planes", sent.len(), plane)?;
-    comparison::open_sign(layout, state);
+    comparison::open_sign(layout, state).map_err(refused)?;
     equal("a share of t", state.get(layout.own_planes()).copied(), Some(*sign))
 }

@@ -73,7 +73,7 @@ fn packing(bits: u8, values: &Numbers<'_>, packed: &[u8]) -> Result<(), Mismatch
     if !(1..=64).contains(&bits) || packed.len() != packed_len(words.len(), bits) {
         return Err(Mismatch::Operands);
     }
-    Unpacker::new(packed).take(bits, words);
+    Unpacker::new(packed).take(bits, words).map_err(|_| Mismatch::Operands)?;
     compare("an unpacked value", words.iter().copied(), values.iter())?;
     let mut bytes = [0; 8 * MOST];
     let mut packer = Packer::new(&mut bytes);

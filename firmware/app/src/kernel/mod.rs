@@ -40,6 +40,7 @@ mod arm;
 
 use core::ops::Range;
 
+use halfnet_core::error::Internal;
 use halfnet_core::gate::linear;
 use halfnet_core::party::half::MaterialError;
 use halfnet_core::ring::{Word, Words, WordsMut};
@@ -109,7 +110,8 @@ fn blocks(
 }
 
 /// One output channel, as `halfnet-core`'s `convolve_words`.
-type Multiply = fn(&Convolution, Words<'_>, Words<'_>, usize, Range<usize>, WordsMut<'_>);
+type Multiply =
+    fn(&Convolution, Words<'_>, Words<'_>, usize, Range<usize>, WordsMut<'_>) -> Result<(), Internal>;
 
 /// [`convolve`] channel by channel, for everything that [`blocks`] does not do.
 fn channels(
@@ -130,7 +132,7 @@ fn channels(
         let slots = first..first + positions.len();
         first = slots.end;
         let part = out.reborrow().slice(slots).ok_or(MaterialError::Weights)?;
-        multiply(geometry, input, own.as_words(), channel, positions, part);
+        multiply(geometry, input, own.as_words(), channel, positions, part)?;
     }
     Ok(())
 }
@@ -144,7 +146,7 @@ fn direct(
     channel: usize,
     positions: Range<usize>,
     mut out: WordsMut<'_>,
-) {
+) -> Result<(), Internal> {
     let size = |side: u16| usize::from(side);
     let (height, width, padding) =
         (size(geometry.input.height), size(geometry.input.width), size(geometry.padding));
@@ -157,7 +159,7 @@ fn direct(
         // Rows and columns of the kernel that lie on the input.
         let rows = padding.saturating_sub(top)..kernel[0].min((height + padding).saturating_sub(top));
         let columns = padding.saturating_sub(left)..kernel[1].min((width + padding).saturating_sub(left));
-        let mut sum = out.as_words().get(slot);
+        let mut sum = out.as_words().get(slot).ok_or(Internal)?;
         for plane in 0..channels {
             for row in rows.clone() {
                 let from = ((group * channels + plane) * height + top + row - padding) * width
@@ -168,8 +170,9 @@ fn direct(
                 sum = sum.wrapping_add(products(input, from, weights, weight, columns.len()));
             }
         }
-        out.set(slot, sum);
+        out.set(slot, sum)?;
     }
+    Ok(())
 }
 
 /// The sum of `count` products, modulo the weights' word at least.

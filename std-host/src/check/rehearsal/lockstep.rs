@@ -37,7 +37,7 @@ impl ModelHalf for Watched<'_> {
         if let Some(term) = term
             && let Some(slot) = self.masked.borrow_mut().get_mut(term.source)
         {
-            slot.get_or_insert_with(|| (0..input.len()).map(|i| input.get(i)).collect());
+            slot.get_or_insert_with(|| (0..input.len()).filter_map(|i| input.get(i)).collect());
         }
         self.model.prepare(id, geometry, input)
     }
@@ -150,7 +150,7 @@ pub(super) fn run(
         for (role, output) in [Role::Seed, Role::Bundle].into_iter().zip(&outputs) {
             frames.push(Frame { from: Sender::Party(role), bytes: message_of(Code::Output, output) });
         }
-        combine_outputs(&plan, [&outputs[0], &outputs[1]]).collect()
+        combine_outputs(&plan, [&outputs[0], &outputs[1]])?.collect()
     } else {
         zero.session.answer().collect()
     };

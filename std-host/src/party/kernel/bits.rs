@@ -100,8 +100,9 @@ impl BitPacking {
         })?;
         // SAFETY: as in `pack`.
         let done = unsafe { (self.unpack)(bytes, W::BYTES, bits, bytemuck::cast_slice_mut(out)) };
-        Unpacker::new(&bytes[packed_len(done, bits)..]).take(bits, &mut out[done..]);
-        Ok(())
+        Unpacker::new(&bytes[packed_len(done, bits)..])
+            .take(bits, &mut out[done..])
+            .map_err(|_| KernelError::Length { what: "packed bytes", expected, found: bytes.len() })
     }
 
     /// Every width of every word, there and back, against core's packer.

@@ -133,11 +133,11 @@ fn a_kernel_that_computes_wrongly_is_not_chosen() {
         name: "faulty",
         accumulate: |weights, input, tile, mut out| {
             let last = out.len() - 1;
-            let faulty = matches!(out, WordsMut::U32(_)).then(|| out.as_words().get(last));
+            let faulty = matches!(out, WordsMut::U32(_)).then(|| out.as_words().get(last)).flatten();
             // SAFETY: the caller's promise, passed on.
             unsafe { (portable::KERNEL.accumulate)(weights, input, tile, reborrow(&mut out)) };
             if let Some(value) = faulty {
-                out.set(last, value);
+                out.set(last, value).unwrap();
             }
         },
         ..portable::KERNEL

@@ -144,7 +144,7 @@ impl<'p> ThirdClient<'p> {
                 });
             }
         }
-        Ok(combine_outputs(self.plan, [&outputs[0], &outputs[1]]).collect())
+        Ok(combine_outputs(self.plan, [&outputs[0], &outputs[1]])?.collect())
     }
 
     /// The counter of the last inference.
@@ -236,12 +236,10 @@ pub(crate) fn mask(plan: &Plan<'_>, integers: &[i32], shares: [&[u8]; 2]) -> Vec
     for integer in integers {
         let mut value = i64::from(*integer) as u64;
         for unpacker in &mut unpackers {
-            let mut word = [0_u64];
-            unpacker.take(input.bits, &mut word);
-            value = value.wrapping_sub(word[0]);
+            value = value.wrapping_sub(unpacker.next(input.bits).expect("the shares' length was checked"));
         }
         packer.extend(&[value & low_mask(input.bits)], input.bits);
     }
-    let _ = packer.finish();
+    packer.fill().expect("as many bytes as the elements take");
     packed
 }

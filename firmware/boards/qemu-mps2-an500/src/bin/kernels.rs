@@ -12,6 +12,7 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 use cortex_m_rt::entry;
+use halfnet_core::error::Internal;
 use halfnet_core::gate::comparison::{self, Layout};
 use halfnet_core::gate::linear::{convolve_words, positions};
 use halfnet_core::packing::{Packer, Unpacker};
@@ -254,7 +255,7 @@ fn beside(tables: &mut Tables<'_>, key: &Key) {
         );
         let out: &mut [u16] = cast_slice_mut(tables.expected);
         let out = out.get_mut(..values.len()).unwrap_or(&mut []);
-        row(unpack, each(values.len(), || Unpacker::new(cast_slice(tables.sums)).take(bits, out)));
+        row(unpack, each(values.len(), || done(Unpacker::new(cast_slice(tables.sums)).take(bits, out))));
     }
     for (bits, what) in
         [(10, "comparing 10 bits, a ReLU, without its correlations"), (16, "comparing 16 bits, a ReLU")]
@@ -266,16 +267,24 @@ fn beside(tables: &mut Tables<'_>, key: &Key) {
         row(
             what,
             each(64, || {
-                comparison::evaluate_leaves(layout, false, tables.weights, leaves, state);
+                done(comparison::evaluate_leaves(layout, false, tables.weights, leaves, state));
                 for level in 0..layout.levels() {
                     let masks = tables.input.get(..layout.tree_planes(level)).unwrap_or(&[]);
-                    comparison::open_tree(layout, level, masks, state);
+                    done(comparison::open_tree(layout, level, masks, state));
                     let peer = tables.weights.get(..layout.opened_planes(level)).unwrap_or(&[]);
-                    comparison::join_tree(layout, level, false, masks, peer, state);
+                    done(comparison::join_tree(layout, level, false, masks, peer, state));
                 }
-                comparison::open_sign(layout, state);
+                done(comparison::open_sign(layout, state));
             }),
         );
+    }
+}
+
+/// What was measured must have been done.
+fn done<T>(result: Result<T, Internal>) {
+    if result.is_err() {
+        defmt::error!("operands of another shape");
+        exit(false);
     }
 }
 
