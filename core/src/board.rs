@@ -99,12 +99,10 @@ pub enum BoardError {
     #[error("the plan inside is not well-formed: {0}")]
     Plan(#[from] ModelError),
     /// Two servers.
-    #[error("a board is no server of mode t: deal with --mode s or --mode h")]
+    #[error("a board is no server of mode t: it takes material of mode s or h")]
     Mode,
     /// Pictures, but the client is another.
-    #[error(
-        "there are pictures, but this material was dealt for a third client, who brings them: leave them out, or deal with --client p0"
-    )]
+    #[error("there are pictures, but this material was dealt for a third client, who brings them")]
     Client,
     /// Pictures of the wrong size.
     #[error("{found} bytes of pictures are no whole number of them: the plan's have {expected} pixels")]

@@ -7,7 +7,10 @@
 //! * [`cli`]: the command line.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "check")]
 pub mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "import")]
 pub mod network;
 pub mod party;

@@ -1,5 +1,6 @@
 //! The data sets of a data folder, whole, so that each is compared with the published one; skipped where
 //! `HALFNET_DATA` names none.
+#![cfg(feature = "import")]
 
 use halfnet_host::network::data::{DataFolder, DataSet, DataSetKind, Split};
 

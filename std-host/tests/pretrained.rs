@@ -1,4 +1,5 @@
 //! The pretrained networks of a data folder, in floating point; skipped where `HALFNET_DATA` names none.
+#![cfg(feature = "import")]
 
 use halfnet_host::network::data::{DataFolder, Split};
 use halfnet_host::network::float::{FloatNetwork, forward};

@@ -1,5 +1,6 @@
 //! The pretrained networks in integers, on pictures of a data folder; skipped where `HALFNET_DATA` names
 //! none.
+#![cfg(feature = "import")]
 
 use halfnet_core::model::Model;
 use halfnet_host::network::data::{DataFolder, DataSetKind, Split};

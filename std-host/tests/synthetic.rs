@@ -1,5 +1,6 @@
 //! Small networks with every kind of layer: the reference against the definition, and the importer against
 //! the float network.
+#![cfg(feature = "import")]
 
 use halfnet_core::gate::truncation::{self, Coins, Opening};
 use halfnet_core::model::{Bitmap, Linear, Model, Step};

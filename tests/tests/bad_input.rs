@@ -419,7 +419,7 @@ fn roles_and_addresses_are_checked_first() {
     );
     let arguments =
         ["party", "--role", "1", "--material", one, "--peer-listen", ANY_PORT, "--clients", ANY_PORT];
-    refused(&arguments, USAGE, "there is nobody to come to --clients");
+    refused(&arguments, USAGE, "there is nobody to come to an address for clients (leave --clients out)");
     refused(
         &["party", "--role", "1", "--material", one],
         USAGE,
@@ -436,8 +436,12 @@ fn roles_and_addresses_are_checked_first() {
         ["infer", "--raw-pictures", picture, "--material", zero, "--timeout", "0.3", "--peer-connect"];
     refused(&[&infer[..], &[&address]].concat(), ADDRESS, "cannot connect to P1");
     let far = [&infer[..], &["10.0.0.1:4000"]].concat();
-    refused(&far, ADDRESS, "--insecure-test-seed was given");
-    refused(&[&far[..], &["--insecure-plaintext"]].concat(), ADDRESS, "--insecure-test-seed was given");
+    refused(&far, ADDRESS, "not loopback, and a test seed was given");
+    refused(
+        &[&far[..], &["--insecure-plaintext"]].concat(),
+        ADDRESS,
+        "not loopback, and a test seed was given",
+    );
     refused(
         &["party", "--role", "1", "--material", one, "--peer-listen", "0.0.0.0:0"],
         ADDRESS,

@@ -157,7 +157,7 @@ fn a_party_says_what_it_did_and_leaves_when_it_is_done() {
     for plaintext in [&[][..], &["--insecure-plaintext"]] {
         let far =
             [&["party", "--role", "1", "--material", &one, "--peer-listen", "0.0.0.0:0"], plaintext].concat();
-        refused(&far, 6, "not loopback, and --insecure-test-seed was given");
+        refused(&far, 6, "not loopback, and a test seed was given");
     }
 
     let mut child = Command::new(binary())

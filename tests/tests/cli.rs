@@ -156,7 +156,11 @@ fn missing_data_says_what_to_do() {
     let folder = Folder::new("data");
     let empty = folder.path().to_str().unwrap();
     let model = folder.file("model", halfnet_host::network::bundled::MODEL);
-    refused(&["simulate", "--model", &model], 3, "give --data DIR or set HALFNET_DATA");
+    refused(
+        &["simulate", "--model", &model],
+        3,
+        "set HALFNET_DATA to a folder with mnist/, cifar10/, fsdd/ … in it (give --data DIR)",
+    );
     refused(&["simulate", "--data", empty], 3, "no pictures of mnist");
     refused(&["import", &model, "--data", empty], 3, "no safetensors file");
     refused(&["import", "absent.safetensors", "--data", empty], 3, "cannot read");

@@ -1,52 +1,18 @@
 //! Two processes over TCP: every mode, client and release against the reference, bit for bit, and bytes and
 //! rounds against the plan.
 
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use clap::Parser;
 use halfnet_core::plan::{Client, Mode, Options, Release, compile};
-use halfnet_host::check::pair::{Launcher, PairRun};
-use halfnet_host::cli::args::{InferArgs, PartyArgs};
+use halfnet_host::check::pair::{PairReport, PairRun};
+use halfnet_host::cli::launch::Halfnet;
+use halfnet_tests::command::binary;
 use halfnet_tests::dealt::{Dealt, TEST_SEED, pixels};
 use halfnet_tests::network::random_network;
 
-/// Names the command that a child process of these tests runs.
-const COMMAND: &str = "HALFNET_TEST_COMMAND";
-
-#[derive(Parser)]
-enum Cli {
-    Party(PartyArgs),
-    Infer(InferArgs),
-}
-
-/// The tests' own executable is what they start as a party. Without the variable this does nothing.
-#[test]
-fn child() {
-    static SHUTDOWN: AtomicBool = AtomicBool::new(false);
-    let Ok(command) = std::env::var(COMMAND) else { return };
-    let done = match Cli::parse_from(std::iter::once("halfnet").chain(command.lines())) {
-        Cli::Party(party) => party.run(&SHUTDOWN).map(drop),
-        Cli::Infer(infer) => infer.run(&SHUTDOWN).map(drop),
-    };
-    if let Err(e) = done {
-        eprintln!("{e}");
-        std::process::exit(1);
-    }
-}
-
-fn launcher() -> Launcher {
-    Launcher {
-        program: std::env::current_exe().unwrap(),
-        arguments: ["child", "--exact", "--nocapture", "--test-threads=1"].map(Into::into).to_vec(),
-        environment: Vec::new(),
-        command_variable: Some(COMMAND.into()),
-    }
-}
-
-fn run(dealt: &Dealt, pictures: Vec<Vec<u8>>) -> halfnet_host::check::pair::PairReport {
+fn run(dealt: &Dealt, pictures: Vec<Vec<u8>>) -> PairReport {
     let pair = PairRun {
-        launcher: launcher(),
+        launcher: &Halfnet::at(binary().to_owned()),
         dealt: dealt.folder(),
         pictures,
         test_seed: Some(TEST_SEED.into()),

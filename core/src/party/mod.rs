@@ -62,9 +62,7 @@ pub enum ErrorKind {
     #[error("the plan has fewer layers than its header states")]
     Plan,
     /// The caller's: a half that has no code for the plan's mode.
-    #[error(
-        "the plan is of mode t, and this party is never one of two servers: deal with --mode s or --mode h"
-    )]
+    #[error("the plan is of mode t, and this party is never one of two servers")]
     Mode,
     /// The material's.
     #[error(transparent)]

@@ -51,7 +51,7 @@ pub enum Fault {
     #[error("the board lends less memory than the plan states")]
     Memory,
     /// The material is for a third client, which a board does not serve.
-    #[error("the material was dealt for a third client: deal with `--client p0`")]
+    #[error("the material was dealt for a third client: a board serves P0 as the client")]
     Client,
 }
 

@@ -41,7 +41,7 @@ pub enum StartError<E> {
     #[error(transparent)]
     Fault(Fault),
     /// A board asks pictures of its own.
-    #[error("the material has no picture to ask: provision with --pictures")]
+    #[error("the material has no picture to ask")]
     Pictures,
 }
 

@@ -1,8 +1,7 @@
 //! Both parties as processes of their own on this machine, and what they report.
 
-use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -15,52 +14,53 @@ use serde::Serialize;
 use crate::check::interrupt::OwnChild;
 use crate::party::link::LayerTrace;
 use crate::party::material::{Public, names, write_secret};
-use crate::party::process::{ClientConfig, Event, InferenceStats, PartyStats, ProcessError, ThirdClient};
+use crate::party::process::{
+    ClientConfig, DealRequest, Event, InferenceStats, PartyConfig, PartyStats, PeerAddress, ProcessError,
+    ThirdClient,
+};
 
-/// How to start another process of this program: what stands before `party` and `infer`.
-#[derive(Clone, Debug)]
-pub struct Launcher {
-    /// The program.
-    pub program: PathBuf,
-    /// Arguments before the command.
-    pub arguments: Vec<OsString>,
-    /// Environment variables of the child.
-    pub environment: Vec<(OsString, OsString)>,
-    /// The command itself goes into this variable, its arguments parted by line ends, instead of the command
-    /// line.
-    pub command_variable: Option<OsString>,
+/// What a process is started to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Task<'a> {
+    /// Deal a new pairing; errors go to standard error.
+    Deal(&'a DealRequest),
+    /// Run a party. It writes each [`Event`] to standard output, a line of JSON each, and ends with its standard
+    /// input.
+    Party {
+        /// What it is told.
+        config: &'a PartyConfig,
+        /// Which party.
+        role: Role,
+    },
+    /// As P0, classify the pictures of a file of [`read_raw`](crate::party::process::read_raw); else as
+    /// [`Task::Party`].
+    Infer {
+        /// What it is told.
+        config: &'a PartyConfig,
+        /// The pictures.
+        pictures: &'a Path,
+    },
 }
 
-impl Launcher {
-    /// The program that is running.
+/// How a process is started that does a [`Task`]: which program, and how it is told.
+pub trait Launcher {
+    /// The command; standard streams are the caller's to set.
     ///
     /// # Errors
-    /// The operating system does not say which that is.
-    pub fn current() -> Result<Self, ProcessError> {
-        Ok(Self {
-            program: std::env::current_exe()?,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            command_variable: None,
-        })
-    }
-
-    fn command(&self, arguments: &[OsString]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        match &self.command_variable {
-            None => command.args(arguments),
-            Some(variable) => command.env(variable, arguments.join(std::ffi::OsStr::new("\n"))),
-        };
-        command
-    }
+    /// The operating system does not say which program that is.
+    fn command(&self, task: &Task<'_>) -> io::Result<Command>;
 }
+
+/// How long a process may take to say why it ended.
+const SAYING: Duration = Duration::from_millis(500);
+/// A port that the operating system chooses, for this machine alone.
+const ANY_PORT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
 /// Pictures to be classified by two processes.
 #[derive(Clone)]
-pub struct PairRun {
+pub struct PairRun<'a> {
     /// How to start them.
-    pub launcher: Launcher,
+    pub launcher: &'a dyn Launcher,
     /// A folder as [`deal()`](crate::party::process::deal()) makes it, with bundles enough.
     pub dealt: PathBuf,
     /// Pictures, bytes in (channel, row, column) order.
@@ -110,7 +110,7 @@ pub struct PairReport {
 }
 
 /// Without the pictures and the test seed.
-impl core::fmt::Debug for PairRun {
+impl core::fmt::Debug for PairRun<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut out = f.debug_struct("PairRun");
         out.field("dealt", &self.dealt)
@@ -120,7 +120,7 @@ impl core::fmt::Debug for PairRun {
     }
 }
 
-impl PairRun {
+impl PairRun<'_> {
     /// Runs both parties; `progress` is told how many pictures are done.
     ///
     /// # Errors
@@ -130,18 +130,8 @@ impl PairRun {
         let public = Public::read(&path)?;
         let plan = public.plan(&path)?;
         let third = plan.header.options.client == Client::Third;
-        let count = self.pictures.len() as u64;
-
-        let mut arguments = self.arguments("party", Role::Bundle, third);
-        arguments.extend(strings(&[
-            "--role",
-            "1",
-            "--inferences",
-            &count.to_string(),
-            "--peer-listen",
-            &any_port(),
-        ]));
-        let mut one = Party::start(&self.launcher, &arguments, Role::Bundle)?;
+        let config = self.config(Role::Bundle, PeerAddress::Listen(ANY_PORT), third);
+        let mut one = Party::start(self.launcher, &Task::Party { config: &config, role: Role::Bundle })?;
         let Event::Listening { peer: Some(peer), clients } = one.next(self.timeout)? else {
             return Err(one.failed("it did not say where it listens"));
         };
@@ -149,14 +139,15 @@ impl PairRun {
 
         // The pictures are in the child's hands for as long as the run lasts.
         let raw = TemporaryFile::write(&self.dealt, &self.pictures)?;
-        let mut arguments = self.arguments(if third { "party" } else { "infer" }, Role::Seed, third);
-        arguments.extend(strings(&["--peer-connect", &peer.to_string()]));
-        if third {
-            arguments.extend(strings(&["--role", "0", "--inferences", &count.to_string()]));
-        } else {
-            arguments.extend([OsString::from("--raw-pictures"), raw.0.clone().into()]);
-        }
-        let mut zero = Party::start(&self.launcher, &arguments, Role::Seed)?;
+        let config = self.config(Role::Seed, PeerAddress::Connect(peer), third);
+        let mut zero = Party::start(
+            self.launcher,
+            &if third {
+                Task::Party { config: &config, role: Role::Seed }
+            } else {
+                Task::Infer { config: &config, pictures: &raw.0 }
+            },
+        )?;
         let Event::Listening { clients, .. } = zero.next(self.timeout)? else {
             return Err(zero.failed("it did not begin"));
         };
@@ -201,11 +192,11 @@ impl PairRun {
         for ((values, a), b) in answers.into_iter().zip(zeros).zip(ones) {
             let (bytes_sent, rounds) = ([a.bytes_sent, b.bytes_sent], a.rounds);
             if (a.counter, a.rounds, &a.session) != (b.counter, b.rounds, &b.session) {
-                return Err(ProcessError::Usage("the parties report different inferences".into()));
+                return Err(ProcessError::Internal("the parties report different inferences".into()));
             }
             if bytes_sent != cost.bytes_sent || rounds != cost.rounds {
-                return Err(ProcessError::Usage(format!(
-                    "the plan states {:?} bytes and {} rounds, the parties moved {bytes_sent:?} in {rounds}: please report this",
+                return Err(ProcessError::Internal(format!(
+                    "the plan states {:?} bytes and {} rounds, the parties moved {bytes_sent:?} in {rounds}",
                     cost.bytes_sent, cost.rounds
                 )));
             }
@@ -223,7 +214,7 @@ impl PairRun {
             });
         }
         if inferences.len() != self.pictures.len() {
-            return Err(ProcessError::Usage(format!(
+            return Err(ProcessError::Internal(format!(
                 "{} pictures, but the parties report {} inferences",
                 self.pictures.len(),
                 inferences.len()
@@ -238,31 +229,16 @@ impl PairRun {
         })
     }
 
-    fn arguments(&self, command: &str, role: Role, third: bool) -> Vec<OsString> {
+    fn config(&self, role: Role, peer: PeerAddress, third: bool) -> PartyConfig {
         let material = self.dealt.join(if role == Role::Seed { names::PARTY_ZERO } else { names::PARTY_ONE });
-        let mut arguments: Vec<OsString> = vec![command.into(), "--material".into(), material.into()];
-        arguments.extend(strings(&[
-            "--report-json",
-            "--end-with-input",
-            "--timeout",
-            &self.timeout.as_secs_f64().to_string(),
-        ]));
-        if let Some(seed) = &self.test_seed {
-            arguments.extend(strings(&["--insecure-test-seed", seed]));
+        PartyConfig {
+            clients: third.then_some(ANY_PORT),
+            test_seed: self.test_seed.clone(),
+            timeout: self.timeout,
+            inferences: Some(self.pictures.len() as u64),
+            ..PartyConfig::new(material, peer)
         }
-        if third {
-            arguments.extend(strings(&["--clients", &any_port()]));
-        }
-        arguments
     }
-}
-
-fn strings(list: &[&str]) -> Vec<OsString> {
-    list.iter().map(OsString::from).collect()
-}
-
-fn any_port() -> String {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string()
 }
 
 struct TemporaryFile(PathBuf);
@@ -289,11 +265,17 @@ struct Party {
     _input: Option<ChildStdin>,
     events: Receiver<Event>,
     errors: Receiver<String>,
+    /// Did it say that the other end of a link was gone?
+    peer_gone: bool,
 }
 
 impl Party {
-    fn start(launcher: &Launcher, arguments: &[OsString], role: Role) -> Result<Self, ProcessError> {
-        let mut command = launcher.command(arguments);
+    fn start(launcher: &dyn Launcher, task: &Task<'_>) -> Result<Self, ProcessError> {
+        let role = match task {
+            Task::Party { role, .. } => *role,
+            Task::Deal(_) | Task::Infer { .. } => Role::Seed,
+        };
+        let mut command = launcher.command(task)?;
         let child =
             OwnChild::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
         let (input, out, err) = {
@@ -321,12 +303,15 @@ impl Party {
                 let _ = send_error.send(text);
             });
         }
-        Ok(Self { role, child, _input: input, events, errors })
+        Ok(Self { role, child, _input: input, events, errors, peer_gone: false })
     }
 
     fn next(&mut self, timeout: Duration) -> Result<Event, ProcessError> {
         match self.events.recv_timeout(timeout) {
-            Ok(event) => Ok(event),
+            Ok(event) => {
+                self.peer_gone |= event == Event::PeerGone;
+                Ok(event)
+            }
             Err(RecvTimeoutError::Timeout) => Err(self.failed("it has been silent for too long")),
             Err(RecvTimeoutError::Disconnected) => Err(self.failed("it said nothing")),
         }
@@ -340,13 +325,16 @@ impl Party {
 
     /// Why the process ended, if it failed by itself and not because its peer left.
     fn cause(&mut self) -> Option<ProcessError> {
-        let end = std::time::Instant::now() + Duration::from_millis(500);
+        let end = std::time::Instant::now() + SAYING;
         loop {
             let status = self.child.get().try_wait();
             match status {
                 Ok(Some(status)) if !status.success() => {
-                    let error = self.failed("it failed");
-                    return (!error.to_string().contains("closed the connection")).then_some(error);
+                    // What it wrote before it ended.
+                    while let Ok(event) = self.events.recv_timeout(SAYING) {
+                        self.peer_gone |= event == Event::PeerGone;
+                    }
+                    return (!self.peer_gone).then(|| self.failed("it failed"));
                 }
                 Ok(Some(_)) | Err(_) => return None,
                 Ok(None) if std::time::Instant::now() > end => return None,
@@ -356,7 +344,7 @@ impl Party {
     }
 
     fn failed(&mut self, otherwise: &str) -> ProcessError {
-        let said = self.errors.recv_timeout(Duration::from_millis(500)).unwrap_or_default();
+        let said = self.errors.recv_timeout(SAYING).unwrap_or_default();
         let reason = if said.trim().is_empty() { otherwise.to_owned() } else { said.trim().to_owned() };
         ProcessError::Child { role: self.role, reason }
     }
@@ -388,10 +376,19 @@ impl Party {
 mod tests {
     use super::*;
 
+    /// Starts nothing.
+    struct Nobody;
+
+    impl Launcher for Nobody {
+        fn command(&self, _task: &Task<'_>) -> io::Result<Command> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
     #[test]
     fn pictures_and_seeds_are_not_printed() {
         let run = PairRun {
-            launcher: Launcher::current().unwrap(),
+            launcher: &Nobody,
             dealt: "dealt".into(),
             pictures: vec![vec![201; 9]],
             test_seed: Some("c0ffee".into()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use halfnet_core::plan::Role;
 
+use super::exit::Failure;
 use crate::network::pictures;
 use crate::party::material::{PartyZero, Public};
 use crate::party::process::{
@@ -17,112 +18,112 @@ use crate::party::process::{
 };
 
 /// The longest time that `--timeout` takes: a day.
-pub const MAX_TIMEOUT_S: u32 = 86_400;
+pub(crate) const MAX_TIMEOUT_S: u32 = 86_400;
 
 /// What every process that opens a connection is told.
 #[derive(Args, Clone, Debug)]
-pub struct LinkArgs {
+pub(crate) struct LinkArgs {
     /// Allow addresses that are not loopback: everything travels in the clear.
     #[arg(long)]
-    pub insecure_plaintext: bool,
+    pub(crate) insecure_plaintext: bool,
     /// Nonces from a seed instead of entropy, for repeatable runs. Insecure.
     #[arg(long, value_name = "HEX")]
-    pub insecure_test_seed: Option<String>,
+    pub(crate) insecure_test_seed: Option<String>,
     /// How long the other end may be silent.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
-    pub timeout: f64,
+    pub(crate) timeout: f64,
     /// Report events on standard output, one JSON object a line.
     #[arg(long, hide = true)]
-    pub report_json: bool,
+    pub(crate) report_json: bool,
     /// End when standard input ends.
     #[arg(long, hide = true)]
-    pub end_with_input: bool,
+    pub(crate) end_with_input: bool,
 }
 
 /// Where the other party is.
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("peer").args(["peer_listen", "peer_connect", "serial"]))]
-pub struct PeerArgs {
+pub(crate) struct PeerArgs {
     /// Wait for the other party here.
     #[arg(long, value_name = "ADDR")]
-    pub peer_listen: Option<SocketAddr>,
+    pub(crate) peer_listen: Option<SocketAddr>,
     /// Go to the other party there.
     #[arg(long, value_name = "ADDR")]
-    pub peer_connect: Option<SocketAddr>,
+    pub(crate) peer_connect: Option<SocketAddr>,
     /// The other party is at the end of this line: a serial device, a pseudoterminal, or a socket in the file
     /// system.
     #[arg(long, value_name = "DEVICE")]
-    pub serial: Option<PathBuf>,
+    pub(crate) serial: Option<PathBuf>,
     /// Bits a second of a serial device.
     #[arg(long, value_name = "N", default_value_t = 115_200, conflicts_with_all = ["peer_listen", "peer_connect"], value_parser = clap::value_parser!(u32).range(1..))]
-    pub baud: u32,
+    pub(crate) baud: u32,
 }
 
 /// `halfnet party`.
 #[derive(Args, Clone, Debug)]
-pub struct PartyArgs {
+pub(crate) struct PartyArgs {
     /// 0, the seed party, or 1, the bundle party.
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
-    pub role: u8,
+    pub(crate) role: u8,
     /// party0.postcard or party1.postcard.
     #[arg(long, value_name = "FILE")]
-    pub material: PathBuf,
+    pub(crate) material: PathBuf,
     /// P1's bundles; `bundles` beside the material if not named.
     #[arg(long, value_name = "DIR")]
-    pub bundles: Option<PathBuf>,
+    pub(crate) bundles: Option<PathBuf>,
     /// The other party.
     #[command(flatten)]
-    pub peer: PeerArgs,
+    pub(crate) peer: PeerArgs,
     /// Where third clients come to.
     #[arg(long, value_name = "ADDR")]
-    pub clients: Option<SocketAddr>,
+    pub(crate) clients: Option<SocketAddr>,
     /// End after so many inferences.
     #[arg(long, value_name = "N")]
-    pub inferences: Option<u64>,
+    pub(crate) inferences: Option<u64>,
     /// Go on after an inference that failed.
     #[arg(long)]
-    pub keep_going: bool,
+    pub(crate) keep_going: bool,
     /// Connections.
     #[command(flatten)]
-    pub link: LinkArgs,
+    pub(crate) link: LinkArgs,
 }
 
 /// `halfnet infer`.
 #[derive(Args, Clone, Debug)]
-pub struct InferArgs {
+pub(crate) struct InferArgs {
     /// Pictures: PNG files, or idx:N for picture N of the test set.
     #[arg(value_name = "FILE.png|FILE.wav|idx:N", required_unless_present = "raw_pictures")]
-    pub pictures: Vec<String>,
+    pub(crate) pictures: Vec<String>,
     /// P0 as the client: its party0.postcard.
     #[arg(long, value_name = "FILE", required_unless_present = "plan", conflicts_with_all = ["plan", "p0", "p1"])]
-    pub material: Option<PathBuf>,
+    pub(crate) material: Option<PathBuf>,
     /// P0 as the client: where P1 is.
     #[command(flatten)]
-    pub peer: PeerArgs,
+    pub(crate) peer: PeerArgs,
     /// A third client: the plan.postcard that was dealt with the parties' files.
     #[arg(long, value_name = "FILE", requires_all = ["p0", "p1"])]
-    pub plan: Option<PathBuf>,
+    pub(crate) plan: Option<PathBuf>,
     /// A third client: where P0 waits for clients.
     #[arg(long, value_name = "ADDR")]
-    pub p0: Option<SocketAddr>,
+    pub(crate) p0: Option<SocketAddr>,
     /// A third client: where P1 waits for clients.
     #[arg(long, value_name = "ADDR")]
-    pub p1: Option<SocketAddr>,
+    pub(crate) p1: Option<SocketAddr>,
     /// The data folder of idx:N.
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Pictures in a row, as bytes.
     #[arg(long, value_name = "FILE", hide = true)]
-    pub raw_pictures: Option<PathBuf>,
+    pub(crate) raw_pictures: Option<PathBuf>,
     /// Connections.
     #[command(flatten)]
-    pub link: LinkArgs,
+    pub(crate) link: LinkArgs,
 }
 
 impl LinkArgs {
-    fn timeout(&self) -> Result<Duration, ProcessError> {
+    fn timeout(&self) -> Result<Duration, Failure> {
         let wrong = || {
-            ProcessError::Usage(format!(
+            Failure::Usage(format!(
                 "--timeout {}: must be above 0 and at most {MAX_TIMEOUT_S} seconds",
                 self.timeout
             ))
@@ -174,7 +175,7 @@ impl LinkArgs {
                     eprintln!("{bundles} bundles below P0's counter {next} dropped")
                 }
                 Event::Failed { reason } => eprintln!("{reason}"),
-                Event::Answer { .. } | Event::Finished(_) => {}
+                Event::Answer { .. } | Event::PeerGone | Event::Finished(_) => {}
             }
         }
     }
@@ -189,12 +190,12 @@ impl LinkArgs {
 }
 
 impl PeerArgs {
-    fn resolve(&self) -> Result<PeerAddress, ProcessError> {
+    fn resolve(&self) -> Result<PeerAddress, Failure> {
         match (self.peer_listen, self.peer_connect, &self.serial) {
             (Some(address), None, None) => Ok(PeerAddress::Listen(address)),
             (None, Some(address), None) => Ok(PeerAddress::Connect(address)),
             (None, None, Some(path)) => Ok(PeerAddress::Line { path: path.clone(), baud: self.baud }),
-            _ => Err(ProcessError::Usage(
+            _ => Err(Failure::Usage(
                 "say where the other party is: --peer-listen ADDR, --peer-connect ADDR or --serial DEVICE"
                     .into(),
             )),
@@ -207,7 +208,7 @@ impl PartyArgs {
     ///
     /// # Errors
     /// They contradict each other.
-    pub fn resolve(&self) -> Result<(PartyConfig, Role), ProcessError> {
+    fn resolve(&self) -> Result<(PartyConfig, Role), Failure> {
         let config = PartyConfig {
             material: self.material.clone(),
             bundles: self.bundles.clone(),
@@ -225,8 +226,8 @@ impl PartyArgs {
     /// Runs the party until it ends by itself.
     ///
     /// # Errors
-    /// See [`ProcessError`].
-    pub fn run(&self, shutdown: &'static AtomicBool) -> Result<Served, ProcessError> {
+    /// See [`ProcessError`]; or the arguments contradict each other.
+    pub(crate) fn run(&self, shutdown: &'static AtomicBool) -> Result<Served, Failure> {
         let (config, role) = self.resolve()?;
         self.link.warn();
         self.link.watch_input(shutdown);
@@ -241,23 +242,31 @@ impl PartyArgs {
             }
             reporter(event);
         };
-        run_party(&config, role, shutdown, &mut report)?;
+        let ended = run_party(&config, role, shutdown, &mut report);
+        ended.inspect_err(|error| ending(error, &mut report))?;
         Ok(served)
+    }
+}
+
+/// Tells a parent process, which knows the other one too, where the cause is to be looked for.
+fn ending(error: &ProcessError, report: &mut dyn FnMut(Event)) {
+    if error.is_peer_gone() {
+        report(Event::PeerGone);
     }
 }
 
 /// What a party did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Served {
+pub(crate) struct Served {
     /// 0 or 1.
-    pub role: u8,
+    pub(crate) role: u8,
     /// Inferences done.
-    pub inferences: u64,
+    pub(crate) inferences: u64,
     /// Inferences that failed, where the party went on.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// The whole run's figures.
     #[serde(flatten)]
-    pub stats: PartyStats,
+    pub(crate) stats: PartyStats,
 }
 
 /// Pictures and labels.
@@ -265,23 +274,23 @@ type Named = (Vec<Vec<u8>>, Vec<Option<u16>>);
 
 /// One picture's answer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Inferred {
+pub(crate) struct Inferred {
     /// The picture's name.
-    pub picture: String,
+    pub(crate) picture: String,
     /// The counter that it was asked under.
-    pub counter: u64,
+    pub(crate) counter: u64,
     /// The label alone, or the logits.
-    pub values: Vec<i64>,
+    pub(crate) values: Vec<i64>,
     /// What the data set says, where the picture is one of it.
-    pub truth: Option<u16>,
+    pub(crate) truth: Option<u16>,
 }
 
 impl InferArgs {
     /// Classifies the pictures, as P0 or as a third client.
     ///
     /// # Errors
-    /// See [`ProcessError`].
-    pub fn run(&self, shutdown: &'static AtomicBool) -> Result<Vec<Inferred>, ProcessError> {
+    /// See [`ProcessError`]; or the arguments contradict each other.
+    pub(crate) fn run(&self, shutdown: &'static AtomicBool) -> Result<Vec<Inferred>, Failure> {
         self.link.warn();
         self.link.watch_input(shutdown);
         let timeout = self.link.timeout()?;
@@ -301,7 +310,8 @@ impl InferArgs {
                     }
                     reporter(event);
                 };
-                let answers = infer_as_seed_party(&config, &pixels, shutdown, &mut report)?;
+                let answers = infer_as_seed_party(&config, &pixels, shutdown, &mut report)
+                    .inspect_err(|error| ending(error, &mut report))?;
                 Ok(self.named(counters.into_iter().zip(answers), labels))
             }
             (None, Some(path), Some(p0), Some(p1)) => {
@@ -319,20 +329,20 @@ impl InferArgs {
                 let mut answers = Vec::with_capacity(pixels.len());
                 for picture in &pixels {
                     if shutdown.load(Ordering::Relaxed) {
-                        return Err(ProcessError::Stopped);
+                        return Err(ProcessError::Stopped.into());
                     }
                     let values = client.infer(picture)?;
                     answers.push((client.counter(), values));
                 }
                 Ok(self.named(answers, labels))
             }
-            _ => Err(ProcessError::Usage(
+            _ => Err(Failure::Usage(
                 "say who asks: --material party0.postcard (P0), or --plan plan.postcard --p0 ADDR --p1 ADDR (a third client)".into(),
             )),
         }
     }
 
-    fn read(&self, public: &Public, path: &std::path::Path) -> Result<Named, ProcessError> {
+    fn read(&self, public: &Public, path: &std::path::Path) -> Result<Named, Failure> {
         let plan = public.plan(path)?;
         let header = &plan.header.model;
         match &self.raw_pictures {

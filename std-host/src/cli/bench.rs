@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::demo::exact;
 use super::exit::Failure;
+use super::launch::Halfnet;
 use super::options::{DealFlags, Defaults};
 use super::output::Output;
 
@@ -146,6 +147,7 @@ fn trial(
     output: &Output,
 ) -> Result<TrialReport, Failure> {
     let trial = Trial {
+        launcher: &Halfnet::CURRENT,
         model,
         options,
         labels: vec![None; pictures.len()],

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::check::compare::{Comparison, Request, compare};
+use crate::check::rehearsal::Plain;
 use crate::network::pictures;
 use clap::Args;
-use halfnet_core::wire::frame::{HEADER, Header};
 
 use super::exit::Failure;
 use super::options::{DealFlags, Defaults, TestSeed};
@@ -32,9 +32,6 @@ pub(crate) struct Arguments {
     /// The picture
     #[arg(long, value_name = "FILE.png|FILE.wav|idx:N", default_value = "idx:0")]
     picture: String,
-    /// Flip bits of the first frame of this layer, to see it found
-    #[arg(long, value_name = "LAYER", hide = true)]
-    corrupt: Option<u16>,
     #[command(flatten)]
     test_seed: TestSeed,
     #[command(flatten)]
@@ -59,15 +56,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     };
     let bar = output.progress().bar(1, "comparing");
     bar.enable_steady_tick(TICK);
-    let mut corrupt = arguments.corrupt;
-    let comparison = compare(&request, &mut |_, frame| {
-        let layer = frame.first_chunk::<HEADER>().map(|head| Header::decode(head).layer);
-        if corrupt.is_some() && layer == corrupt {
-            // Low bits may be cut and a ReLU may hide a sign: some dozens of elements are changed altogether.
-            frame.iter_mut().skip(HEADER).take(64).for_each(|byte| *byte = !*byte);
-            corrupt = None;
-        }
-    })?;
+    let comparison = compare(&request, &mut Plain)?;
     bar.finish_and_clear();
     output.print(&comparison, Comparison::table)?;
     if comparison.is_exact() {

@@ -10,6 +10,7 @@ use crate::network::float::FloatNetwork;
 use clap::Args;
 
 use super::exit::Failure;
+use super::launch::Halfnet;
 use super::options::{DealFlags, Defaults, TestSeed};
 use super::output::Output;
 use super::source::ModelSource;
@@ -53,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     )?;
     let network = source.network(&model, arguments.weights.as_deref())?;
     let trial = Trial {
+        launcher: &Halfnet::CURRENT,
         model: source.bytes(),
         options,
         labels: pictures.labels.iter().map(|&l| Some(l)).collect(),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::advice::Advised;
 use crate::check::predict::PredictError;
 use crate::check::transcript::TranscriptError;
 use crate::check::trial::TrialError;
@@ -13,15 +14,20 @@ use crate::network::float::FloatError;
 use crate::network::import::ImportError;
 use crate::party::entropy::EntropyError;
 use crate::party::kernel::KernelError;
+use crate::party::link::DriveError;
+use crate::party::material::FileError;
 use crate::party::process::ProcessError;
+use halfnet_core::board::BoardError;
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
+use halfnet_core::party::{ErrorKind, SessionError};
 
 /// The exit codes, as `--help` lists them.
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  success
-  1  the machine failed: a file could not be written, no memory, no kernel
+  1  the machine failed: a file could not be written, no memory, no kernel;
+     or the program contradicts itself: please report that
   2  the command line is wrong
   3  bad input: a model, weights, a picture or a data set is missing, damaged or does not fit
   4  the peer: gone, silent, or not following the protocol
@@ -38,6 +44,8 @@ pub(super) const STOPPED: u8 = 130;
 pub(crate) enum Failure {
     /// Ours, or the machine's.
     Machine(Box<dyn Error>),
+    /// This program's own: what cannot be.
+    Internal(String),
     /// The command line's.
     Usage(String),
     /// A model, weights, a picture or a data set.
@@ -57,7 +65,7 @@ pub(crate) enum Failure {
 impl Failure {
     const fn code(&self) -> u8 {
         match self {
-            Self::Machine(_) => 1,
+            Self::Machine(_) | Self::Internal(_) => 1,
             Self::Usage(_) => 2,
             Self::Input(_) => 3,
             Self::Peer(_) => 4,
@@ -70,12 +78,12 @@ impl Failure {
 
     /// A file that could not be written.
     pub(crate) fn write(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Machine(Box::new(FileError { verb: "write", path: path.into(), source }))
+        Self::Machine(Box::new(Inaccessible { verb: "write", path: path.into(), source }))
     }
 
     /// A file that could not be read.
     pub(crate) fn read(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Input(Box::new(FileError { verb: "read", path: path.into(), source }))
+        Self::Input(Box::new(Inaccessible { verb: "read", path: path.into(), source }))
     }
 }
 
@@ -84,7 +92,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Machine(error) | Self::Input(error) | Self::Peer(error) => error.fmt(f),
             Self::Material(error) | Self::Address(error) | Self::Stopped(error) => error.fmt(f),
-            Self::Usage(text) | Self::Check(text) => f.write_str(text),
+            Self::Internal(text) | Self::Usage(text) | Self::Check(text) => f.write_str(text),
         }
     }
 }
@@ -92,7 +100,7 @@ impl fmt::Display for Failure {
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {}: {source}", path.display())]
-struct FileError {
+struct Inaccessible {
     verb: &'static str,
     path: PathBuf,
     source: std::io::Error,
@@ -107,7 +115,28 @@ macro_rules! input {
         }
     )*};
 }
-input!(DataError, FloatError, ImportError, DecodeError);
+input!(FloatError, DecodeError);
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Name { .. } => Self::Usage(error.to_string()),
+            error => Self::Input(error.advised().into()),
+        }
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        Self::Input(error.advised().into())
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        ProcessError::from(error).into()
+    }
+}
 
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
@@ -129,36 +158,41 @@ impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         use ProcessError as E;
         /// Whose fault it is; after the burn, whose the cause was.
-        fn kind(error: &ProcessError) -> fn(Box<dyn Error>) -> Failure {
+        fn kind(error: &ProcessError) -> fn(String) -> Failure {
             match error {
                 E::Spent { source, .. } => kind(source),
-                E::Usage(_) | E::Client(_) | E::TestSeed(_) | E::Entropy(EntropyError::TestSeed(_)) => {
-                    |e| Failure::Usage(e.to_string())
-                }
-                E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => {
-                    |e| Failure::Usage(e.to_string())
-                }
-                E::Data(_) | E::Model { .. } | E::Picture { .. } | E::Normalisation { .. } | E::Plan(_) => {
-                    Failure::Input
+                E::Internal(_)
+                | E::Drive(DriveError::Session(SessionError {
+                    kind: ErrorKind::Memory | ErrorKind::Misuse | ErrorKind::Plan,
+                    ..
+                })) => Failure::Internal,
+                E::Client(_) | E::TestSeed { .. } | E::Entropy(EntropyError::TestSeed(_)) => Failure::Usage,
+                E::Board(BoardError::Mode | BoardError::Client) => Failure::Usage,
+                // The material was read and the plan decoded before.
+                E::Board(_) => Failure::Internal,
+                E::Plan(ModelError::Role | ModelError::ReleaseBits | ModelError::Memory) => Failure::Usage,
+                E::Model { .. } | E::Picture { .. } | E::Normalisation { .. } | E::Plan(_) => {
+                    |e| Failure::Input(e.into())
                 }
                 E::Listen { .. }
                 | E::Connect { .. }
                 | E::Line { .. }
                 | E::Plaintext { .. }
-                | E::TestMaterial { .. } => Failure::Address,
+                | E::TestMaterial { .. } => |e| Failure::Address(e.into()),
                 E::File(_)
                 | E::Store(_)
                 | E::Weights(_)
                 | E::Deal { .. }
                 | E::OtherModel { .. }
                 | E::OldCounter { .. }
-                | E::Disagreement { .. } => Failure::Material,
-                E::Stopped => Failure::Stopped,
-                E::Entropy(_) | E::System(_) => Failure::Machine,
-                _ => Failure::Peer,
+                | E::NoCounters { .. }
+                | E::Disagreement { .. } => |e| Failure::Material(e.into()),
+                E::Stopped => |e| Failure::Stopped(e.into()),
+                E::Entropy(_) | E::System(_) => |e| Failure::Machine(e.into()),
+                _ => |e| Failure::Peer(e.into()),
             }
         }
-        kind(&error)(Box::new(error))
+        kind(&error)(error.advised())
     }
 }
 
@@ -216,6 +250,7 @@ mod tests {
     fn every_code_is_in_the_help() {
         let failures = [
             Failure::Machine("".into()),
+            Failure::Internal(String::new()),
             Failure::Usage(String::new()),
             Failure::Input("".into()),
             Failure::Peer("".into()),
@@ -224,12 +259,16 @@ mod tests {
             Failure::Check(String::new()),
             Failure::Stopped("".into()),
         ];
+        // A line that goes on is indented further.
         let listed: Vec<u8> = HELP
             .lines()
             .skip(1)
+            .filter(|line| !line.starts_with("     "))
             .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
             .collect();
-        let codes: Vec<u8> = std::iter::once(0).chain(failures.iter().map(Failure::code)).collect();
+        let mut codes: Vec<u8> = std::iter::once(0).chain(failures.iter().map(Failure::code)).collect();
+        // The machine's faults and the program's own.
+        codes.dedup();
         assert_eq!(listed, codes);
     }
 }

@@ -3,7 +3,8 @@
 //! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`);
 //! progress, warnings and errors go to standard error. [`exit`] is the one place that decides exit codes.
 
-pub mod args;
+mod advice;
+mod args;
 mod bench;
 mod compare;
 mod deal;
@@ -11,6 +12,7 @@ mod demo;
 mod exit;
 mod import;
 mod inspect;
+pub mod launch;
 mod options;
 mod output;
 mod party;

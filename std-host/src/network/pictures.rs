@@ -8,7 +8,6 @@ use halfnet_core::model::Header;
 use crate::network::bundled;
 use crate::network::data::log_mel::LogMel;
 use crate::network::data::{DataError, DataFolder, DataSetKind, Picture, Split, fsdd};
-use crate::party::process::ProcessError;
 
 /// A picture's bytes, and its label where the data set says it.
 pub type Labelled = (Vec<u8>, Option<u16>);
@@ -17,15 +16,17 @@ pub type Labelled = (Vec<u8>, Option<u16>);
 ///
 /// # Errors
 /// A range is empty or none.
-pub fn expand(names: &[String]) -> Result<Vec<String>, ProcessError> {
+pub fn expand(names: &[String]) -> Result<Vec<String>, DataError> {
     let mut expanded = Vec::with_capacity(names.len());
     for name in names {
         let Some((first, end)) = name.strip_prefix("idx:").and_then(|range| range.split_once("..")) else {
             expanded.push(name.clone());
             continue;
         };
-        let wrong =
-            || ProcessError::Usage(format!("`{name}` names no pictures: idx:A..B with numbers A below B"));
+        let wrong = || DataError::Name {
+            name: name.clone(),
+            expected: "no pictures: idx:A..B with numbers A below B",
+        };
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
         let range = number(first)?..number(end)?;
         if range.is_empty() {
@@ -41,18 +42,15 @@ pub fn expand(names: &[String]) -> Result<Vec<String>, ProcessError> {
 ///
 /// # Errors
 /// A file is no picture of the model's shape, or the data set has no such picture.
-pub fn read(
-    names: &[String],
-    header: &Header<'_>,
-    data: Option<&Path>,
-) -> Result<Vec<Labelled>, ProcessError> {
+pub fn read(names: &[String], header: &Header<'_>, data: Option<&Path>) -> Result<Vec<Labelled>, DataError> {
     let index = |name: &str| name.strip_prefix("idx:").map(str::to_owned);
     let wanted: Vec<Option<usize>> = names
         .iter()
         .map(|name| match index(name) {
             None => Ok(None),
-            Some(number) => number.parse().map(Some).map_err(|_| {
-                ProcessError::Usage(format!("`{name}` names no picture: idx:N with a number N"))
+            Some(number) => number.parse().map(Some).map_err(|_| DataError::Name {
+                name: name.clone(),
+                expected: "no picture: idx:N with a number N",
             }),
         })
         .collect::<Result<_, _>>()?;
@@ -73,11 +71,10 @@ pub fn read(
                     split: Split::Test,
                     index: last,
                     count: set.len(),
-                }
-                .into());
+                });
             }
             if set.shape != header.input {
-                return Err(ProcessError::Picture {
+                return Err(DataError::Size {
                     expected: header.input.elements(),
                     found: set.shape.elements(),
                 });

@@ -15,7 +15,7 @@ use halfnet_core::ring::{low_mask, signed};
 pub use report::{Comparison, Differences, LayerComparison};
 
 use crate::check::inspection::{client_name, inspect, mode_name, release_name};
-use crate::check::rehearsal::{Rehearsal, Run, Sender};
+use crate::check::rehearsal::{Rehearsal, Run, Wire};
 use crate::check::trial::TrialError;
 use crate::network::float::forward::label;
 use crate::network::float::{FloatNetwork, Trace};
@@ -46,17 +46,14 @@ impl Observer for Kept {
     }
 }
 
-/// Compares. `tamper` may change a frame before it is delivered: how a test knows that a fault is found.
+/// Compares; the parties' frames travel over `wire`, [`Plain`](crate::check::rehearsal::Plain) for most.
 ///
 /// # Errors
 /// The options do not fit the model, the picture has another size, or a session ended early.
-pub fn compare(
-    request: &Request<'_>,
-    tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
-) -> Result<Comparison, TrialError> {
+pub fn compare(request: &Request<'_>, wire: &mut dyn Wire) -> Result<Comparison, TrialError> {
     let model = Model::decode(request.model)?;
     let mut rehearsal = Rehearsal::new(request.model, request.options, 1, request.test_seed)?;
-    let run = rehearsal.run(request.pixels, tamper)?;
+    let run = rehearsal.run(request.pixels, wire)?;
     let predictor = rehearsal.predictor();
     let reference = predictor.reference();
     let (mut nearest, mut stochastic) = (Kept::default(), Kept::default());

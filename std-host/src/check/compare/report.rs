@@ -158,7 +158,7 @@ impl Comparison {
         text += "float: deterministic integers against the float network; coins: integers under the dealt coins against deterministic ones;\n\
                  parties off: elements in which two parties differ from the integers under the same coins\n";
         if !float {
-            text += "no float weights: integers and parties alone (name the weights with --weights FILE.safetensors)\n";
+            text += "no float weights: integers and parties alone (name the weights that the model was imported from)\n";
         }
         if self.layers.iter().any(|l| !l.in_real_units) {
             text += "a layer without scales is in integers\n";
@@ -189,7 +189,7 @@ impl Comparison {
             (0, Some(index)) => {
                 let garbled = self.layers.get(index).is_some_and(|l| l.range_violations > 0);
                 let cause = if garbled {
-                    "its sum leaves its range on this picture: import with more headroom or more --bits"
+                    "its sum leaves its range on this picture: import with more headroom or more bits"
                 } else {
                     "its range is kept: this is a fault, please report it"
                 };

@@ -14,9 +14,10 @@ use halfnet_core::plan::cost::input_section_bytes;
 use halfnet_core::plan::{Client, Mode, Plan, Role};
 use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::Convolution;
+use halfnet_core::wire::frame::HEADER;
 use halfnet_core::wire::message::{self, Code};
 
-use super::{Frame, Rehearsal, Run, Sender};
+use super::{Frame, Rehearsal, Run, Sender, Wire};
 use crate::network::simulate::IntegerLayer;
 use crate::party::model::HostModel;
 use crate::party::process::integers;
@@ -95,7 +96,7 @@ pub(super) fn run(
     bundle: &BundleHeader,
     windows: Windows,
     pixels: &[u8],
-    tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
+    wire: &mut dyn Wire,
 ) -> Result<Run, ProcessError> {
     let plan = rehearsal.plan()?;
     let shape = plan.header.model.input;
@@ -129,11 +130,10 @@ pub(super) fn run(
     let mut zero = Side { session: Session::new(zero)?, input: (!third).then_some(picture.as_slice()) };
     let mut one = Side { session: Session::new(one)?, input: None };
 
-    let mut frames = Vec::new();
     if third {
         let masked = message_of(Code::Masked, &offer(&mut zero.session, &mut one.session, &plan, &picture)?);
-        let masked = sent(Sender::Client, masked, tamper, &mut frames);
-        let payload = masked.get(halfnet_core::wire::frame::HEADER..).unwrap_or(&[]);
+        let masked = wire.carry(Frame { from: Sender::Client, bytes: masked });
+        let payload = masked.get(HEADER..).unwrap_or(&[]);
         one.session.provide_masked(payload)?;
         if plan.header.options.mode == Mode::Held {
             zero.session.begin_without_input()?;
@@ -141,21 +141,26 @@ pub(super) fn run(
             zero.session.provide_masked(payload)?;
         }
     }
-    exchange([&mut zero, &mut one], &plan, tamper, &mut frames)?;
+    exchange([&mut zero, &mut one], &plan, wire)?;
     let answer = if third {
         let (words, bits) = output_shape(&plan);
         let mut outputs = [vec![0; packed_len(words, bits)], vec![0; packed_len(words, bits)]];
         zero.session.output_share(&mut outputs[0])?;
         one.session.output_share(&mut outputs[1])?;
-        for (role, output) in [Role::Seed, Role::Bundle].into_iter().zip(&outputs) {
-            frames.push(Frame { from: Sender::Party(role), bytes: message_of(Code::Output, output) });
+        for (role, output) in [Role::Seed, Role::Bundle].into_iter().zip(&mut outputs) {
+            let bytes =
+                wire.carry(Frame { from: Sender::Party(role), bytes: message_of(Code::Output, output) });
+            let (expected, found) = (output.len() as u32, bytes.len().saturating_sub(HEADER) as u32);
+            let delivered = bytes.get(HEADER..).filter(|delivered| delivered.len() == output.len());
+            let wrong = SessionError { at: None, kind: ErrorKind::Length { expected, found } };
+            output.copy_from_slice(delivered.ok_or(wrong)?);
         }
         combine_outputs(&plan, [&outputs[0], &outputs[1]])?.collect()
     } else {
         zero.session.answer().collect()
     };
     drop((zero, one));
-    Ok(Run { counter: bundle.counter, answer, frames, masked: masked.into_inner() })
+    Ok(Run { counter: bundle.counter, answer, masked: masked.into_inner() })
 }
 
 /// E, packed, as a third client makes it of both shares of A.
@@ -176,23 +181,11 @@ fn message_of(code: Code, payload: &[u8]) -> Vec<u8> {
     [&message::header(code, 0, payload.len() as u32).encode(), payload].concat()
 }
 
-fn sent(
-    from: Sender,
-    mut bytes: Vec<u8>,
-    tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
-    frames: &mut Vec<Frame>,
-) -> Vec<u8> {
-    tamper(from, &mut bytes);
-    frames.push(Frame { from, bytes: bytes.clone() });
-    bytes
-}
-
 /// Moves frames until neither party has any.
 fn exchange(
     mut parties: [&mut dyn Party; 2],
     plan: &Plan<'_>,
-    tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
-    frames: &mut Vec<Frame>,
+    wire: &mut dyn Wire,
 ) -> Result<(), SessionError> {
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
     let mut buffer = vec![0; plan.header.longest_frame.into_iter().max().unwrap_or(0) as usize];
@@ -202,7 +195,8 @@ fn exchange(
             let party = &mut parties[role.index()];
             loop {
                 if let Some(length) = party.send(&mut buffer)? {
-                    let frame = sent(Sender::Party(role), buffer[..length].to_vec(), tamper, frames);
+                    let bytes = buffer[..length].to_vec();
+                    let frame = wire.carry(Frame { from: Sender::Party(role), bytes });
                     queues[role.peer().index()].push_back(frame);
                 } else if let Some(frame) =
                     party.is_ready().then(|| queues[role.index()].pop_front()).flatten()

@@ -39,6 +39,37 @@ pub struct Frame {
     pub bytes: Vec<u8>,
 }
 
+/// The line between the parties and their client: takes each frame as it was sent, gives what is delivered.
+pub trait Wire {
+    /// Delivers a frame, header and payload.
+    fn carry(&mut self, frame: Frame) -> Vec<u8>;
+}
+
+/// Delivers every frame as it was sent, and keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorder {
+    /// Every frame in the order of sending, which is the same in every run of a plan.
+    pub frames: Vec<Frame>,
+}
+
+impl Wire for Recorder {
+    fn carry(&mut self, frame: Frame) -> Vec<u8> {
+        let delivered = frame.bytes.clone();
+        self.frames.push(frame);
+        delivered
+    }
+}
+
+/// Delivers every frame as it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plain;
+
+impl Wire for Plain {
+    fn carry(&mut self, frame: Frame) -> Vec<u8> {
+        frame.bytes
+    }
+}
+
 /// One rehearsed inference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -46,8 +77,6 @@ pub struct Run {
     pub counter: u64,
     /// The label alone, or the released logits.
     pub answer: Vec<i64>,
-    /// Every frame in the order of sending, which is the same in every run of a plan.
-    pub frames: Vec<Frame>,
     /// E of each wire, modulo 2^W, where a convolution reads it; wire 0 is the input.
     pub masked: Vec<Option<Vec<u64>>>,
 }
@@ -127,21 +156,17 @@ impl Rehearsal {
         self.folder.path().join("dealt").join(names::PARTY_ZERO)
     }
 
-    /// Runs the next inference. `tamper` may change a frame before it is delivered.
+    /// Runs the next inference; its frames travel over `wire`.
     ///
     /// # Shapes
     /// `pixels`: the model's input, bytes in (channel, row, column) order.
     ///
     /// # Errors
     /// The picture has another size, no bundle is left, or a session ended early.
-    pub fn run(
-        &mut self,
-        pixels: &[u8],
-        tamper: &mut dyn FnMut(Sender, &mut Vec<u8>),
-    ) -> Result<Run, TrialError> {
+    pub fn run(&mut self, pixels: &[u8], wire: &mut dyn Wire) -> Result<Run, TrialError> {
         let bundle = self.store.lowest().map_err(ProcessError::from)?;
         let header = *bundle.header();
         let windows = bundle.burn(&mut self.store).map_err(ProcessError::from)?;
-        Ok(lockstep::run(self, &header, windows, pixels, tamper)?)
+        Ok(lockstep::run(self, &header, windows, pixels, wire)?)
     }
 }

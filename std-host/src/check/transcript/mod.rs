@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use diff::{Difference, Element, TranscriptDiff, diff};
 
 use crate::check::inspection::{client_name, mode_name, release_name};
-use crate::check::rehearsal::{Frame, Rehearsal, Sender};
+use crate::check::rehearsal::{Frame, Recorder, Rehearsal, Sender};
 use crate::check::trial::TrialError;
 use crate::party::material::{FileError, write_secret};
 
@@ -28,6 +28,7 @@ const VERSION: u16 = 1;
 
 /// What is wrong with a transcript.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TranscriptError {
     /// It cannot be read.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -123,7 +124,8 @@ pub fn record(
     test_seed: &str,
 ) -> Result<Transcript, TrialError> {
     let mut rehearsal = Rehearsal::new(model, options, 1, Some(test_seed))?;
-    let run = rehearsal.run(pixels, &mut |_, _| {})?;
+    let mut recorder = Recorder::default();
+    let run = rehearsal.run(pixels, &mut recorder)?;
     let plan = Plan::decode(rehearsal.plan_bytes())?;
     let head = Head {
         halfnet_transcript: VERSION,
@@ -136,7 +138,10 @@ pub fn record(
         answer: run.answer,
         plan: rehearsal.plan_bytes().to_vec(),
     };
-    Ok(Transcript { head, lines: run.frames.into_iter().filter_map(|frame| line(&plan, &frame)).collect() })
+    Ok(Transcript {
+        head,
+        lines: recorder.frames.into_iter().filter_map(|frame| line(&plan, &frame)).collect(),
+    })
 }
 
 fn line(plan: &Plan<'_>, frame: &Frame) -> Option<Line> {

@@ -11,28 +11,29 @@ mod report;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use halfnet_core::error::ModelError;
 use halfnet_core::model::Model;
 use halfnet_core::model::blob::DecodeError;
-use halfnet_core::plan::{Options, Plan, Role};
+use halfnet_core::plan::{Options, Plan};
 use thiserror::Error;
 
 pub use folder::Folder;
 pub use report::{Difference, LayerFigures, TrialReport};
 
-use crate::check::inspection::{client_name, mode_name, plan_bytes, release_name};
+use crate::check::inspection::plan_bytes;
 use crate::check::interrupt::OwnChild;
-use crate::check::pair::{Launcher, PairReport, PairRun};
+use crate::check::pair::{Launcher, PairReport, PairRun, Task};
 use crate::check::predict::{PredictError, Predictor};
 use crate::network::progress::Progress;
 use crate::party::material::{names, write_secret};
-use crate::party::process::ProcessError;
+use crate::party::process::{DealRequest, ProcessError};
 
 /// Why a trial ended.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TrialError {
     /// The model.
     #[error(transparent)]
@@ -68,6 +69,8 @@ pub enum TrialError {
 /// What is tried.
 #[derive(Clone)]
 pub struct Trial<'a> {
+    /// How to start dealer and parties.
+    pub launcher: &'a dyn Launcher,
     /// The model's blob.
     pub model: &'a [u8],
     /// What is fixed when dealing.
@@ -129,24 +132,14 @@ impl Trial<'_> {
     fn deal(&self, model: &Path, out: &Path) -> Result<(), TrialError> {
         let spinner = self.progress.bar(self.pictures.len() as u64, "dealing");
         spinner.tick();
-        let Options { mode, client, release, chunk_bits, memory } = self.options;
-        let mut command = Command::new(Launcher::current()?.program);
-        command.arg("deal").arg("--model").arg(model).arg("--out").arg(out).arg("--json");
-        command.args(["--bundles", &self.pictures.len().to_string(), "--chunk", &chunk_bits.to_string()]);
-        command.args([
-            "--mode",
-            mode_name(mode),
-            "--client",
-            client_name(client),
-            "--release",
-            &release_name(release),
-        ]);
-        for (flag, role) in [("--p0-memory", Role::Seed), ("--p1-memory", Role::Bundle)] {
-            command.args([flag, &memory[role.index()].to_string()]);
-        }
-        if let Some(seed) = &self.test_seed {
-            command.args(["--insecure-test-seed", seed]);
-        }
+        let request = DealRequest {
+            model: model.to_owned(),
+            out: out.to_owned(),
+            options: self.options,
+            count: self.pictures.len() as u64,
+            test_seed: self.test_seed.clone(),
+        };
+        let mut command = self.launcher.command(&Task::Deal(&request)).map_err(ProcessError::System)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = OwnChild::spawn(&mut command).map_err(ProcessError::System)?;
         let mut said = Vec::new();
@@ -164,7 +157,7 @@ impl Trial<'_> {
 
     fn classify(&self, dealt: &Path) -> Result<PairReport, TrialError> {
         let run = PairRun {
-            launcher: Launcher::current()?,
+            launcher: self.launcher,
             dealt: dealt.to_owned(),
             pictures: self.pictures.clone(),
             test_seed: self.test_seed.clone(),

@@ -188,7 +188,7 @@ mod tests {
         assert!(
             missing.contains("test_batch.bin")
                 && missing.contains("test_00.jxl")
-                && missing.contains("--data"),
+                && missing.contains("the right data folder"),
             "{missing}"
         );
         std::fs::write(root.join("cifar10/test_batch.bin"), [0; PIXELS]).unwrap();

@@ -223,7 +223,9 @@ mod tests {
         let error = || load(&root, Split::Test, usize::MAX).unwrap_err().to_string();
         let missing = error();
         assert!(
-            missing.contains("fsdd.flac") && missing.contains("0_george_0.wav") && missing.contains("--data"),
+            missing.contains("fsdd.flac")
+                && missing.contains("0_george_0.wav")
+                && missing.contains("the right data folder"),
             "{missing}"
         );
         record(&root, "1_theo_0.wav", 16_000);

@@ -42,11 +42,11 @@ pub const FOLDER_VARIABLE: &str = "HALFNET_DATA";
 pub enum DataError {
     /// Neither the flag nor the variable is set.
     #[error(
-        "no data folder named: give --data DIR or set {FOLDER_VARIABLE} to a folder with mnist/, cifar10/, fsdd/ … in it"
+        "no data folder named: name one or set {FOLDER_VARIABLE} to a folder with mnist/, cifar10/, fsdd/ … in it"
     )]
     NoFolder,
     /// A file that must be there is not.
-    #[error("no {what} of {set} in {}: looked for {files}; is --data (or {FOLDER_VARIABLE}) the right folder?", folder.display())]
+    #[error("no {what} of {set} in {}: looked for {files}; is that (or {FOLDER_VARIABLE}) the right data folder?", folder.display())]
     Missing {
         /// The data set.
         set: DataSetKind,
@@ -93,9 +93,25 @@ pub enum DataError {
         /// Those that are.
         known: String,
     },
+    /// A name that is no picture.
+    #[error("`{name}` names {expected}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What it would have to be.
+        expected: &'static str,
+    },
+    /// A picture of the wrong size.
+    #[error("the picture has {found} pixels, the model takes {expected}")]
+    Size {
+        /// Expected.
+        expected: usize,
+        /// Found.
+        found: usize,
+    },
     /// More pictures than are held in memory.
     #[error(
-        "the {split} split of {set} has {count} pictures, and at most {most} are held in memory: give a --limit"
+        "the {split} split of {set} has {count} pictures, and at most {most} are held in memory: limit them"
     )]
     TooLarge {
         /// The data set.

@@ -29,7 +29,7 @@ pub enum ImportError {
         expected: Shape,
     },
     /// The widths asked for leave a layer no room.
-    #[error("layer `{layer}`: {reason}; give it more bits (--bits)")]
+    #[error("layer `{layer}`: {reason}; give it more bits")]
     Widths {
         /// The layer.
         layer: String,

@@ -66,7 +66,7 @@ pub enum FileError {
         source: ModelError,
     },
     /// Something is there that must not be overwritten.
-    #[error("{} exists already: dealing over it would break its pairing. Name another folder, or add bundles with --more and --state", path.display())]
+    #[error("{} exists already: dealing over it would break its pairing. Name another folder, or add bundles to that pairing", path.display())]
     Exists {
         /// The file.
         path: PathBuf,

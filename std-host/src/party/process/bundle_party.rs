@@ -16,7 +16,7 @@ use super::handshake::{Burned, Proposer};
 use super::inference::Desk;
 use super::report::{Event, PartyStats};
 use super::usage::peak_rss_bytes;
-use super::{PartyConfig, ProcessError, Reason};
+use super::{ClientError, PartyConfig, ProcessError, Reason};
 use crate::party::entropy::Entropy;
 use crate::party::link::{Link, Reactor};
 use crate::party::material::PartyOne;
@@ -52,11 +52,7 @@ pub fn run_bundle_party(
     let plan = material.public.plan(&config.material)?;
     let third = plan.header.options.client == Client::Third;
     if third != config.clients.is_some() {
-        return Err(ProcessError::Client(if third {
-            "clients of this material come to both parties: name the address that they come to with --clients ADDR"
-        } else {
-            "this material was dealt for P0 as the client: there is nobody to come to --clients"
-        }));
+        return Err(if third { ClientError::NoAddress } else { ClientError::Nobody }.into());
     }
     config.check_addresses(material.public.test)?;
     let agreement = material.public.agreement(&plan);

@@ -14,7 +14,7 @@ use halfnet_core::wire::frame::HEADER;
 use halfnet_core::wire::message::{Code, Identifier, MASK, MaskHeader};
 
 use super::pixels::integers;
-use super::{ProcessError, Reason, check_address};
+use super::{ClientError, ProcessError, Reason, check_address};
 use crate::party::entropy::Entropy;
 use crate::party::link::{Link, LinkError, Reactor, connect, is_message};
 use crate::party::material::Public;
@@ -62,9 +62,7 @@ impl<'p> ThirdClient<'p> {
     /// An address is not allowed or cannot be reached, or the plan's client is P0.
     pub fn connect(config: &ClientConfig, public: &Public, plan: &'p Plan<'p>) -> Result<Self, ProcessError> {
         if plan.header.options.client != Client::Third {
-            return Err(ProcessError::Client(
-                "this plan was dealt for P0 as the client: give the pictures to `infer --material party0.postcard`",
-            ));
+            return Err(ClientError::SeedParty.into());
         }
         for address in config.parties {
             check_address(address, config.insecure_plaintext, public.test || config.test_seed.is_some())?;

@@ -186,8 +186,8 @@ pub fn deal_more(request: &MoreRequest, progress: &(dyn Fn(u64) + Sync)) -> Resu
     let mut state = DealerState::read(&request.state)?;
     let entropy = Entropy::from_flag(request.test_seed.as_deref())?;
     match (state.public.test, entropy.is_test()) {
-        (true, false) => return Err(ProcessError::TestSeed("give its --insecure-test-seed again")),
-        (false, true) => return Err(ProcessError::TestSeed("leave --insecure-test-seed out")),
+        (true, false) => return Err(ProcessError::TestSeed { dealt: true }),
+        (false, true) => return Err(ProcessError::TestSeed { dealt: false }),
         _ => {}
     }
     let path = request.model.clone().unwrap_or_else(|| state.model.clone());
@@ -212,9 +212,7 @@ fn deal_batch(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<DealReport, ProcessError> {
     let first = state.next;
-    let next = first
-        .checked_add(count)
-        .ok_or_else(|| ProcessError::Usage("no counters are left for so many bundles".into()))?;
+    let next = first.checked_add(count).ok_or(ProcessError::NoCounters { count })?;
     // Drawn anew at every dealing run. Under a test seed it follows from the seed and the first counter,
     // which never comes twice.
     let deal = *entropy.part("halfnet 1 deal identifier", first).bytes()?;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use halfnet_core::board::BoardError;
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
 use halfnet_core::party::SessionError;
@@ -12,7 +13,6 @@ use halfnet_core::plan::Role;
 use halfnet_core::wire::message::MessageError;
 use thiserror::Error;
 
-use crate::network::data::DataError;
 use crate::party::entropy::EntropyError;
 use crate::party::link::{DriveError, LinkError};
 use crate::party::material::FileError;
@@ -87,8 +87,29 @@ impl Stage {
     }
 }
 
+/// Who the client is, as the material says, against what this process was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// P0 brings the pictures itself.
+    #[error("this material was dealt for P0 as the client: no other client's pictures are classified")]
+    SeedParty,
+    /// As [`ClientError::SeedParty`], but an address for clients was named.
+    #[error(
+        "this material was dealt for P0 as the client: there is nobody to come to an address for clients"
+    )]
+    Nobody,
+    /// A third client brings the pictures.
+    #[error("this material was dealt for a third client: pictures come from it, not from P0")]
+    Third,
+    /// A third client comes to both parties, and none knows where.
+    #[error("clients of this material come to both parties: name the address that they come to")]
+    NoAddress,
+}
+
 /// Why a process ended.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// A file.
     #[error(transparent)]
@@ -102,9 +123,6 @@ pub enum ProcessError {
     /// Entropy.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// A picture.
-    #[error(transparent)]
-    Data(#[from] DataError),
     /// A connection, outside an inference.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -139,8 +157,20 @@ pub enum ProcessError {
         path: String,
     },
     /// A test seed where none was used, or the reverse.
-    #[error("a pairing dealt under a test seed stays one, and no other becomes one: {0}")]
-    TestSeed(&'static str),
+    #[error("a pairing dealt under a test seed stays one, and no other becomes one: {}", if *dealt { "give its test seed again" } else { "leave the test seed out" })]
+    TestSeed {
+        /// Was the pairing dealt under one?
+        dealt: bool,
+    },
+    /// The pairing's counters are all dealt.
+    #[error("no counters are left for {count} bundles more: deal a new pairing")]
+    NoCounters {
+        /// Bundles wanted.
+        count: u64,
+    },
+    /// A board would refuse this material.
+    #[error(transparent)]
+    Board(BoardError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}{}", if source.kind() == io::ErrorKind::AddrInUse { " (another process uses this port: stop it or name another)" } else { "" })]
     Listen {
@@ -172,7 +202,7 @@ pub enum ProcessError {
     System(#[from] io::Error),
     /// An address that is not this machine's, without encryption.
     #[error(
-        "{address} is not loopback and links are not encrypted yet: use a tunnel, or accept it with --insecure-plaintext"
+        "{address} is not loopback and links are not encrypted yet: use a tunnel, or accept that all travels in the clear"
     )]
     Plaintext {
         /// The address.
@@ -180,15 +210,15 @@ pub enum ProcessError {
     },
     /// Test material beyond this machine.
     #[error(
-        "{address} is not loopback, and --insecure-test-seed was given here or when this material was dealt: anybody can know its masks"
+        "{address} is not loopback, and a test seed was given here or when this material was dealt: anybody can know its masks"
     )]
     TestMaterial {
         /// The address.
         address: SocketAddr,
     },
     /// The plan's client is another.
-    #[error("{0}")]
-    Client(&'static str),
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// A message of the handshake is malformed.
     #[error("{peer} sent a malformed message: {source}")]
     Message {
@@ -314,9 +344,9 @@ pub enum ProcessError {
         /// What it said.
         reason: String,
     },
-    /// An option or input that makes no sense.
-    #[error("{0}")]
-    Usage(String),
+    /// What cannot be, whatever anybody gave this program.
+    #[error("internal, please report this: {0}")]
+    Internal(String),
     /// Told to stop.
     #[error("stopped")]
     Stopped,
@@ -329,6 +359,27 @@ impl From<SessionError> for ProcessError {
 }
 
 impl ProcessError {
+    /// Did this process end because the other end of a link had ended before? Then the cause is there.
+    #[must_use]
+    pub fn is_peer_gone(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        let link = |error: &LinkError| match error {
+            LinkError::Closed { .. } => true,
+            LinkError::Io { source, .. } => {
+                matches!(source.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+            }
+            _ => false,
+        };
+        match self {
+            Self::Link(error)
+            | Self::ClientLink(error)
+            | Self::Drive(DriveError::Link { source: error, .. }) => link(error),
+            Self::Spent { source, .. } => source.is_peer_gone(),
+            Self::TooFew { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Marks an error as one that came after the burn.
     pub(super) fn after_burn(counter: u64, stage: Stage) -> impl FnOnce(Self) -> Self {
         move |source| Self::Spent { counter, stage, source: Box::new(source) }

@@ -20,11 +20,12 @@ mod seed_party;
 mod usage;
 
 pub use bundle_party::run_bundle_party;
+#[cfg(feature = "check")]
 pub(crate) use client::mask;
 pub use client::{ClientConfig, ThirdClient};
 pub use config::{PartyConfig, PeerAddress, check_address};
 pub use deal::{DealReport, DealRequest, MoreRequest, deal, deal_more, repetition_note};
-pub use error::{ProcessError, Reason, Stage};
+pub use error::{ClientError, ProcessError, Reason, Stage};
 pub use pixels::{integers, read_raw};
 pub use provision::{ProvisionReport, ProvisionRequest, provision};
 pub use report::{Event, InferenceStats, PartyStats};

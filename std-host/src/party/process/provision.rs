@@ -81,7 +81,7 @@ pub fn provision(request: &ProvisionRequest) -> Result<ProvisionReport, ProcessE
     }
     write_sealed(&request.out, Kind::Board, &body)?;
     let body_bytes =
-        postcard::experimental::serialized_size(&body).map_err(|e| ProcessError::Usage(e.to_string()))?;
+        postcard::experimental::serialized_size(&body).map_err(|e| ProcessError::Internal(e.to_string()))?;
     Ok(ProvisionReport {
         bytes: (ENVELOPE_BYTES + body_bytes) as u64,
         plan_bytes: public.plan.len() as u64,
@@ -99,6 +99,6 @@ pub fn provision(request: &ProvisionRequest) -> Result<ProvisionReport, ProcessE
 fn refused(error: BoardError) -> ProcessError {
     match error {
         BoardError::Plan(error) => ProcessError::Plan(error),
-        error => ProcessError::Usage(error.to_string()),
+        error => ProcessError::Board(error),
     }
 }

@@ -36,6 +36,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The party ends because the other end of a link was gone: the cause is to be looked for there.
+    PeerGone,
     /// The party ends.
     Finished(PartyStats),
 }

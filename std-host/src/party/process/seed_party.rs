@@ -15,7 +15,7 @@ use super::inference::{Desk, Outcome};
 use super::pixels::integers;
 use super::report::{Event, PartyStats};
 use super::usage::peak_rss_bytes;
-use super::{PartyConfig, ProcessError, Reason};
+use super::{ClientError, PartyConfig, ProcessError, Reason};
 use crate::party::entropy::Entropy;
 use crate::party::link::{Link, LinkError, Reactor};
 use crate::party::material::PartyZero;
@@ -120,9 +120,7 @@ pub fn infer_as_seed_party(
     let material = PartyZero::read(&config.material)?;
     let plan = material.public.plan(&config.material)?;
     if plan.header.options.client != Client::SeedParty {
-        return Err(ProcessError::Client(
-            "this material was dealt for a third client: run `party --role 0 --clients ADDR` and give the picture to `infer --p0 ADDR --p1 ADDR`",
-        ));
+        return Err(ClientError::Third.into());
     }
     let shape = plan.header.model.input;
     if let Some(wrong) = pictures.iter().find(|p| p.len() != shape.elements()) {
@@ -176,14 +174,10 @@ pub fn run_seed_party(
     let material = PartyZero::read(&config.material)?;
     let plan = material.public.plan(&config.material)?;
     if plan.header.options.client != Client::Third {
-        return Err(ProcessError::Client(
-            "this material was dealt for P0 as the client: give the pictures to `infer --material party0.postcard` instead",
-        ));
+        return Err(ClientError::SeedParty.into());
     }
     let Some(address) = config.clients else {
-        return Err(ProcessError::Client(
-            "clients of this material come to both parties: name the address that they come to with --clients ADDR",
-        ));
+        return Err(ClientError::NoAddress.into());
     };
     let mut party = SeedParty::new(config, &material, &plan)?;
     let mut clients = Clients::listen(&mut party.reactor, address, config.timeout)?;

@@ -25,7 +25,7 @@ const EXTENSION: &str = "bundle";
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// None is left.
-    #[error("no bundle is left in {}: deal more (halfnet deal --more N --state dealer.postcard)", folder.display())]
+    #[error("no bundle is left in {}: the dealer must deal more", folder.display())]
     Empty {
         /// The store.
         folder: PathBuf,

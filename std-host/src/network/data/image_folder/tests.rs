@@ -127,7 +127,7 @@ fn faults_name_the_file_and_what_would_do() {
     assert!(
         missing.contains("wnids.txt")
             && missing.contains("tiny-imagenet-20.tar.zst")
-            && missing.contains("--data"),
+            && missing.contains("the right data folder"),
         "{missing}"
     );
     assert!(error(DataSetKind::Imagenet, Split::Test).contains("val/WNID/*.JPEG"));
