@@ -16,6 +16,7 @@ use crate::party::model::{HostModel, HostWeights, WeightError};
 
 /// Why an answer could not be predicted.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PredictError {
     /// The dealer's state.
     #[error(transparent)]

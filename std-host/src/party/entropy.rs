@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 /// Why no entropy could be had.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum EntropyError {
     /// The operating system has none.
     #[error("the operating system gives no entropy: {0}")]

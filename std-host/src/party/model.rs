@@ -30,6 +30,7 @@ const CHANNELS: usize = 16;
 
 /// Why weights could not be made ready.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum WeightError {
     /// No kernel, or one refused.
     #[error(transparent)]

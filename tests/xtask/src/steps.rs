@@ -74,6 +74,19 @@ pub(crate) const ALL: &[Step] = &[
         runs_tests: true,
     },
     Step {
+        name: "wings",
+        what: "the host with each of its features alone and with none, as a service links it",
+        needs: &[Need::Component("clippy")],
+        commands: || {
+            let lint = |features: &[&str]| {
+                let wing = ["clippy", "--package", "halfnet-host", "--all-targets", "--no-default-features"];
+                cargo(&[&wing[..], features, &["--", "-D", "warnings"]].concat())
+            };
+            vec![lint(&[]), lint(&["--features", "import"]), lint(&["--features", "check"])]
+        },
+        runs_tests: false,
+    },
+    Step {
         name: "doctest",
         what: "the examples in the documentation",
         needs: &[],

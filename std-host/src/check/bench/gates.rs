@@ -22,6 +22,7 @@ const CONVOLUTION_OPENED: u8 = 10;
 
 /// Why no model could be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum GateError {
     /// No shape has so many elements.
     #[error("no tensor has {0} elements: give a product of two numbers from 1 to 65535 of at most 16777216")]

@@ -160,7 +160,7 @@ fn flac(path: &Path) -> Result<Vec<i16>, DataError> {
 ///
 /// # Errors
 /// It cannot be read, or is something else.
-pub fn wave(path: &Path) -> Result<Vec<i16>, DataError> {
+pub(crate) fn wave(path: &Path) -> Result<Vec<i16>, DataError> {
     let broken = |e: hound::Error| malformed(path, format!("no readable WAV recording: {e}"));
     let mut reader = hound::WavReader::open(path).map_err(broken)?;
     let spec = reader.spec();

@@ -15,17 +15,17 @@
 use super::fourier::Transform;
 
 /// Samples a second.
-pub const SAMPLE_RATE: u32 = 8000;
+pub(crate) const SAMPLE_RATE: u32 = 8000;
 /// Samples of a frame.
-pub const WINDOW: usize = 256;
+pub(crate) const WINDOW: usize = 256;
 /// Samples from a frame to the next.
-pub const HOP: usize = 192;
+pub(crate) const HOP: usize = 192;
 /// Mel bands: rows of a picture.
-pub const BANDS: usize = 32;
+pub(crate) const BANDS: usize = 32;
 /// Frames: columns of a picture.
-pub const FRAMES: usize = 32;
+pub(crate) const FRAMES: usize = 32;
 /// Samples that the frames cover.
-pub const SPAN: usize = (FRAMES - 1) * HOP + WINDOW;
+pub(crate) const SPAN: usize = (FRAMES - 1) * HOP + WINDOW;
 
 const BINS: usize = 512;
 const LOWEST_HERTZ: f64 = 80.0;
@@ -40,7 +40,7 @@ struct Band {
 
 /// Makes spectrograms.
 #[derive(Clone, Debug)]
-pub struct LogMel {
+pub(crate) struct LogMel {
     transform: Transform,
     window: Vec<f64>,
     bands: Vec<Band>,
@@ -69,7 +69,7 @@ fn corners() -> Vec<f64> {
 impl LogMel {
     /// Plans the transform and the bands.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let transform = Transform::new(BINS);
         let turn = std::f64::consts::TAU / WINDOW as f64;
         let window = (0..WINDOW).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
@@ -88,7 +88,7 @@ impl LogMel {
     /// # Shapes
     /// `samples`: any number, at [`SAMPLE_RATE`]. The result: (band, frame), [`BANDS`] × [`FRAMES`].
     #[must_use]
-    pub fn picture(&self, samples: &[i16]) -> Vec<u8> {
+    pub(crate) fn picture(&self, samples: &[i16]) -> Vec<u8> {
         let (part, before) = centred(samples);
         let mut energies = vec![0.0; BANDS * FRAMES];
         let mut values = vec![[0.0; 2]; BINS];

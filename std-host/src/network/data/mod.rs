@@ -17,11 +17,11 @@
 
 mod cifar;
 mod fourier;
-pub mod fsdd;
+pub(crate) mod fsdd;
 mod image_folder;
 mod jpeg;
 mod kind;
-pub mod log_mel;
+pub(crate) mod log_mel;
 mod mnist;
 mod picture;
 mod published;
@@ -39,6 +39,7 @@ pub const FOLDER_VARIABLE: &str = "HALFNET_DATA";
 
 /// Why a data set or a picture could not be read.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DataError {
     /// Neither the flag nor the variable is set.
     #[error(

@@ -10,7 +10,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
 
 /// True when the input itself is the matrix: a 1×1 convolution, or a kernel that covers its whole input.
 #[must_use]
-pub fn is_plain(geometry: &Convolution) -> bool {
+pub(crate) fn is_plain(geometry: &Convolution) -> bool {
     let pointwise = geometry.kernel_height == 1 && geometry.kernel_width == 1 && geometry.stride == 1;
     let covering =
         geometry.kernel_height == geometry.input.height && geometry.kernel_width == geometry.input.width;
@@ -21,7 +21,7 @@ pub fn is_plain(geometry: &Convolution) -> bool {
 ///
 /// # Shapes
 /// `input`: the geometry's input.
-pub fn patches<T: Copy + Default>(geometry: &Convolution, input: &[T], out: &mut Vec<T>) {
+pub(crate) fn patches<T: Copy + Default>(geometry: &Convolution, input: &[T], out: &mut Vec<T>) {
     let (output, shape) = (geometry.output(), geometry.input);
     let (height, width) = (usize::from(shape.height), usize::from(shape.width));
     let (rows, columns) = (usize::from(output.height), usize::from(output.width));
@@ -66,7 +66,7 @@ pub fn patches<T: Copy + Default>(geometry: &Convolution, input: &[T], out: &mut
 /// # Shapes
 /// `weights`: (O, C / groups, kernel_height, kernel_width); `input`: the geometry's input; `out`: its output;
 /// `scratch`: anything.
-pub fn convolve<T: LinalgScalar + Default>(
+pub(crate) fn convolve<T: LinalgScalar + Default>(
     geometry: &Convolution,
     weights: &[T],
     input: &[T],

@@ -4,7 +4,7 @@
 //! [`forward`] runs it and keeps every layer's sum, so that calibration and comparison see what the integers
 //! stand for. Pools are sums: a loader folds an average's divisor into the weights that follow.
 
-pub mod columns;
+pub(crate) mod columns;
 pub mod fold;
 pub mod forward;
 mod replacement;
@@ -23,6 +23,7 @@ pub use weights::Tensors;
 
 /// Why a float network could not be read.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum FloatError {
     /// Reading failed.
     #[error("cannot read {}: {source}", path.display())]

@@ -9,21 +9,21 @@ use crate::network::progress::Progress;
 
 /// Statistics of one layer's sum z, one of each a channel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LayerStatistics {
+pub(crate) struct LayerStatistics {
     /// Smallest value.
-    pub low: Vec<f32>,
+    pub(crate) low: Vec<f32>,
     /// Largest value.
-    pub high: Vec<f32>,
+    pub(crate) high: Vec<f32>,
     /// Mean, over pictures and positions.
-    pub mean: Vec<f64>,
+    pub(crate) mean: Vec<f64>,
     /// Deviation, over pictures and positions.
-    pub deviation: Vec<f64>,
+    pub(crate) deviation: Vec<f64>,
 }
 
 impl LayerStatistics {
     /// Largest size of channel `channel`'s sums.
     #[must_use]
-    pub fn largest(&self, channel: usize) -> f64 {
+    pub(crate) fn largest(&self, channel: usize) -> f64 {
         f64::from(self.high[channel]).max(-f64::from(self.low[channel]))
     }
 }
@@ -72,7 +72,11 @@ impl Running {
 
 /// Runs every picture and gathers statistics of every layer's sum.
 #[must_use]
-pub fn ranges(network: &FloatNetwork, pictures: &DataSet, progress: &Progress) -> Vec<LayerStatistics> {
+pub(crate) fn ranges(
+    network: &FloatNetwork,
+    pictures: &DataSet,
+    progress: &Progress,
+) -> Vec<LayerStatistics> {
     let bar = progress.bar(pictures.len() as u64, "calibrating");
     let empty = || -> Vec<Vec<Running>> {
         network.layers.iter().map(|l| vec![Running::EMPTY; l.bias.len()]).collect()

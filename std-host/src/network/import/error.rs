@@ -9,6 +9,7 @@ use crate::network::float::FloatError;
 
 /// Why a network could not be imported.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ImportError {
     /// The weights.
     #[error(transparent)]

@@ -7,15 +7,15 @@
 //! the answers, from wider ones where there is none (polynomials square what rounding leaves); [`mod@write`]
 //! packs the result. The figures of merit are in the [`Report`].
 
-pub mod calibrate;
+mod calibrate;
 mod error;
-pub mod quantise;
+mod quantise;
 mod report;
-pub mod rounding;
-pub mod scales;
-pub mod sensitivity;
-pub mod widths;
-pub mod write;
+mod rounding;
+mod scales;
+mod sensitivity;
+mod widths;
+mod write;
 
 use std::path::Path;
 

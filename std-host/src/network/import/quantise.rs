@@ -30,18 +30,18 @@ const BATCH: usize = 16;
 
 /// A network in integers, with what its report says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quantised {
+pub(crate) struct Quantised {
     /// How pixels become integers.
-    pub normalisation: Vec<Normalisation>,
+    pub(crate) normalisation: Vec<Normalisation>,
     /// The layers.
-    pub layers: Vec<IntegerLayer>,
+    pub(crate) layers: Vec<IntegerLayer>,
     /// Real value of one unit, layer by layer.
-    pub scales: Vec<LayerScales>,
+    pub(crate) scales: Vec<LayerScales>,
     /// What rounding the weights changed in each layer's sum, as a float layer on the same wires.
-    pub changes: Vec<FloatLayer>,
+    pub(crate) changes: Vec<FloatLayer>,
     /// Root mean square of each layer's (sum − float sum) on the pictures rounded on, in parts of the float
     /// sum's deviation.
-    pub errors: Vec<f64>,
+    pub(crate) errors: Vec<f64>,
 }
 
 /// Products that one output element of a term sums.
@@ -62,7 +62,7 @@ struct Pair {
 ///
 /// # Errors
 /// A layer does not fit its widths.
-pub fn quantise(
+pub(crate) fn quantise(
     network: &FloatNetwork,
     ranges: &[LayerStatistics],
     widths: &Widths,

@@ -17,7 +17,7 @@ const SWEEPS: usize = 50;
 
 /// Sums of products of a layer's inputs and targets.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Moments {
+pub(crate) struct Moments {
     count: f64,
     /// Σ x, K.
     x: Vec<f64>,
@@ -31,21 +31,21 @@ pub struct Moments {
 
 /// Weights and biases as integers of the sum's units.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rounded {
+pub(crate) struct Rounded {
     /// (O, K).
-    pub weights: Vec<i64>,
+    pub(crate) weights: Vec<i64>,
     /// O.
-    pub bias: Vec<i64>,
+    pub(crate) bias: Vec<i64>,
     /// What rounding changed: integer weights less the best real ones, in units of the sum, (O, K).
-    pub change: Vec<f64>,
+    pub(crate) change: Vec<f64>,
     /// Mean of that over the inputs, which the bias takes up, O.
-    pub change_mean: Vec<f64>,
+    pub(crate) change_mean: Vec<f64>,
 }
 
 impl Moments {
     /// No sample yet, for K inputs and O outputs.
     #[must_use]
-    pub fn new(inputs: usize, outputs: usize) -> Self {
+    pub(crate) fn new(inputs: usize, outputs: usize) -> Self {
         Self {
             count: 0.0,
             x: vec![0.0; inputs],
@@ -59,7 +59,7 @@ impl Moments {
     ///
     /// # Shapes
     /// `inputs`: (K, P); `targets`: (O, P).
-    pub fn add(&mut self, inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) {
+    pub(crate) fn add(&mut self, inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) {
         self.count += inputs.ncols() as f64;
         let sums = |m: &ArrayView2<'_, f32>, into: &mut [f64]| {
             m.axis_iter(Axis(0))
@@ -80,7 +80,7 @@ impl Moments {
 
     /// Adds the samples of another.
     #[must_use]
-    pub fn merge(mut self, other: &Self) -> Self {
+    pub(crate) fn merge(mut self, other: &Self) -> Self {
         self.count += other.count;
         let add = |a: &mut [f64], b: &[f64]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         add(&mut self.x, &other.x);
@@ -95,7 +95,7 @@ impl Moments {
     /// # Shapes
     /// `weights`: O·K; `units`: O.
     #[must_use]
-    pub fn round(&self, weights: &[f64], units: &[f64]) -> Rounded {
+    pub(crate) fn round(&self, weights: &[f64], units: &[f64]) -> Rounded {
         let inputs = self.x.len();
         let mean_x: Vec<f64> = self.x.iter().map(|s| s / self.count).collect();
         let mut covariance = self.xx.mapv(|v| v / self.count);
@@ -148,7 +148,12 @@ impl Rounded {
 /// # Shapes
 /// `weights`: O·K; `units` and `mean_target`: O; `mean_input`: K.
 #[must_use]
-pub fn round_plainly(weights: &[f64], units: &[f64], mean_input: &[f64], mean_target: &[f64]) -> Rounded {
+pub(crate) fn round_plainly(
+    weights: &[f64],
+    units: &[f64],
+    mean_input: &[f64],
+    mean_target: &[f64],
+) -> Rounded {
     let mut all = Rounded::default();
     for ((row, unit), target) in weights.chunks_exact(mean_input.len()).zip(units).zip(mean_target) {
         let rounded: Vec<i64> = row.iter().map(|w| (w / unit).round() as i64).collect();

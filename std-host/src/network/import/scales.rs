@@ -20,20 +20,20 @@ const SMALLEST_FACTOR: f64 = 4.0;
 
 /// Scales of one layer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LayerScales {
+pub(crate) struct LayerScales {
     /// Real value of one unit of the sum, one a channel.
-    pub sum: Vec<f64>,
+    pub(crate) sum: Vec<f64>,
     /// Real value of one unit of the output wire, one a channel.
-    pub output: Vec<f64>,
+    pub(crate) output: Vec<f64>,
     /// κ of each channel of each join, term by term; empty for convolutions.
-    pub joins: Vec<Vec<i64>>,
+    pub(crate) joins: Vec<Vec<i64>>,
 }
 
 /// How pixels become integers, one a channel, and the real value of one unit of the input, one a channel.
 ///
 /// A pixel's steps are kept: the gain is 1, so nothing of the 8 bits is lost, and only the mean is taken off.
 #[must_use]
-pub fn input(network: &FloatNetwork) -> (Vec<Normalisation>, Vec<f64>) {
+pub(crate) fn input(network: &FloatNetwork) -> (Vec<Normalisation>, Vec<f64>) {
     let channel = |n: &crate::network::float::ChannelNormalisation| {
         let offset = -(f64::from(n.mean) * 255.0 * f64::from(1 << 16)).round() as i32;
         (Normalisation { gain: 1 << 16, offset }, 1.0 / (255.0 * f64::from(n.deviation)))
@@ -44,7 +44,7 @@ pub fn input(network: &FloatNetwork) -> (Vec<Normalisation>, Vec<f64>) {
 /// Least real value of one unit of every layer's sum, channel by channel: what its own range needs, and what
 /// the layers that it is joined to need to find a κ of at least `SMALLEST_FACTOR`.
 #[must_use]
-pub fn bounds(
+pub(crate) fn bounds(
     network: &FloatNetwork,
     ranges: &[LayerStatistics],
     widths: &[LayerWidths],
@@ -87,7 +87,7 @@ fn cut(layer: &FloatLayer, widths: LayerWidths) -> u8 {
 ///
 /// # Errors
 /// A join's unit is smaller than the sum's: the ring is too narrow.
-pub fn layer(
+pub(crate) fn layer(
     layer: &FloatLayer,
     bounds: &[f64],
     widths: LayerWidths,

@@ -18,16 +18,16 @@ use halfnet_core::gate::truncation::Opening;
 
 /// Variance that a layer adds to the logits, in parts of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct LayerNoise {
+pub(crate) struct LayerNoise {
     /// By rounding its opened value.
-    pub opening: f64,
+    pub(crate) opening: f64,
     /// By rounding its weights.
-    pub weights: f64,
+    pub(crate) weights: f64,
 }
 
 /// Measures every layer of a quantised network.
 #[must_use]
-pub fn measure(
+pub(crate) fn measure(
     network: &FloatNetwork,
     quantised: &Quantised,
     pictures: &DataSet,

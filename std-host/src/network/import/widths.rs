@@ -31,7 +31,7 @@ const WIDE_FAN_IN: usize = 600;
 
 /// Ring bits of an activation of ordinary fan-in, and its opened bits. The first are measured on a CIFAR
 /// ResNet-20; the others are for networks that lose too much with them.
-pub const STARTS: [(u8, u8); 4] = [(16, 10), (18, 12), (20, 14), (22, 16)];
+pub(crate) const STARTS: [(u8, u8); 4] = [(16, 10), (18, 12), (20, 14), (22, 16)];
 
 /// Ring bits that a release has more than an activation: its range is half as wide, its error is the
 /// answer's, and it costs little.
@@ -45,7 +45,7 @@ const MOST_RING_BITS: u8 = 32;
 /// Widths by rule, from those of an activation of ordinary fan-in: more ring bits for a large fan-in, for
 /// inputs that were summed over windows, and for the release.
 #[must_use]
-pub fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths {
+pub(crate) fn by_rule(network: &FloatNetwork, ring_bits: u8, opened_bits: u8) -> Widths {
     let layer = |layer: &FloatLayer| {
         let fan_in: usize = layer.terms.iter().map(super::quantise::fan_in).sum();
         let wide =
@@ -75,7 +75,7 @@ const SEARCH_FROM: u8 = 3;
 
 /// What is known of a network for a choice of widths: the noise of every layer at widths that were tried.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Search<'n> {
+pub(crate) struct Search<'n> {
     network: &'n FloatNetwork,
     tried: Widths,
     noise: Vec<LayerNoise>,
@@ -91,7 +91,7 @@ struct Point {
 impl<'n> Search<'n> {
     /// A search that predicts from `noise`, measured at the widths `tried`.
     #[must_use]
-    pub fn new(network: &'n FloatNetwork, tried: Widths, noise: Vec<LayerNoise>) -> Self {
+    pub(crate) fn new(network: &'n FloatNetwork, tried: Widths, noise: Vec<LayerNoise>) -> Self {
         Self { network, tried, noise }
     }
 
@@ -99,7 +99,7 @@ impl<'n> Search<'n> {
     /// opening adds, a bit of b what a layer's weights add, and a bit more on the wire that they multiply
     /// takes it back.
     #[must_use]
-    pub fn predict(&self, widths: &Widths) -> f64 {
+    pub(crate) fn predict(&self, widths: &Widths) -> f64 {
         let quarter = |bits: i32| 4_f64.powi(-bits);
         let layer = |index: usize| {
             let (now, tried, noise) = (widths[index], self.tried[index], self.noise[index]);
@@ -116,7 +116,7 @@ impl<'n> Search<'n> {
     /// The narrowest widths found whose predicted variance is at most `budget`: from generous ones, always
     /// the bit whose removal adds the least variance for a byte saved.
     #[must_use]
-    pub fn narrowest(&self, budget: f64) -> Widths {
+    pub(crate) fn narrowest(&self, budget: f64) -> Widths {
         let mut point = Point {
             opened: self.tried.iter().map(|w| (w.opened_bits + SEARCH_FROM).min(MOST_OPENED_BITS)).collect(),
             // The last wire is what is released: nobody reads it.
@@ -190,7 +190,7 @@ impl<'n> Search<'n> {
 
 /// Bits each way that comparing k-bit values takes an element: the tree over chunks of four bits, and t.
 #[must_use]
-pub fn comparison_bits(k: u8) -> u32 {
+pub(crate) fn comparison_bits(k: u8) -> u32 {
     match k {
         0..=4 => 1,
         5..=8 => 3,

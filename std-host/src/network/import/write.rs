@@ -13,7 +13,7 @@ use crate::network::simulate::{IntegerLayer, IntegerLinear, IntegerStep};
 
 /// Integers in the narrowest width that holds them all.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct PackedIntegers {
+pub(crate) struct PackedIntegers {
     bits: u8,
     bytes: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl core::fmt::Debug for PackedIntegers {
 impl PackedIntegers {
     /// Packs `values` little-endian.
     #[must_use]
-    pub fn new(values: &[i64]) -> Self {
+    pub(crate) fn new(values: &[i64]) -> Self {
         let fits = |bits: u8| values.iter().all(|&v| v >> (bits - 1) == 0 || v >> (bits - 1) == -1);
         let bits = [8, 16, 32].into_iter().find(|&b| fits(b)).unwrap_or(64);
         let bytes =
@@ -38,14 +38,14 @@ impl PackedIntegers {
 
     /// As the model borrows them.
     #[must_use]
-    pub fn borrow(&self) -> Integers<'_> {
+    pub(crate) fn borrow(&self) -> Integers<'_> {
         if self.bytes.is_empty() { Integers::EMPTY } else { Integers { bits: self.bits, bytes: &self.bytes } }
     }
 }
 
 /// A mask as bits, lowest first.
 #[must_use]
-pub fn pack_mask(elements: &[bool]) -> Vec<u8> {
+pub(crate) fn pack_mask(elements: &[bool]) -> Vec<u8> {
     elements.chunks(8).map(|bits| bits.iter().enumerate().map(|(i, &b)| u8::from(b) << i).sum()).collect()
 }
 
@@ -141,7 +141,7 @@ fn too_large() -> ImportError {
 ///
 /// # Errors
 /// The network has more layers, terms or channels than the format, or is not well-formed.
-pub fn model(
+pub(crate) fn model(
     network: &FloatNetwork,
     class_names: &[String],
     quantised: &Quantised,
@@ -170,7 +170,7 @@ pub fn model(
 ///
 /// # Errors
 /// The model is not well-formed.
-pub fn seal(model: &Model<'_>) -> Result<Vec<u8>, ImportError> {
+pub(crate) fn seal(model: &Model<'_>) -> Result<Vec<u8>, ImportError> {
     let layer = |l: &Layer<'_>| {
         let weights = |linear: &Linear<'_>| match linear {
             Linear::Convolution { weights, .. } | Linear::JoinScaled { factors: weights, .. } => {

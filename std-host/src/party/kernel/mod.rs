@@ -70,6 +70,7 @@ use layout::{Format, Layout};
 
 /// Why a kernel could not be chosen or refused its operands.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum KernelError {
     /// The geometry is not one.
     #[error("the convolution's geometry is not valid: {0}")]

@@ -15,6 +15,7 @@ const AHEAD: usize = 1 << 16;
 
 /// What is wrong with a connection.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LinkError {
     /// The other end closed.
     #[error("{peer} closed the connection{}", if *partial { " in the middle of a frame" } else { "" })]

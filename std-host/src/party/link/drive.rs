@@ -28,6 +28,7 @@ impl Default for Limits {
 
 /// Why a run ended early.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DriveError {
     /// The link, while the walk stood somewhere.
     #[error("{}: {source}", place(*at))]

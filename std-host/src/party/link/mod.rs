@@ -7,7 +7,7 @@
 //! * [`drive()`] moves a sans-io session over a link.
 
 mod connection;
-pub mod drive;
+mod drive;
 mod line;
 mod reactor;
 mod trace;

@@ -22,6 +22,7 @@ const PUBLIC_MODE: u32 = 0o644;
 
 /// What is wrong with a file.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum FileError {
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -99,14 +100,14 @@ impl FileError {
 ///
 /// # Errors
 /// The operating system refuses.
-pub fn sync_folder(folder: &Path) -> Result<(), FileError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder).and_then(|f| f.sync_all()).map_err(FileError::io("synchronise folder", folder))
 }
 
 /// The folder that a file lies in.
 #[must_use]
-pub fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -182,7 +183,7 @@ impl Sink for SealedWriter {
 ///
 /// # Errors
 /// The disk is full or fails.
-pub fn write_sealed(target: &Path, kind: Kind, value: &impl Serialize) -> Result<(), FileError> {
+pub(crate) fn write_sealed(target: &Path, kind: Kind, value: &impl Serialize) -> Result<(), FileError> {
     let body = zeroize::Zeroizing::new(
         postcard::to_allocvec(value).map_err(|e| FileError::content(target, e.to_string()))?,
     );
@@ -196,7 +197,7 @@ pub fn write_sealed(target: &Path, kind: Kind, value: &impl Serialize) -> Result
 ///
 /// # Errors
 /// It cannot be read, is damaged or of another kind.
-pub fn read_sealed<T: for<'de> Deserialize<'de>>(path: &Path, kind: Kind) -> Result<T, FileError> {
+pub(crate) fn read_sealed<T: for<'de> Deserialize<'de>>(path: &Path, kind: Kind) -> Result<T, FileError> {
     let bytes = zeroize::Zeroizing::new(std::fs::read(path).map_err(FileError::io("read", path))?);
     let body = blob::open(&bytes, kind).map_err(FileError::blob(path))?;
     blob::decode_body(body).map_err(|source| FileError::Body { path: path.to_owned(), source })

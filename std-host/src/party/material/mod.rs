@@ -15,7 +15,7 @@
 //! old file or the new one.
 
 mod dealer;
-pub mod file;
+pub(crate) mod file;
 mod lock;
 mod party;
 mod pending;

@@ -23,6 +23,7 @@ const EXTENSION: &str = "bundle";
 
 /// Why no bundle could be taken.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// None is left.
     #[error("no bundle is left in {}: the dealer must deal more", folder.display())]
