@@ -83,7 +83,7 @@ pub(crate) const VERBS: &[Step] = &[
 ];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../firmware")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
 }
 
 /// A folder for each board, in the order of their names.

@@ -174,7 +174,7 @@ fn test() -> Command {
 }
 
 fn layers() -> Vec<Command> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../training");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../training");
     let within = |arguments: &[&str]| {
         let mut command = cargo(arguments);
         command.current_dir(&folder);
