@@ -89,7 +89,7 @@ impl Halfnet<'_> {
     /// Rows of NUMERICS.md and of README.md: the networks in the clear, and between processes.
     fn networks(&self, model: &Path) -> Result<(Vec<String>, Vec<String>), String> {
         let (mut numerics, mut figures) = (Vec::new(), Vec::new());
-        let (data, assets) = (self.data.join("weights"), self.root.join("assets"));
+        let (data, assets) = (self.data.join("weights"), self.root.join("std-host/assets"));
         for (folder, file, name, relus, float) in [
             (&data, "cifar10_resnet20", "ResNet-20, CIFAR-10", "all ReLU", "91.73"),
             (&data, "mnist_cnn", "small CNN, MNIST", "all ReLU", "99.09"),

@@ -130,10 +130,10 @@ fn compare_without_float_weights_says_so_and_with_others_finds_where_they_leave(
         "{text}"
     );
 
-    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/mnist_cnn_500.safetensors");
+    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/../std-host/assets/mnist_cnn_500.safetensors");
     let found = json(&["compare", "--model", &path, "--weights", weights, "--json"]);
     assert_eq!((&found["first_layer_far"], &found["first_layer_off"]), (&2.into(), &Value::Null));
-    let all = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/mnist_cnn.safetensors");
+    let all = concat!(env!("CARGO_MANIFEST_DIR"), "/../std-host/assets/mnist_cnn.safetensors");
     refused(&["compare", "--weights", all], 3, "with other ReLUs");
     refused(&["compare", "--weights", &path], 3, "no safetensors file");
     refused(&["compare", "--mode", "t", "--client", "p0"], 2, "the client is a third");

@@ -62,3 +62,24 @@ fn fuzz_folder_has_every_target() {
     }
     assert_eq!(std::fs::read_dir(folder.join("fuzz_targets")).unwrap().count(), ALL.len());
 }
+
+/// The fuzzer begins from what the formats are now, and from little.
+#[test]
+fn fuzz_seeds_are_up_to_date() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    let mut total = 0;
+    for (name, _) in ALL {
+        let seeds = seeds(name);
+        assert_eq!(std::fs::read_dir(folder.join(name)).unwrap().count(), seeds.len(), "{name}");
+        for (number, seed) in seeds.into_iter().enumerate() {
+            let written = std::fs::read(folder.join(name).join(number.to_string())).unwrap();
+            assert!(
+                written == seed,
+                "{name}/{number} is outdated: cargo run --package halfnet-tests --example seeds"
+            );
+            assert!(seed.len() < 8 << 10, "{name}/{number}: {} bytes", seed.len());
+            total += seed.len();
+        }
+    }
+    assert!(total < 200 << 10, "{total} bytes");
+}

@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use crate::steps::root;
 
 fn documents() -> Vec<PathBuf> {
-    let folders = [root(), root().join("docs"), root().join("assets")];
+    let folders = [root(), root().join("docs"), root().join("std-host/assets")];
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
     files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "md")).collect()
 }
@@ -66,7 +64,6 @@ fn named_files_exist() {
                 "training/",
                 "firmware/",
                 "docs/",
-                "assets/",
                 ".ci/",
                 ".github/",
             ];

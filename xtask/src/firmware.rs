@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::setup::Need;
-use crate::steps::{BARE_TARGETS, Step, cargo};
+use crate::steps::{BARE_TARGETS, Step, cargo, root, within};
 
 /// The emulator of boards with an Arm processor.
 const ARM_EMULATOR: Need = Need::Program { name: "qemu-system-arm", packages: &["qemu-system-arm"] };
@@ -28,6 +28,7 @@ pub(crate) const TEST: Step = Step {
     ],
     commands: test,
     runs_tests: true,
+    ..Step::PLAIN
 };
 
 /// Every board's programs.
@@ -41,7 +42,7 @@ pub(crate) const BOARDS: Step = Step {
         Need::Target(BARE_TARGETS[2]),
     ],
     commands: build,
-    runs_tests: false,
+    ..Step::PLAIN
 };
 
 /// The board beside the host.
@@ -50,7 +51,7 @@ pub(crate) const DEMO: Step = Step {
     what: "P0 on an emulated Cortex-M7, P1 on the host, real pictures, one table: every byte as from a host's P0",
     needs: &[Need::Target(BARE_TARGETS[0]), ARM_EMULATOR],
     commands: || vec![halfnet(), harness(&["demo"])],
-    runs_tests: false,
+    ..Step::PLAIN
 };
 
 /// The board under attack, briefly.
@@ -59,7 +60,7 @@ pub(crate) const ATTACK: Step = Step {
     what: "200 hostile sessions against the emulated board",
     needs: DEMO.needs,
     commands: || vec![halfnet(), harness(&["fuzz", "--sessions", "200"])],
-    runs_tests: false,
+    ..Step::PLAIN
 };
 
 /// What stands behind `cargo xtask firmware`; what is typed after a verb goes to the last of its commands.
@@ -83,7 +84,7 @@ pub(crate) const VERBS: &[Step] = &[
 ];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
+    root().join("firmware")
 }
 
 /// A folder for each board, in the order of their names.
@@ -99,11 +100,6 @@ fn is_called(board: &Path, name: &str) -> bool {
     board.file_name().is_some_and(|found| found.to_string_lossy() == name)
 }
 
-fn within(folder: &Path, mut command: Command) -> Command {
-    command.current_dir(folder);
-    command
-}
-
 /// The host's program, which deals, provisions and is P1.
 fn halfnet() -> Command {
     cargo(&["build", "--release", "--package", "halfnet-host", "--bin", "halfnet"])
@@ -113,14 +109,14 @@ fn halfnet() -> Command {
 fn harness(arguments: &[&str]) -> Command {
     let mut command = cargo(&["run", "--quiet", "--package", "halfnet-harness", "--"]);
     command.args(arguments);
-    within(&folder(), command)
+    within("firmware", command)
 }
 
 fn test() -> Vec<Command> {
     let mut commands = vec![
-        within(&folder(), cargo(&["fmt", "--all", "--check"])),
-        within(&folder(), cargo(&["clippy", "--all-targets", "--", "-D", "warnings"])),
-        within(&folder(), cargo(&["test", "--no-fail-fast"])),
+        within("firmware", cargo(&["fmt", "--all", "--check"])),
+        within("firmware", cargo(&["clippy", "--all-targets", "--", "-D", "warnings"])),
+        within("firmware", cargo(&["test", "--no-fail-fast"])),
     ];
     for board in boards() {
         let selftest = || within(&board, cargo(&["run", "--release", "--bin", "selftest"]));

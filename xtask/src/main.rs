@@ -9,9 +9,14 @@ mod count;
 #[cfg(test)]
 mod documents;
 mod firmware;
+mod fuzz;
+mod packages;
 mod run;
 mod setup;
 mod steps;
+mod training;
+#[cfg(test)]
+mod workflow;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -111,7 +116,7 @@ fn test(chosen: &[&'static Step], arguments: &[&str]) -> ExitCode {
     close(&reports, start.elapsed().as_secs_f64())
 }
 
-/// Meets the step's needs and runs its commands until one fails.
+/// Meets the step's needs and runs its commands, the first and then the others, until one fails.
 fn perform(step: &Step, arguments: &[&str], setup: &mut Setup) -> (Outcome, Counts) {
     let mut counts = Counts::default();
     for need in step.needs {
@@ -123,8 +128,9 @@ fn perform(step: &Step, arguments: &[&str], setup: &mut Setup) -> (Outcome, Coun
     if let Some(last) = commands.last_mut() {
         last.args(arguments);
     }
-    for command in commands {
-        let (succeeded, found) = run::run(command);
+    let others = commands.split_off(commands.len().min(1));
+    for (commands, at_a_time) in [(commands, 1), (others, step.at_a_time)] {
+        let (succeeded, found) = run::side_by_side(commands, at_a_time);
         counts += found;
         if !succeeded {
             return (Outcome::Failed, counts);

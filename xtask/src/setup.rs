@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::run::run;
+use crate::run::{run, succeeds_within};
+use crate::steps::CARGO;
 
 /// Something that a step cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +16,10 @@ pub(crate) enum Need {
     Target(&'static str),
     /// A program, and the Debian packages that bring it.
     Program { name: &'static str, packages: &'static [&'static str] },
-    /// cargo-deny; built from source.
-    CargoDeny,
+    /// A command of cargo's that is built from source, as `cargo-deny`.
+    Subcommand(&'static str),
+    /// Another toolchain, by its version.
+    Toolchain(&'static str),
 }
 
 /// Meets needs, each at most once.
@@ -38,7 +42,8 @@ impl Setup {
             Need::Component(name) => rustup("component", name),
             Need::Target(name) => rustup("target", name),
             Need::Program { name, packages } => self.program(name, packages),
-            Need::CargoDeny => cargo_deny(),
+            Need::Subcommand(name) => subcommand(name),
+            Need::Toolchain(version) => toolchain(version),
         };
         self.met.insert(*need, result.clone());
         result
@@ -89,17 +94,38 @@ fn rustup(kind: &str, name: &str) -> Result<(), String> {
     }
 }
 
-fn cargo_deny() -> Result<(), String> {
-    if is_on_path("cargo-deny") {
+fn subcommand(name: &str) -> Result<(), String> {
+    if is_on_path(name) {
         return Ok(());
     }
-    println!("cargo-deny is missing and takes about three minutes to build");
-    let mut install = Command::new(crate::steps::CARGO);
-    install.args(["install", "cargo-deny", "--locked"]);
+    println!("{name} is missing and takes one to three minutes to build");
+    let mut install = Command::new(CARGO);
+    install.args(["install", name, "--locked"]);
     if run(install).0 {
         Ok(())
     } else {
-        Err("cargo-deny could not be installed: cargo install cargo-deny --locked".to_owned())
+        Err(format!("{name} could not be installed: cargo install {name} --locked"))
+    }
+}
+
+/// How long a toolchain may take to arrive. Where there is no way to it, rustup tries for minutes.
+const TOOLCHAIN_LIMIT: Duration = Duration::from_secs(60);
+
+fn toolchain(version: &str) -> Result<(), String> {
+    let Some(installed) = output("rustup", &["toolchain", "list"]) else {
+        return Err(format!("rustup is missing, which would bring Rust {version}: see https://rustup.rs"));
+    };
+    // Listed with the host's triple, as `1.93-x86_64-unknown-linux-gnu`.
+    if installed.lines().any(|line| line.strip_prefix(version).is_some_and(|rest| rest.starts_with('-'))) {
+        return Ok(());
+    }
+    let mut install = Command::new("rustup");
+    install.args(["toolchain", "install", version, "--profile", "minimal", "--no-self-update"]);
+    if succeeds_within(TOOLCHAIN_LIMIT, install) {
+        Ok(())
+    } else {
+        let command = format!("rustup toolchain install {version} --profile minimal");
+        Err(format!("Rust {version} could not be had within {} s: {command}", TOOLCHAIN_LIMIT.as_secs()))
     }
 }
 

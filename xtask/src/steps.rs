@@ -3,6 +3,7 @@
 //! All of them build in the dev profile (which is optimised), so that clippy, the tests and the docs share
 //! what they can.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::setup::{Need, is_on_path};
@@ -26,8 +27,16 @@ pub(crate) struct Step {
     pub(crate) needs: &'static [Need],
     /// Its commands, run in order until one fails.
     pub(crate) commands: fn() -> Vec<Command>,
+    /// How many commands run at a time, after the first: what that one builds, the others share.
+    pub(crate) at_a_time: usize,
     /// Must a test run in it? Then none at all is a failure.
     pub(crate) runs_tests: bool,
+}
+
+impl Step {
+    /// What a step is that says nothing else: commands one by one, which need nothing and are no tests.
+    pub(crate) const PLAIN: Self =
+        Self { name: "", what: "", needs: &[], commands: Vec::new, at_a_time: 1, runs_tests: false };
 }
 
 /// Every step.
@@ -37,28 +46,28 @@ pub(crate) const ALL: &[Step] = &[
         what: "the sources are formatted",
         needs: &[Need::Component("rustfmt")],
         commands: || vec![cargo(&["fmt", "--all", "--check"])],
-        runs_tests: false,
+        ..Step::PLAIN
     },
     Step {
         name: "clippy",
         what: "no lint fires, in any target of the workspace",
         needs: &[Need::Component("clippy")],
         commands: || vec![cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])],
-        runs_tests: false,
+        ..Step::PLAIN
     },
     Step {
         name: "no_std",
         what: "the core and its known answers compile for microcontrollers, the core with and without defmt",
         needs: &[Need::Target(BARE_TARGETS[0]), Need::Target(BARE_TARGETS[1]), Need::Target(BARE_TARGETS[2])],
         commands: no_std,
-        runs_tests: false,
+        ..Step::PLAIN
     },
     Step {
         name: "test",
         what: "unit tests, integration tests and the command line",
-        needs: &[],
         commands: || vec![cargo(&["build", "--workspace", "--bins"]), test()],
         runs_tests: true,
+        ..Step::PLAIN
     },
     Step {
         name: "narrow",
@@ -72,6 +81,7 @@ pub(crate) const ALL: &[Step] = &[
             ]
         },
         runs_tests: true,
+        ..Step::PLAIN
     },
     Step {
         name: "wings",
@@ -89,17 +99,18 @@ pub(crate) const ALL: &[Step] = &[
     Step {
         name: "doctest",
         what: "the examples in the documentation",
-        needs: &[],
         commands: || vec![cargo(&["test", "--workspace", "--doc", "--no-fail-fast"])],
-        runs_tests: false,
+        ..Step::PLAIN
     },
+    crate::packages::EXAMPLES,
     Step {
         name: "doc",
         what: "the documentation builds without a warning",
-        needs: &[],
         commands: || vec![with(cargo(&["doc", "--workspace", "--no-deps"]), "RUSTDOCFLAGS", "-D warnings")],
-        runs_tests: false,
+        ..Step::PLAIN
     },
+    crate::packages::PACKAGE,
+    crate::packages::MSRV,
     Step {
         name: "neon",
         what: "the arithmetic and the NEON kernels on emulated 64-bit Arm",
@@ -113,16 +124,10 @@ pub(crate) const ALL: &[Step] = &[
         ],
         commands: || vec![neon()],
         runs_tests: true,
+        ..Step::PLAIN
     },
-    Step {
-        // The training program itself takes a quarter of an hour to build: `cargo test --release` in its
-        // folder.
-        name: "layers",
-        what: "the lints and tests of what networks are trained with, exactly against its definition",
-        needs: &[Need::Component("rustfmt"), Need::Component("clippy")],
-        commands: layers,
-        runs_tests: true,
-    },
+    crate::fuzz::STEP,
+    crate::training::STEP,
     crate::firmware::TEST,
     crate::firmware::BOARDS,
     crate::firmware::DEMO,
@@ -132,11 +137,16 @@ pub(crate) const ALL: &[Step] = &[
         // changing.
         name: "deny",
         what: "licences and sources of the dependencies",
-        needs: &[Need::CargoDeny],
+        needs: &[Need::Subcommand("cargo-deny")],
         commands: || vec![cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"])],
-        runs_tests: false,
+        ..Step::PLAIN
     },
 ];
+
+/// The repository's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(CARGO);
@@ -144,7 +154,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-fn with(mut command: Command, variable: &str, value: &str) -> Command {
+/// `command`, run in `folder` of the repository.
+pub(crate) fn within(folder: impl AsRef<Path>, mut command: Command) -> Command {
+    command.current_dir(root().join(folder));
+    command
+}
+
+pub(crate) fn with(mut command: Command, variable: &str, value: &str) -> Command {
     command.env(variable, value);
     command
 }
@@ -171,29 +187,6 @@ fn test() -> Command {
     } else {
         cargo(&["test", "--workspace", "--tests", "--no-fail-fast"])
     }
-}
-
-fn layers() -> Vec<Command> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../training");
-    let within = |arguments: &[&str]| {
-        let mut command = cargo(arguments);
-        command.current_dir(&folder);
-        command
-    };
-    vec![
-        within(&["fmt", "--all", "--check"]),
-        within(&[
-            "clippy",
-            "--release",
-            "--package",
-            "halfnet-layers",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
-        within(&["test", "--release", "--package", "halfnet-layers", "--no-fail-fast"]),
-    ]
 }
 
 fn neon() -> Command {

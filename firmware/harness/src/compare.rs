@@ -45,7 +45,7 @@ impl Default for Comparison {
     fn default() -> Self {
         Self {
             halfnet: Halfnet::default(),
-            model: firmware().join("../assets/mnist_cnn_500.postcard"),
+            model: firmware().join("../std-host/assets/mnist_cnn_500.postcard"),
             data: None,
             pictures: Pictures::TestSet,
             count: 20,

@@ -5,8 +5,8 @@
 //! halfnet-harness compare [OPTIONS]                P0 on the board and P0 on the host, byte by byte
 //!     --link LINK         uart or ethernet                [default: ethernet]
 //!     --halfnet FILE      the host's program              [default: ../target/release/halfnet, else debug]
-//!     --model FILE        the network                     [default: ../assets/mnist_cnn_500.postcard]
-//!     --data DIR          the data folder                 [default: HALFNET_DATA; the digits of ../assets need none]
+//!     --model FILE        the network                     [default: ../std-host/assets/mnist_cnn_500.postcard]
+//!     --data DIR          the data folder                 [default: HALFNET_DATA; the digits of ../std-host/assets need none]
 //!     --pictures FILE     pixels in a row                 [default: the first of the network's test set]
 //!     --skip BYTES        header before them              [default: 0]
 //!     --count N           pictures                        [default: 20]

@@ -6,7 +6,8 @@ use crate::network::data::{DataError, DataSet};
 use crate::network::float::{FloatError, FloatNetwork};
 
 /// The MNIST network, as `import` made it from `assets/mnist_cnn_500.safetensors`.
-pub static MODEL: &[u8] = include_bytes!("../../../assets/mnist_cnn_500.postcard");
+pub static MODEL: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist_cnn_500.postcard"));
 
 /// The float network that [`MODEL`] was made from.
 ///
@@ -14,7 +15,7 @@ pub static MODEL: &[u8] = include_bytes!("../../../assets/mnist_cnn_500.postcard
 /// The embedded file is malformed, which would be a fault of the build.
 pub fn network() -> Result<FloatNetwork, FloatError> {
     FloatNetwork::from_bytes(
-        include_bytes!("../../../assets/mnist_cnn_500.safetensors"),
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist_cnn_500.safetensors")),
         Path::new("the bundled weights"),
     )
 }
@@ -27,8 +28,8 @@ pub const PICTURES: usize = 32;
 /// # Errors
 /// The embedded files are malformed, which would be a fault of the build.
 pub fn pictures() -> Result<DataSet, DataError> {
-    let images = include_bytes!("../../../assets/mnist32-images-idx3-ubyte");
-    let labels = include_bytes!("../../../assets/mnist32-labels-idx1-ubyte");
+    let images = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist32-images-idx3-ubyte"));
+    let labels = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist32-labels-idx1-ubyte"));
     DataSet::from_idx(images, labels, Path::new("the bundled digits"))
 }
 

@@ -111,7 +111,7 @@ impl<'f> Campaign<'f> {
         let folder = fresh(&fuzz.work.join(link.name()))?;
         let dealt = folder.join("dealt");
         fuzz.halfnet.deal(
-            &firmware().join("../assets/mnist_cnn_500.postcard"),
+            &firmware().join("../std-host/assets/mnist_cnn_500.postcard"),
             &dealt,
             'h',
             BUNDLES,

@@ -49,8 +49,11 @@ mod tests {
 
     /// Reads the bundled network with its file's tensors changed.
     fn read(change: impl Fn(&mut Vec<Entry>)) -> Result<FloatNetwork, FloatError> {
-        let file =
-            SafeTensors::deserialize(include_bytes!("../../../../assets/mnist_cnn_500.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(include_bytes!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/assets/mnist_cnn_500.safetensors"
+        )))
+        .unwrap();
         let mut entries: Vec<Entry> = file
             .iter()
             .map(|(name, view)| (name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec()))
