@@ -76,6 +76,13 @@ pub struct Convolution {
 }
 
 impl Convolution {
+    /// A fully connected layer: its kernel covers the whole input. Weights (outputs, C, H, W).
+    #[must_use]
+    pub const fn dense(input: Shape, outputs: u16) -> Self {
+        let (kernel_height, kernel_width) = (input.height, input.width);
+        Self { input, out_channels: outputs, kernel_height, kernel_width, stride: 1, padding: 0, groups: 1 }
+    }
+
     /// # Errors
     /// A size is zero, a group does not divide its channels, the kernel does not fit, or a product is too
     /// large.

@@ -71,15 +71,6 @@ fn victim() -> Victim {
     let mut random = Random(64);
     let input = Shape::new(1, 4, 4);
     let pixels = picture(input, 7);
-    let convolution = |input: Shape, out_channels: u16| Convolution {
-        input,
-        out_channels,
-        kernel_height: input.height,
-        kernel_width: input.width,
-        stride: 1,
-        padding: 0,
-        groups: 1,
-    };
     let layer = |source, geometry, weights: &[i64], bias: &[i64], step| Layer {
         terms: heapless::Vec::from_slice(&[Term {
             source,
@@ -108,10 +99,10 @@ fn victim() -> Victim {
     let hidden =
         Activation { ring_bits: RING_BITS[0], shift: SHIFT, relu: Bitmap::All, polynomial: None, pool: None };
     let layers = [
-        layer(0, convolution(input, FEATURES as u16), &first, &bias, Step::Activate(hidden)),
+        layer(0, Convolution::dense(input, FEATURES as u16), &first, &bias, Step::Activate(hidden)),
         layer(
             1,
-            convolution(Shape::new(FEATURES as u16, 1, 1), 2),
+            Convolution::dense(Shape::new(FEATURES as u16, 1, 1), 2),
             &weights.concat(),
             &centre,
             Step::Release { ring_bits: RING_BITS[1] },

@@ -40,6 +40,13 @@ pub trait Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), MaterialError>;
 }
 
+/// A closure that keeps them.
+impl<F: FnMut(&[u8]) -> Result<(), MaterialError>> Sink for F {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), MaterialError> {
+        self(bytes)
+    }
+}
+
 pub(crate) const NO_MASK: opening::Mask = opening::Mask { added: 0, high: 0, coin: 0 };
 
 /// Makes the bundle of one inference.

@@ -17,15 +17,7 @@ use heapless::Vec as List;
 pub(crate) const DEAL: Identifier = [3; 16];
 
 fn dense(input: Shape, outputs: u16, weights: &'static [u8]) -> Linear<'static> {
-    let geometry = Convolution {
-        input,
-        out_channels: outputs,
-        kernel_height: input.height,
-        kernel_width: input.width,
-        stride: 1,
-        padding: 0,
-        groups: 1,
-    };
+    let geometry = Convolution::dense(input, outputs);
     Linear::Convolution { geometry, weights: Integers { bits: 8, bytes: weights } }
 }
 

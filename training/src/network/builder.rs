@@ -103,15 +103,7 @@ impl Builder {
     /// `NAME.{weight,bias}` over the whole last wire, and the end.
     pub(super) fn release(mut self, name: &str) -> Network {
         let input = self.shape(self.last());
-        let geometry = Convolution {
-            input,
-            out_channels: self.network.data_set.classes() as u16,
-            kernel_height: input.height,
-            kernel_width: input.width,
-            stride: 1,
-            padding: 0,
-            groups: 1,
-        };
+        let geometry = Convolution::dense(input, self.network.data_set.classes() as u16);
         let linear = Linear::Convolution { name: name.to_owned(), geometry, offset: Offset::Bias };
         self.push(vec![Term { source: self.last(), linear }], Step::Release);
         self.network

@@ -62,15 +62,7 @@ pub(super) fn linear(
     data_set: DataSetKind,
 ) -> Result<FloatLayer, FloatError> {
     let classes = data_set.classes();
-    let geometry = Convolution {
-        input,
-        out_channels: classes as u16,
-        kernel_height: input.height,
-        kernel_width: input.width,
-        stride: 1,
-        padding: 0,
-        groups: 1,
-    };
+    let geometry = Convolution::dense(input, classes as u16);
     let weights = tensors.take("linear.weight", &[classes, input.elements()])?;
     Ok(FloatLayer {
         name: "linear".to_owned(),
