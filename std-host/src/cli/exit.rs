@@ -163,7 +163,7 @@ impl From<ProcessError> for Failure {
                 E::Spent { source, .. } => kind(source),
                 E::Internal(_)
                 | E::Drive(DriveError::Session(SessionError {
-                    kind: ErrorKind::Memory | ErrorKind::Misuse | ErrorKind::Plan,
+                    kind: ErrorKind::Internal(_) | ErrorKind::Memory | ErrorKind::Misuse | ErrorKind::Plan,
                     ..
                 })) => Failure::Internal,
                 E::Client(_) | E::TestSeed { .. } | E::Entropy(EntropyError::TestSeed(_)) => Failure::Usage,
