@@ -94,7 +94,7 @@ pub(crate) const ALL: &[Step] = &[
             };
             vec![lint(&[]), lint(&["--features", "import"]), lint(&["--features", "check"])]
         },
-        runs_tests: false,
+        ..Step::PLAIN
     },
     Step {
         name: "doctest",
