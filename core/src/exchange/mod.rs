@@ -15,7 +15,8 @@
 //! | [`output`] | the release, the output's words | R of the released logits |
 //! | [`input`] | what comes before the first layer | A |
 //!
-//! [`linear`] is the one sum over a layer's terms, [`party`] what all of them work on. Which exchange owns a
+//! [`linear`] is the one sum over a layer's terms, [`planes`] what every comparison is made of, [`party`] what
+//! all of them work on. Which exchange owns a
 //! step or a section is said in this file alone: in [`exchange_of`], [`steps`], [`sections`] and
 //! [`section_bytes`].
 
@@ -26,6 +27,7 @@ pub mod linear;
 pub mod opening;
 pub(crate) mod output;
 pub(crate) mod party;
+pub(crate) mod planes;
 pub(crate) mod pool;
 pub(crate) mod tournament;
 
@@ -245,7 +247,7 @@ pub(crate) fn steps(
                 push(Step::OpenPolynomial);
             }
             if layer.group_relus(group) > 0 {
-                comparison::Of::Relus.steps(layer.work(options).layout).for_each(&mut push);
+                planes::Of::Relus.steps(layer.work(options).layout).for_each(&mut push);
                 if pool.is_none() {
                     push(Step::OpenRelu);
                 }
@@ -281,7 +283,7 @@ pub(crate) fn sections<'l>(
     let layout = layer.work(options).layout;
     let activates = matches!(layer.step, StepPlan::Activate { .. });
     let label = matches!((layer.step, options.release), (StepPlan::Release { .. }, Release::Label));
-    let comparisons = activates.then(|| comparison::Of::Relus.sections(layout));
+    let comparisons = activates.then(|| planes::Of::Relus.sections(layout));
     let rounds = label.then(|| tournament::sections(layer, layout));
     [Section::Sum, Section::Polynomial]
         .into_iter()

@@ -65,8 +65,8 @@ impl<'a> LayerPlan<'a> {
     /// Bits of the widest ring that the layer computes in.
     #[must_use]
     pub fn widest(&self, work: &Work) -> u8 {
-        let sources = self.terms.iter().map(|term| term.source.bits).max().unwrap_or(0);
-        let regions = self.pooled.iter().map(|region| region.bits).max().unwrap_or(0);
+        let sources = self.terms.iter().map(|term| term.source.bits).fold(0, u8::max);
+        let regions = self.pooled.iter().map(|region| region.bits).fold(0, u8::max);
         let wires = self.output.bits.max(self.opened.bits).max(sources).max(regions);
         work.ring_bits.max(work.wire_bits.saturating_add(work.frac_bits)).max(wires)
     }
