@@ -5,6 +5,8 @@
 //! cannot be met is skipped, with a line that names the command to type; a skipped step is no failure, but it
 //! is listed as skipped.
 
+#[cfg(test)]
+mod closed;
 mod count;
 #[cfg(test)]
 mod documents;

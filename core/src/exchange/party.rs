@@ -4,7 +4,7 @@ use zeroize::Zeroize;
 
 use super::linear;
 use super::opening::Turn;
-use super::{Known, activation, comparison, pool, tournament};
+use super::{Known, Order, activation, comparison, pool, tournament};
 use crate::packing::packed_len;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position};
 use crate::party::memory::region_mut;
@@ -79,6 +79,25 @@ impl<'m, H: Half, M: ModelHalf> Party<'m, H, M> {
     #[inline(always)]
     pub(crate) fn is_blind(&self) -> bool {
         self.turn() == Turn::Blind
+    }
+
+    /// By turns P1 answers: its frame of an opening waits for P0's.
+    pub(crate) fn answers(&self, step: Step) -> bool {
+        step.order() == Order::Opening && self.turn() == Turn::Answer
+    }
+
+    /// By turns P0 asks: P1's frame of an opening waits for its own.
+    pub(crate) fn asks(&self, step: Step) -> bool {
+        step.order() == Order::Opening && self.turn() == Turn::Ask
+    }
+
+    /// Does the peer's frame wait until this party has sent its own, of which it needs what is kept then?
+    pub(crate) fn sends_first(&self, step: Step) -> bool {
+        match step.order() {
+            Order::Both => true,
+            Order::Opening => self.turn() == Turn::Mutual,
+            Order::OneWay => false,
+        }
     }
 
     /// Prepares terms and windows of a layer whose inputs are complete.

@@ -10,6 +10,7 @@
 //! what is checked.
 
 pub mod blob;
+mod interval;
 mod validate;
 
 pub use validate::{InvalidModel, MAX_WIRES, Read, SumRing, wire_bits_of};

@@ -6,11 +6,12 @@
 
 use heapless::Vec;
 
+use super::interval::Interval;
 use super::{
     Activation, Bitmap, Header, Integers, Layer, Linear, MAX_LAYERS, MAX_TERMS, Model, Polynomial, Step,
 };
 use crate::error::ModelError;
-use crate::shape::{Pool, Shape};
+use crate::shape::Shape;
 
 /// Wires of one model, at most.
 pub const MAX_WIRES: usize = MAX_LAYERS + 1;
@@ -118,49 +119,6 @@ where
             Err(InvalidModel { layer: wire.checked_sub(1).map(|l| l as u16), reason: ModelError::Wiring })
         }
         None => Ok(bits),
-    }
-}
-
-/// Most that a wire's values can be, as an interval.
-#[derive(Clone, Copy)]
-struct Interval {
-    low: i128,
-    high: i128,
-}
-
-impl Interval {
-    const ZERO: Self = Self { low: 0, high: 0 };
-
-    fn plus(self, other: Self) -> Self {
-        Self { low: self.low.saturating_add(other.low), high: self.high.saturating_add(other.high) }
-    }
-
-    fn times(self, factor: i128) -> Self {
-        let (a, b) = (self.low.saturating_mul(factor), self.high.saturating_mul(factor));
-        Self { low: a.min(b), high: a.max(b) }
-    }
-
-    fn with_zero(self) -> Self {
-        Self { low: self.low.min(0), high: self.high.max(0) }
-    }
-
-    /// floor(v / 2^shift) or one more.
-    fn cut(self, shift: u8) -> Self {
-        Self { low: self.low >> shift.min(127), high: (self.high >> shift.min(127)).saturating_add(1) }
-    }
-
-    /// Sums over windows, some of them with padding.
-    fn pooled(self, pool: Option<Pool>) -> Self {
-        pool.map_or(self, |p| self.with_zero().times(i128::from(p.kernel) * i128::from(p.kernel)))
-    }
-
-    fn fits_i64(self) -> bool {
-        // One bit to spare: coins and offsets are added to it.
-        self.low >= i128::from(i64::MIN / 2) && self.high <= i128::from(i64::MAX / 2)
-    }
-
-    fn meets(self, low: i128, high: i128) -> bool {
-        self.low <= high && self.high >= low
     }
 }
 

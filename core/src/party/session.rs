@@ -11,8 +11,6 @@
 use super::half::{Half, ModelHalf};
 use super::walk::Walk;
 use super::{ErrorKind, SessionError};
-use crate::exchange::Order;
-use crate::exchange::opening::Turn;
 use crate::exchange::party::Party;
 use crate::plan::{Client, Layers, Plan, Step};
 use crate::wire::frame::{HEADER, Header};
@@ -184,7 +182,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
     fn transmit_frame(&mut self, walk: &mut Walk<'p>, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
         let (index, tile) = walk.sent;
         let Some(&step) = walk.steps.get(index) else { return Ok(None) };
-        let answers = step.order() == Order::Opening && self.party.turn() == Turn::Answer;
+        let answers = self.party.answers(step);
         if !walk.group.knows(step, tile) || (answers && walk.received <= walk.sent) {
             return Ok(None);
         }
@@ -207,13 +205,11 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
             return !waits_for_client && !matches!(self.phase, Phase::Finished);
         };
         let Some(&step) = walk.steps.get(walk.received.0) else { return true };
-        match step.order() {
-            // What this party sends of both is kept until the peer's part comes; its own share of a mutual
-            // opening is computed when it is sent.
-            Order::Both => walk.sent > walk.received,
-            Order::Opening if self.party.turn() == Turn::Mutual => walk.sent > walk.received,
+        if self.party.sends_first(step) {
+            walk.sent > walk.received
+        } else {
             // The window holds a tile whose polynomials are still to be sent.
-            Order::Opening | Order::OneWay => walk.group.pending.is_none(),
+            walk.group.pending.is_none()
         }
     }
 
@@ -284,8 +280,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Session<'p, 'm, H, M> {
         self.check(header, &expected).map_err(|e| SessionError { at, ..e })?;
         // A frame may come before this party could have caused it only if the peer skips a step; an answer
         // comes after what it answers.
-        let asks = step.order() == Order::Opening && self.party.turn() == Turn::Ask;
-        let due = if asks { walk.sent > walk.received } else { walk.group.knows(step, tile) };
+        let due =
+            if self.party.asks(step) { walk.sent > walk.received } else { walk.group.knows(step, tile) };
         if !due {
             return Err(SessionError { at, kind: unexpected });
         }

@@ -299,7 +299,8 @@ impl Reply {
         // The first bytes of the hash are those of BLAKE3's extendable output, which need no code of their
         // own.
         let hash = hasher.finalize();
-        hash.as_bytes().first_chunk().copied().unwrap_or_default()
+        let bytes = hash.as_bytes();
+        core::array::from_fn(|i| bytes[i])
     }
 }
 

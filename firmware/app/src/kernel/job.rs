@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use halfnet_core::error::Internal;
 use halfnet_core::gate::linear;
 use halfnet_core::party::half::MaterialError;
 use halfnet_core::ring::{Words, WordsMut};
@@ -62,7 +63,7 @@ impl Job<'_> {
                 ..(channel + count - 1) * plane + positions.end - tile.start;
             let part = out.reborrow().slice(slots).ok_or(MaterialError::Weights)?;
             let own = records.get(..count * layout.channel_words).ok_or(MaterialError::Weights)?;
-            self.channels(group, input, own, strip, &positions, part);
+            self.channels(group, input, own, strip, &positions, part)?;
             channel += count;
         }
         Ok(())
@@ -78,7 +79,7 @@ impl Job<'_> {
         strip: &mut [u32],
         positions: &Range<usize>,
         mut out: WordsMut<'_>,
-    ) {
+    ) -> Result<(), Internal> {
         let Self { geometry, layout, .. } = self;
         let (width, plane) = (layout.out_width, geometry.output().plane());
         let elements = geometry.group_channels() * geometry.input.plane();
@@ -104,30 +105,41 @@ impl Job<'_> {
                             width: columns.len(),
                             count,
                         };
-                        if let Some(part) = out.reborrow().slice(first..first + count * columns.len()) {
-                            add_rows(strip, &rows, own, sections, part);
-                        }
+                        let part = out.reborrow().slice(first..first + count * columns.len());
+                        add_rows(strip, &rows, own, sections, part.ok_or(Internal)?)?;
                         at += count;
                     }
                 }
             }
             row = end;
         }
+        Ok(())
     }
 }
 
 /// Adds to the outputs `out` of rows that consist of blocks, or of one row of any width.
-fn add_rows(strip: &[u32], rows: &Rows, records: &[u32], sections: [u32; 3], mut out: WordsMut<'_>) {
+fn add_rows(
+    strip: &[u32],
+    rows: &Rows,
+    records: &[u32],
+    sections: [u32; 3],
+    mut out: WordsMut<'_>,
+) -> Result<(), Internal> {
     add_blocks(strip, rows, records, sections, out.reborrow());
     let block = block(out.kind());
     let tail = rows.width - rows.width % block..rows.width;
     if !tail.is_empty() {
         // A whole block all the same: what is beyond the row is thrown away.
         let mut sums = [0_u64; 4];
-        let Some(mut sums) = WordsMut::of(out.kind(), &mut sums).slice(0..block) else { return };
-        tail.clone().enumerate().for_each(|(slot, at)| sums.set(slot, out.as_words().get(at)));
+        let mut sums = WordsMut::of(out.kind(), &mut sums).slice(0..block).ok_or(Internal)?;
+        for (slot, at) in tail.clone().enumerate() {
+            sums.set(slot, out.as_words().get(at).ok_or(Internal)?)?;
+        }
         let rows = Rows { first: rows.first + tail.start, width: block, ..*rows };
         add_blocks(strip, &rows, records, sections, sums.reborrow());
-        tail.enumerate().for_each(|(slot, at)| out.set(at, sums.as_words().get(slot)));
+        for (slot, at) in tail.enumerate() {
+            out.set(at, sums.as_words().get(slot).ok_or(Internal)?)?;
+        }
     }
+    Ok(())
 }

@@ -186,7 +186,8 @@ fn products(input: Words<'_>, from: usize, weights: Words<'_>, weight: usize, co
         (Words::U16(x), Words::U32(w)) => sum(x, from, w, weight, count),
         (Words::U32(x), Words::U32(w)) => sum(x, from, w, weight, count),
         _ => (0..count).fold(0, |sum: u64, at| {
-            sum.wrapping_add(input.get(from + at).wrapping_mul(weights.get(weight + at)))
+            let pair = input.get(from + at).zip(weights.get(weight + at));
+            pair.map_or(sum, |(x, w)| sum.wrapping_add(x.wrapping_mul(w)))
         }),
     }
 }

@@ -120,8 +120,9 @@ pub(super) fn copy(
         let out = out.get_mut(to..).and_then(|out| out.get_mut(..lines.width)).unwrap_or(&mut []);
         for (column, slot) in out.iter_mut().enumerate() {
             let at = from + column * stride;
-            let above = two.map_or(0, |two| input.get(two + at) as u32);
-            *slot = input.get(one + at) as u32 | above << 16;
+            // The input is whole: who calls has compared its length with the geometry.
+            let element = |first: usize| input.get(first + at).unwrap_or_default() as u32;
+            *slot = element(one) | two.map_or(0, element) << 16;
         }
     }
 }
