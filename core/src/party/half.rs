@@ -110,9 +110,9 @@ impl<H: Half> Half for OneServer<H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TermId {
-    /// Layer.
+    /// Index of the layer in the network.
     pub layer: u16,
-    /// Term of the layer.
+    /// Index of the term in the layer.
     pub term: u8,
 }
 

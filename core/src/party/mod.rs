@@ -22,7 +22,7 @@ use crate::plan::Step;
 pub struct SessionError {
     /// Layer and step, where the session was in one.
     pub at: Option<(u16, Step)>,
-    /// What.
+    /// What went wrong there.
     pub kind: ErrorKind,
 }
 
@@ -44,9 +44,9 @@ pub enum ErrorKind {
     /// The peer's: a payload of the wrong length.
     #[error("the peer sent {found} bytes where the plan states {expected}")]
     Length {
-        /// Stated by the plan.
+        /// Bytes that the plan states.
         expected: u32,
-        /// Sent.
+        /// Bytes that came.
         found: u32,
     },
     /// The peer's: the parties were given different inputs.

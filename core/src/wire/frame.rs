@@ -18,7 +18,7 @@ pub const MAX_PAYLOAD: usize = (1 << 24) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Header {
-    /// Layer.
+    /// Index of the layer that the frame is of, or [`NO_LAYER`].
     pub layer: u16,
     /// [`crate::plan::Step::code`] or a message's code.
     pub step: u8,

@@ -123,11 +123,11 @@ pub struct Hello {
     pub agreement: Agreement,
     /// The deal that the bundle is of.
     pub deal: Identifier,
-    /// Fresh.
+    /// 16 bytes that this party drew for this session alone.
     pub nonce: Identifier,
     /// A third client's request; zeros where P0 is the client.
     pub request: Identifier,
-    /// Proposed counter.
+    /// The lowest counter of which P1 has a bundle.
     pub counter: u64,
 }
 
@@ -153,11 +153,11 @@ pub enum Verdict {
 /// P0's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// P0's.
+    /// What P0 was given: on an acceptance, the same as P1's.
     pub agreement: Agreement,
-    /// Fresh.
+    /// 16 bytes that this party drew for this session alone.
     pub nonce: Identifier,
-    /// The verdict.
+    /// Whether P0 accepts, or why not.
     pub verdict: Verdict,
     /// P0's next counter: anything below is refused.
     pub next: u64,
@@ -166,7 +166,7 @@ pub struct Reply {
 /// "Counter burned by me in this session."
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledge {
-    /// Burned.
+    /// The counter that this party has burned, durably.
     pub counter: u64,
     /// Derived from both nonces and everything said before.
     pub session: Identifier,
