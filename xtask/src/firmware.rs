@@ -50,7 +50,7 @@ pub(crate) const DEMO: Step = Step {
     name: "demo",
     what: "P0 on an emulated Cortex-M7, P1 on the host, real pictures, one table: every byte as from a host's P0",
     needs: &[Need::Target(BARE_TARGETS[0]), ARM_EMULATOR],
-    commands: || vec![halfnet(), harness(&["demo"])],
+    commands: || vec![halfnet(), beside_halfnet(&["demo"])],
     ..Step::PLAIN
 };
 
@@ -59,7 +59,7 @@ pub(crate) const ATTACK: Step = Step {
     name: "attack",
     what: "200 hostile sessions against the emulated board",
     needs: DEMO.needs,
-    commands: || vec![halfnet(), harness(&["fuzz", "--sessions", "200"])],
+    commands: || vec![halfnet(), beside_halfnet(&["fuzz", "--sessions", "200"])],
     ..Step::PLAIN
 };
 
@@ -68,17 +68,20 @@ pub(crate) const VERBS: &[Step] = &[
     Step { name: "test", ..TEST },
     Step { name: "build", ..BOARDS },
     DEMO,
-    Step { name: "compare", commands: || vec![halfnet(), harness(&["compare"])], ..DEMO },
+    Step { name: "compare", commands: || vec![halfnet(), beside_halfnet(&["compare"])], ..DEMO },
     Step {
         name: "fuzz",
         what: "hostile sessions against the emulated board: 10,000, or `--sessions N`",
-        commands: || vec![halfnet(), harness(&["fuzz", "--sessions", "10000"])],
+        commands: || vec![halfnet(), beside_halfnet(&["fuzz", "--sessions", "10000"])],
         ..ATTACK
     },
     Step {
         name: "figures",
         what: "measures instructions, flash, memory and bytes, and writes the tables of firmware/README.md",
-        commands: || vec![halfnet(), harness(&["figures"])],
+        commands: || {
+            let halfnet = ["build", "--release", "--package", "halfnet-host", "--bin", "halfnet"];
+            vec![cargo(&halfnet), harness(&["figures"])]
+        },
         ..DEMO
     },
 ];
@@ -100,9 +103,10 @@ fn is_called(board: &Path, name: &str) -> bool {
     board.file_name().is_some_and(|found| found.to_string_lossy() == name)
 }
 
-/// The host's program, which deals, provisions and is P1.
+/// The host's program, which deals, provisions and is P1: in the profile of the tests, which have built most of
+/// it already.
 fn halfnet() -> Command {
-    cargo(&["build", "--release", "--package", "halfnet-host", "--bin", "halfnet"])
+    cargo(&["build", "--package", "halfnet-host", "--bin", "halfnet"])
 }
 
 /// The harness, built as the boards' runner builds it.
@@ -110,6 +114,13 @@ fn harness(arguments: &[&str]) -> Command {
     let mut command = cargo(&["run", "--quiet", "--package", "halfnet-harness", "--"]);
     command.args(arguments);
     within("firmware", command)
+}
+
+/// The harness with that program.
+fn beside_halfnet(arguments: &[&str]) -> Command {
+    let mut command = harness(arguments);
+    command.args(["--halfnet", "../target/debug/halfnet"]);
+    command
 }
 
 fn test() -> Vec<Command> {

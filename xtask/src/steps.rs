@@ -65,7 +65,9 @@ pub(crate) const ALL: &[Step] = &[
     Step {
         name: "test",
         what: "unit tests, integration tests and the command line",
-        commands: || vec![cargo(&["build", "--workspace", "--bins"]), test()],
+        // The programs that tests start are built with the tests: alone they would have fewer features, and the
+        // whole host would be built twice.
+        commands: || vec![cargo(&["build", "--workspace", "--bins", "--tests"]), test()],
         runs_tests: true,
         ..Step::PLAIN
     },

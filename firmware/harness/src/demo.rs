@@ -15,11 +15,12 @@ const WEIGHTS: &str = "weights/cifar10_resnet20.safetensors";
 pub(crate) struct Demo {
     pub(crate) count: usize,
     pub(crate) machine: String,
+    pub(crate) halfnet: Halfnet,
 }
 
 impl Default for Demo {
     fn default() -> Self {
-        Self { count: 20, machine: MACHINE.into() }
+        Self { count: 20, machine: MACHINE.into(), halfnet: Halfnet::default() }
     }
 }
 
@@ -30,6 +31,7 @@ impl Demo {
         let comparison = |name: &str| Comparison {
             count: self.count,
             machine: self.machine.clone(),
+            halfnet: self.halfnet.clone(),
             work: work.join(name),
             ..Comparison::default()
         };

@@ -14,7 +14,8 @@
 //!     --p0-memory BYTES   the arena that is dealt for     [default: as many as it likes]
 //!     --machine M         mps2-an500 or mps2-an386        [default: mps2-an500]
 //!     --work DIR          where the files lie             [default: target/compare]
-//! halfnet-harness demo [--count N] [--machine M]   MNIST's CNN and, where HALFNET_DATA names its weights and pictures, ResNet-20, in one table
+//! halfnet-harness demo [OPTIONS]                   MNIST's CNN and, where HALFNET_DATA names its weights and pictures, ResNet-20, in one table
+//!     --count N, --machine M, --halfnet FILE              as above
 //! halfnet-harness figures                          measures, and writes the tables of ../README.md
 //! halfnet-harness fuzz [OPTIONS]                   a hostile P1, again and again
 //!     --sessions N        how many                        [default: 200]
@@ -69,6 +70,7 @@ fn run() -> Result<ExitCode> {
                 match option {
                     "--count" => demo.count = value.parse().context("--count")?,
                     "--machine" => demo.machine = value,
+                    "--halfnet" => demo.halfnet = Halfnet(value.into()),
                     _ => bail!("{option} is no option of demo"),
                 }
                 Ok(())
