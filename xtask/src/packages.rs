@@ -4,22 +4,23 @@
 use std::process::Command;
 
 use crate::setup::Need;
-use crate::steps::{Step, cargo};
+use crate::steps::{Step, cargo, with, within};
 
 /// The crates that are published.
 const PUBLISHED: [&str; 2] = ["halfnet-core", "halfnet-host"];
 /// The oldest Rust that builds them: the first of `rust-version` in the workspace's manifest.
 const OLDEST_RUST: &str = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
 
-/// An example of a published crate, and how it is run.
-struct Example {
-    package: &'static str,
-    name: &'static str,
-    arguments: &'static [&'static str],
-}
+/// An example of a published crate: package, name, and the arguments that it is run with, in the repository's
+/// folder. One that serves until it is stopped is built only.
+type Example = (&'static str, &'static str, Option<&'static [&'static str]>);
 
 /// Every example, a line each.
-const ALL_EXAMPLES: &[Example] = &[];
+const ALL_EXAMPLES: &[Example] = &[
+    ("halfnet-core", "two_parties", Some(&[])),
+    ("halfnet-host", "import", Some(&["assets/mnist_cnn_500.safetensors", "target/example.postcard"])),
+    ("halfnet-host", "party", None),
+];
 
 /// The examples.
 pub(crate) const EXAMPLES: Step = Step {
@@ -28,12 +29,12 @@ pub(crate) const EXAMPLES: Step = Step {
     commands: || {
         let mut build = cargo(&["build", "--examples"]);
         build.args(packages());
-        let run = |example: &Example| {
-            let mut run = cargo(&["run", "--quiet", "--package", example.package, "--example", example.name]);
-            run.arg("--").args(example.arguments);
-            run
+        let run = |&(package, name, arguments): &Example| {
+            let mut run = cargo(&["run", "--quiet", "--package", package, "--example", name, "--"]);
+            run.args(arguments?);
+            Some(within(".", run))
         };
-        std::iter::once(build).chain(ALL_EXAMPLES.iter().map(run)).collect()
+        std::iter::once(build).chain(ALL_EXAMPLES.iter().filter_map(run)).collect()
     },
     ..Step::PLAIN
 };
@@ -42,11 +43,15 @@ pub(crate) const EXAMPLES: Step = Step {
 pub(crate) const PACKAGE: Step = Step {
     name: "package",
     what: "the published crates are packaged, and build from their packages alone",
-    // Files that are not committed yet are packaged too: the check comes before the commit.
     commands: || {
+        // Files that are not committed yet are packaged too: the check comes before the commit.
         let mut package = cargo(&["package", "--allow-dirty"]);
         package.args(packages());
-        vec![package]
+        // In the folder and the profile of the tests, which have built the dependencies.
+        let package = with(package, "CARGO_TARGET_DIR", "target");
+        let package = with(package, "CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+        let package = with(package, "CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+        vec![within(".", package)]
     },
     ..Step::PLAIN
 };
@@ -81,11 +86,8 @@ mod tests {
             let mut found: Vec<String> = files
                 .map(|file| file.file_name().to_string_lossy().trim_end_matches(".rs").to_owned())
                 .collect();
-            let mut listed: Vec<&str> = ALL_EXAMPLES
-                .iter()
-                .filter(|example| example.package == package)
-                .map(|example| example.name)
-                .collect();
+            let listed = ALL_EXAMPLES.iter().filter(|example| example.0 == package);
+            let mut listed: Vec<&str> = listed.map(|example| example.1).collect();
             found.sort();
             listed.sort();
             assert_eq!(found, listed, "examples of {package}, and those in xtask/src/packages.rs");
