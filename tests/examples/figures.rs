@@ -1,5 +1,6 @@
 //! Measures what the documents state and writes it there: the tables between `figures:begin` and
-//! `figures:end` in `README.md`, and between `numerics:begin` and `numerics:end` in `docs/NUMERICS.md`.
+//! `figures:end` in `docs/BENCHMARKS.md`, between `numerics:begin` and `numerics:end` in `docs/NUMERICS.md`,
+//! and between `headline:begin` and `headline:end` in `README.md`.
 //!
 //! `cargo run --release -p halfnet-tests --example figures -- DIR`, with the data folder `DIR` (its
 //! `weights/`, `cifar10/` and `mnist/`). It takes about ten minutes on two cores; run it on a machine that
@@ -31,13 +32,21 @@ fn measure(data: &Path) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let halfnet = Halfnet { root: &root, data };
     let model = std::env::temp_dir().join(format!("halfnet-figures-{}.postcard", std::process::id()));
-    let (numerics, networks) = halfnet.networks(&model)?;
+    let mut headline = Vec::new();
+    let (numerics, networks) = halfnet.networks(&model, &mut headline)?;
     std::fs::remove_file(&model).map_err(|e| e.to_string())?;
     let mut figures = halfnet.machine()?;
     figures.extend(networks);
-    figures.extend(halfnet.gates()?);
-    figures.extend(halfnet.resnet18()?);
-    replace(&root.join("README.md"), "figures", "| what | measured | command |\n|---|---|---|\n", &figures)?;
+    figures.extend(halfnet.gates(&mut headline)?);
+    figures.extend(halfnet.resnet18(&mut headline)?);
+    replace(
+        &root.join("docs/BENCHMARKS.md"),
+        "figures",
+        "| what | measured | command |\n|---|---|---|\n",
+        &figures,
+    )?;
+    let head = "| what | Halfnet | others | command |\n|---|---|---|---|\n";
+    replace(&root.join("README.md"), "headline", head, &headline)?;
     let head = "| network | command | accuracy % (float) | range violations | error of the logits / their deviation | bytes a picture, T, each way |\n\
                 |---|---|---|---|---|---|\n";
     replace(&root.join("docs/NUMERICS.md"), "numerics", head, &numerics)
@@ -86,8 +95,12 @@ impl Halfnet<'_> {
         ])])
     }
 
-    /// Rows of NUMERICS.md and of README.md: the networks in the clear, and between processes.
-    fn networks(&self, model: &Path) -> Result<(Vec<String>, Vec<String>), String> {
+    /// Rows of NUMERICS.md and of BENCHMARKS.md: the networks in the clear, and between processes.
+    fn networks(
+        &self,
+        model: &Path,
+        headline: &mut Vec<String>,
+    ) -> Result<(Vec<String>, Vec<String>), String> {
         let (mut numerics, mut figures) = (Vec::new(), Vec::new());
         let (data, assets) = (self.data.join("weights"), self.root.join("std-host/assets"));
         for (folder, file, name, relus, float) in [
@@ -132,6 +145,19 @@ impl Halfnet<'_> {
                 &format!("{accuracy}; {} range violations", grouped(&run["range_violations"])),
                 "`simulate --model MODEL --data DIR --seeds 3`",
             ]));
+            if headline.is_empty() {
+                headline.push(row(&[
+                    &format!("{name}, accuracy of 10,000 test pictures, and answers that are as the integers predict them"),
+                    &format!(
+                        "{:.2} % (float {float} %), {} of {}",
+                        number(&run, "accuracy"),
+                        t["agree_with_reference"],
+                        t["images"]
+                    ),
+                    "CrypTen cuts shares one by one: ±1, and garbled with a probability of about v / 2^63",
+                    "`simulate`, `demo`",
+                ]));
+            }
             let mut processes = vec![("t", "third", "logits", t)];
             for (mode, client) in [("s", "p0"), ("s", "third"), ("h", "p0"), ("h", "third")] {
                 processes.push((mode, client, "label", demo(mode, client, "label")?));
@@ -154,11 +180,19 @@ impl Halfnet<'_> {
         Ok((numerics, figures))
     }
 
-    fn gates(&self) -> Result<Vec<String>, String> {
+    fn gates(&self, headline: &mut Vec<String>) -> Result<Vec<String>, String> {
         let mut rows = Vec::new();
         for width in ["10", "16"] {
             let relu = self.run(&["bench", "relu", "--n", "65536", "--width", width])?;
             let bytes = number(&relu["bytes_per_element"], 0);
+            if width == "10" {
+                headline.push(row(&[
+                    "a ReLU: bytes that a party sends, rounds",
+                    &format!("{bytes:.2}, {}", relu["rounds"]),
+                    "CrypTen 232, 9; Cheetah 25",
+                    "`bench relu --n 65536 --width 10`",
+                ]));
+            }
             rows.push(row(&[
                 &format!("ReLU of 65,536 elements, mode T, {width} opened bits"),
                 &format!(
@@ -180,7 +214,7 @@ impl Halfnet<'_> {
         Ok(rows)
     }
 
-    fn resnet18(&self) -> Result<Vec<String>, String> {
+    fn resnet18(&self, headline: &mut Vec<String>) -> Result<Vec<String>, String> {
         let runs: [&[&str]; 6] = [
             &["--relus", "all"],
             &["--relus", "all", "--chunk", "8"],
@@ -193,6 +227,29 @@ impl Halfnet<'_> {
         for arguments in runs {
             let report = self.run(&[&["bench", "resnet18"], arguments].concat())?;
             let over = &report["cpu_over_limit"];
+            let command = format!("`bench resnet18 {}`", arguments.join(" "));
+            if arguments == ["--relus", "all"] {
+                headline.push(row(&[
+                    "ResNet-18, all 491,520 ReLUs: MB that a party sends",
+                    &format!("{:.1}", number(&report["bytes_sent"], 0) / 1e6),
+                    "CrypTen 114 for the ReLUs alone",
+                    &command,
+                ]));
+                headline.push(row(&[
+                    "its one-time material, MB a party",
+                    &format!("P0 0 (32 bytes, once), P1 {:.1}", number(&report, "bundle_bytes") / 1e6),
+                    "LLAMA 399, Orca 275 for the ReLUs alone",
+                    &command,
+                ]));
+            }
+            if arguments == ["--relus", "12900"] {
+                headline.push(row(&[
+                    "ResNet-18, 12,900 ReLUs: ms",
+                    &format!("{:.0}", 1e3 * number(&report, "wall_s")),
+                    "AutoReP 170, in its paper",
+                    &command,
+                ]));
+            }
             rows.push(row(&[
                 &format!("random ResNet-18, CIFAR shape, {} of 491,520 activations ReLU", grouped(&report["relus"])),
                 &format!(
@@ -202,7 +259,7 @@ impl Halfnet<'_> {
                     number(over, 1),
                     number(&report, "relative_rms_error"),
                 ),
-                &format!("`bench resnet18 {}`", arguments.join(" ")),
+                &command,
             ]));
         }
         Ok(rows)

@@ -97,15 +97,15 @@ fn help_lists_the_exit_codes() {
     let output = halfnet(&["--help"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    let readme = include_str!("../../README.md");
+    let commands = include_str!("../../docs/COMMANDS.md");
     for code in 0..=7 {
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(&format!("  {code}  ")))
             .unwrap_or_else(|| panic!("{code} in {text}"));
         assert!(
-            readme.contains(&format!("| {code} | {line} |")),
-            "README.md says otherwise of exit code {code}"
+            commands.contains(&format!("| {code} | {line} |")),
+            "docs/COMMANDS.md says otherwise of exit code {code}"
         );
     }
 }

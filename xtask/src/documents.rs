@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::steps::root;
 
 fn documents() -> Vec<PathBuf> {
-    let folders = [root(), root().join("docs"), root().join("std-host/assets")];
+    let folders = ["", "docs", "std-host/assets", "firmware", "training"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
     files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "md")).collect()
 }

@@ -77,7 +77,7 @@ pub(crate) const VERBS: &[Step] = &[
     },
     Step {
         name: "figures",
-        what: "measures instructions, flash, memory and bytes, and writes the tables of firmware/README.md",
+        what: "measures instructions, flash, memory and bytes, and writes the tables of firmware/BENCHMARKS.md",
         commands: || {
             let halfnet = ["build", "--release", "--package", "halfnet-host", "--bin", "halfnet"];
             vec![cargo(&halfnet), harness(&["figures"])]

@@ -16,7 +16,7 @@
 //!     --work DIR          where the files lie             [default: target/compare]
 //! halfnet-harness demo [OPTIONS]                   MNIST's CNN and, where HALFNET_DATA names its weights and pictures, ResNet-20, in one table
 //!     --count N, --machine M, --halfnet FILE              as above
-//! halfnet-harness figures                          measures, and writes the tables of ../README.md
+//! halfnet-harness figures                          measures, and writes the tables of ../BENCHMARKS.md
 //! halfnet-harness fuzz [OPTIONS]                   a hostile P1, again and again
 //!     --sessions N        how many                        [default: 200]
 //!     --seed S            the same ones again             [default: 0]

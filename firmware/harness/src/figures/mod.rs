@@ -1,4 +1,4 @@
-//! Measures what `firmware/README.md` states and writes it there, between `figures:begin` and `figures:end`.
+//! Measures what `firmware/BENCHMARKS.md` states and writes it there, between `figures:begin` and `figures:end`.
 //!
 //! Instructions come from programs that run an instruction a nanosecond, so they repeat exactly; bytes and
 //! rounds are exact anyway.
@@ -91,7 +91,7 @@ pub(crate) fn run(data: Option<&Path>) -> Result<()> {
         )?;
     }
     print!("{text}");
-    replace(&firmware().join("README.md"), &text)
+    replace(&firmware().join("BENCHMARKS.md"), &text)
 }
 
 /// The lines of a table in a log.
