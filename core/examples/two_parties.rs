@@ -28,7 +28,7 @@ fn main() -> Done {
     let input = Shape::new(1, 2, 2);
     let hidden = dense(0, input, &HIDDEN, &[0; 2], Step::Activate(relus));
     let output = dense(1, Shape::new(2, 1, 1), &OUTPUT, &BIAS, Step::Release { ring_bits: 16 });
-    let normalisation = [Normalisation { gain: 1 << 16, offset: 0 }].into_iter().collect();
+    let normalisation = [Normalisation::IDENTITY].into_iter().collect();
     let (name, data_set) = ("sides", "none");
     let header = Header { name, data_set, input, normalisation, classes: 3, class_names: "" };
     let model = Model { header, layers: [hidden, output].into_iter().collect() };

@@ -1,7 +1,10 @@
 //! Real numbers at the edge: a pixel becomes an integer of the input wire. The only place that knows fraction
 //! bits.
 
-use fixed::types::{I16F16, I48F16};
+use fixed::types::I48F16;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use fixed::types::I16F16;
 
 /// round(gain · pixel + offset), halves up. Exact, whatever gain and offset are.
 #[must_use]
@@ -11,6 +14,19 @@ pub fn affine(gain: I16F16, offset: I16F16, pixel: u8) -> i32 {
     let product = I48F16::from(gain).wrapping_mul_int(i64::from(pixel));
     let sum = product.wrapping_add(I48F16::from(offset)).wrapping_add(I48F16::from_bits(1 << 15));
     sum.floor().wrapping_to_num()
+}
+
+/// An [`I16F16`] in a blob: its bits, as an `i32`.
+pub(crate) mod bits {
+    use super::{Deserialize, Deserializer, I16F16, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(number: &I16F16, serializer: S) -> Result<S::Ok, S::Error> {
+        number.to_bits().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<I16F16, D::Error> {
+        i32::deserialize(deserializer).map(I16F16::from_bits)
+    }
 }
 
 #[cfg(test)]

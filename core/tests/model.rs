@@ -82,7 +82,7 @@ fn model() -> Model<'static> {
             Step::Release { ring_bits: 18 },
         ),
     ];
-    let normalisation = Normalisation { gain: 1 << 16, offset: -(128 << 16) };
+    let normalisation = Normalisation::shifted(-128);
     Model {
         header: Header {
             name: "small",

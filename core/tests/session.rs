@@ -29,7 +29,7 @@ fn model() -> Model<'static> {
         step: Step::Release { ring_bits: 16 },
         output_scale: &[],
     };
-    let normalisation = Vec::from_iter([Normalisation { gain: 1 << 16, offset: 0 }]);
+    let normalisation = Vec::from_iter([Normalisation::IDENTITY]);
     let header =
         Header { name: "small", data_set: "synthetic", input, normalisation, classes: 3, class_names: "" };
     Model { header, layers: Vec::from_iter([layer]) }

@@ -152,10 +152,7 @@ fn resnet18(relus: usize) -> Model<'static> {
         name: "resnet18",
         data_set: "none",
         input,
-        normalisation: heapless::Vec::from_slice(
-            &[halfnet_core::model::Normalisation { gain: 1 << 16, offset: 0 }; 3],
-        )
-        .unwrap(),
+        normalisation: heapless::Vec::from_slice(&[halfnet_core::model::Normalisation::IDENTITY; 3]).unwrap(),
         classes: 10,
         class_names: "",
     };

@@ -53,7 +53,7 @@ impl Dealt {
     /// As [`Dealt::new`] under another seed: another pairing.
     pub fn with_seed(mut model: Model<'static>, options: Options, count: u64, seed: &str) -> Self {
         for normalisation in &mut model.header.normalisation {
-            *normalisation = Normalisation { gain: 1 << 16, offset: -(128 << 16) };
+            *normalisation = Normalisation::shifted(-128);
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("model.postcard");

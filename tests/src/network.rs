@@ -71,7 +71,7 @@ impl Builder {
             data_set: "none",
             input,
             normalisation: heapless::Vec::from_slice(&vec![
-                Normalisation { gain: 1 << 16, offset: 0 };
+                Normalisation::IDENTITY;
                 usize::from(input.channels)
             ])
             .expect("few channels"),

@@ -71,8 +71,7 @@ impl Residual {
             name: "residual",
             data_set: "cifar10",
             input: Shape::new(3, 32, 32),
-            normalisation: heapless::Vec::from_slice(&[Normalisation { gain: 1 << 16, offset: 0 }; 3])
-                .expect("three channels"),
+            normalisation: heapless::Vec::from_slice(&[Normalisation::IDENTITY; 3]).expect("three channels"),
             classes: 10,
             class_names: "",
         };

@@ -112,8 +112,7 @@ fn victim() -> Victim {
         name: "victim",
         data_set: "none",
         input,
-        normalisation: heapless::Vec::from_slice(&[Normalisation { gain: 1 << 16, offset: 0 }])
-            .expect("one channel"),
+        normalisation: heapless::Vec::from_slice(&[Normalisation::IDENTITY]).expect("one channel"),
         classes: 2,
         class_names: "",
     };

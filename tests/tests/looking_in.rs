@@ -239,7 +239,7 @@ fn transcripts_repeat_under_a_seed_and_name_the_first_difference() {
 fn random_model(seed: u64) -> Vec<u8> {
     let mut model = random_network(seed);
     for normalisation in &mut model.header.normalisation {
-        *normalisation = Normalisation { gain: 1 << 16, offset: -(128 << 16) };
+        *normalisation = Normalisation::shifted(-128);
     }
     sealed(&model)
 }

@@ -15,11 +15,10 @@ mod validate;
 
 pub use validate::{InvalidModel, MAX_WIRES, Read, SumRing, wire_bits_of};
 
-use fixed::types::I16F16;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::fixed_point::affine;
+use crate::fixed_point::{self, I16F16, affine};
 use crate::shape::{Convolution, Join, Pool, Shape};
 
 /// Layers of one model, at most.
@@ -58,22 +57,32 @@ pub struct Header<'a> {
     pub class_names: &'a str,
 }
 
-/// A pixel 0..=255 becomes the integer round(gain · pixel + offset), both `fixed` numbers with 16 fraction
-/// bits.
+/// A pixel 0..=255 becomes the integer round(gain · pixel + offset).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Normalisation {
-    /// Gain, as the bits of an `I16F16`.
-    pub gain: i32,
-    /// Offset, as the bits of an `I16F16`.
-    pub offset: i32,
+    /// Gain.
+    #[serde(with = "fixed_point::bits")]
+    pub gain: I16F16,
+    /// Offset.
+    #[serde(with = "fixed_point::bits")]
+    pub offset: I16F16,
 }
 
 impl Normalisation {
+    /// The pixel itself.
+    pub const IDENTITY: Self = Self::shifted(0);
+
+    /// The pixel and a whole number.
+    #[must_use]
+    pub const fn shifted(offset: i16) -> Self {
+        Self { gain: I16F16::ONE, offset: I16F16::from_bits((offset as i32) << 16) }
+    }
+
     /// round(gain · pixel + offset), halves up.
     #[must_use]
     #[inline]
     pub fn apply(&self, pixel: u8) -> i32 {
-        affine(I16F16::from_bits(self.gain), I16F16::from_bits(self.offset), pixel)
+        affine(self.gain, self.offset, pixel)
     }
 }
 
@@ -378,6 +387,18 @@ mod tests {
                 assert_eq!(bitmap.count(start..end), (start..end).filter(|&i| bitmap.get(i)).count());
             }
         }
+    }
+
+    #[test]
+    fn normalisation_in_a_blob_is_two_integers() {
+        let (gain, offset) = (98_765, -(128 << 16) - 1);
+        let normalisation =
+            Normalisation { gain: I16F16::from_bits(gain), offset: I16F16::from_bits(offset) };
+        let (mut numbers, mut integers) = ([0; 16], [0; 16]);
+        let numbers = postcard::to_slice(&normalisation, &mut numbers).unwrap();
+        let integers = postcard::to_slice(&(gain, offset), &mut integers).unwrap();
+        assert_eq!(numbers, integers);
+        assert_eq!(postcard::from_bytes(numbers), Ok(normalisation));
     }
 
     #[test]

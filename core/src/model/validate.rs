@@ -203,11 +203,9 @@ impl Model<'_> {
     }
 
     fn input_interval(&self) -> Interval {
-        let ends = self
-            .header
-            .normalisation
-            .iter()
-            .flat_map(|n| [0, 255].map(|p| i128::from(n.gain) * p + i128::from(n.offset)));
+        let ends = self.header.normalisation.iter().flat_map(|n| {
+            [0, 255].map(|p| i128::from(n.gain.to_bits()) * p + i128::from(n.offset.to_bits()))
+        });
         let fold = |acc: Interval, v: i128| Interval {
             low: acc.low.min(v >> 16),
             high: acc.high.max((v >> 16) + 1),

@@ -67,7 +67,7 @@ pub(crate) fn with_relus() -> Model<'static> {
 }
 
 fn named(input: Shape, layers: impl IntoIterator<Item = Layer<'static>>) -> Model<'static> {
-    let normalisation = List::from_iter([Normalisation { gain: 1 << 16, offset: 0 }]);
+    let normalisation = List::from_iter([Normalisation::IDENTITY]);
     let header =
         Header { name: "small", data_set: "synthetic", input, normalisation, classes: 3, class_names: "" };
     Model { header, layers: layers.into_iter().collect() }

@@ -190,9 +190,9 @@ fn encode(name: &str, input: Shape, layers: &[Layer<'_>]) -> Result<Vec<u8>, Gat
         },
         layers: List::new(),
     };
-    let middle = -(1 << (PIXEL_BITS - 1)) * (1 << 16);
+    let middle = -(1 << (PIXEL_BITS - 1));
     let room = (0..input.channels)
-        .all(|_| model.header.normalisation.push(Normalisation { gain: 1 << 16, offset: middle }).is_ok())
+        .all(|_| model.header.normalisation.push(Normalisation::shifted(middle)).is_ok())
         && layers.iter().all(|layer| model.layers.push(layer.clone()).is_ok());
     if !room {
         return Err(GateError::TooLong);

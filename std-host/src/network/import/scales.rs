@@ -6,6 +6,7 @@
 //! residual input joins, its own unit must be a whole number κ of the sum's units: the sum's unit is made a
 //! little larger until it is, so that a join has no error at all.
 
+use halfnet_core::fixed_point::I16F16;
 use halfnet_core::model::Normalisation;
 
 use super::ImportError;
@@ -36,7 +37,8 @@ pub(crate) struct LayerScales {
 pub(crate) fn input(network: &FloatNetwork) -> (Vec<Normalisation>, Vec<f64>) {
     let channel = |n: &crate::network::float::ChannelNormalisation| {
         let offset = -(f64::from(n.mean) * 255.0 * f64::from(1 << 16)).round() as i32;
-        (Normalisation { gain: 1 << 16, offset }, 1.0 / (255.0 * f64::from(n.deviation)))
+        let offset = I16F16::from_bits(offset);
+        (Normalisation { gain: I16F16::ONE, offset }, 1.0 / (255.0 * f64::from(n.deviation)))
     };
     network.normalisation.iter().map(channel).unzip()
 }

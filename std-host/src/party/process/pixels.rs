@@ -55,7 +55,7 @@ mod tests {
             name: "none",
             data_set: "mnist",
             input: Shape { channels: 2, height: 1, width: 2 },
-            normalisation: (0..channels).map(|_| Normalisation { gain: 1 << 16, offset: 0 }).collect(),
+            normalisation: (0..channels).map(|_| Normalisation::IDENTITY).collect(),
             classes: 2,
             class_names: "",
         };
