@@ -9,8 +9,8 @@
 //!
 //! # Formats
 //! * [`Format::Words`]: a step is one product of two words.
-//! * [`Format::Pairs`] (16-bit rings): a step is the sum of two 16-bit products, of input channels 2c and 2c
-//!   + 1, in 32 bits (`vpmaddwd`, `vpdpwssd`). Signed or unsigned, a product's low 16 bits are the same, and
+//! * [`Format::Pairs`] (16-bit rings): a step is the sum of two 16-bit products, of input channels 2c and
+//!   2c + 1, in 32 bits (`vpmaddwd`, `vpdpwssd`). Signed or unsigned, a product's low 16 bits are the same, and
 //!   only they are kept.
 //! * [`Format::Digits`] (32-bit rings): x = x0 + 2^16·x1 with x0 in −2^15 .. 2^15, likewise w, and so modulo
 //!   2^32 **x·w = x0·w0 + 2^16·(x0·w1 + x1·w0)**. The bracket is one step; x0·w0 of two neighbouring channels
