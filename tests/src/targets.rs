@@ -102,10 +102,10 @@ pub fn plan(data: &[u8]) {
     let Ok(plan) = Plan::decode(data) else { return };
     let _ = cost::plan_cost(&plan);
     for layer in plan.layers() {
-        for group in 0..layer.groups() {
-            for step in layer.steps(&plan.header.options, group) {
-                let work = layer.work(&plan.header.options);
-                let _ = layer.payload(&plan.header.options, &work, group, step, 0, Role::Seed);
+        let (options, work) = (&plan.header.options, layer.work(&plan.header.options));
+        for (group, _) in layer.group_plans(options, &work) {
+            for step in group.steps() {
+                let _ = group.payload(step, 0, Role::Seed);
             }
         }
     }

@@ -16,7 +16,7 @@ use halfnet_core::dealer;
 use halfnet_core::model::Model;
 use halfnet_core::opening::Mask;
 use halfnet_core::packing::{Packer, Unpacker, packed_len};
-use halfnet_core::plan::{Client, LayerPlan, Mode, Options, Plan, Release, Step, compile, cost};
+use halfnet_core::plan::{Client, GroupPlan, LayerPlan, Mode, Options, Plan, Release, Step, compile, cost};
 use halfnet_core::ring::low_mask;
 use halfnet_core::wire::frame::{HEADER, Header, NO_LAYER};
 use halfnet_tests::network::{every_step, picture};
@@ -81,7 +81,7 @@ fn places(plan: &Plan<'_>, run: &Run) -> Vec<(String, Vec<u8>)> {
             let label = options.release == Release::Label && usize::from(id.layer) + 1 == layers.len();
             let mut words = words.clone();
             if options.mode == Mode::Shared && !label {
-                let step = layer.steps(&options, 0)[0];
+                let step = GroupPlan::new(layer, &options, &work, 0).steps()[0];
                 let theirs = first.get(&(id.layer, step.code(), (start / layer.tile as usize) as u16));
                 // The first frame of a position is P0's: P1 answers.
                 add(&mut words, theirs.expect("P0's share"), work.ring_bits);
@@ -114,7 +114,7 @@ fn add(words: &mut [u64], payload: &[u8], bits: u8) {
 /// What two frames of one position open, where both are shares.
 fn opened(layer: &LayerPlan<'_>, options: &Options, step: u8, one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let work = layer.work(options);
-    let step = layer.steps(options, 0).into_iter().find(|s| s.code() == step)?;
+    let step = GroupPlan::new(layer, options, &work, 0).steps().into_iter().find(|s| s.code() == step)?;
     let mutual = options.mode == Mode::TwoServers;
     let bits = match step {
         Step::Open if mutual => work.opened_bits,

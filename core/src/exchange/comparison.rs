@@ -19,7 +19,7 @@ use crate::gate::comparison::{self, Layout};
 use crate::party::ErrorKind;
 use crate::party::half::{Half, MaterialError, ModelHalf};
 use crate::party::memory::{Selected, part, part_mut};
-use crate::plan::{LayerPlan, Role, Work};
+use crate::plan::{GroupPlan, LayerPlan, Role, Work};
 
 /// Words of 64 comparisons in the groups before.
 #[derive(Default)]
@@ -55,13 +55,13 @@ impl Exchange for Relus {
         if self.level.is_some() { &[Known::Link] } else { &[Known::Activated] }
     }
 
-    fn frames(self, layer: &LayerPlan<'_>, group: usize) -> usize {
-        layer.group_relus(group).div_ceil(LANES).div_ceil(layer.words_a_frame())
+    fn frames(self, group: &GroupPlan<'_, '_>) -> usize {
+        group.relus.div_ceil(LANES).div_ceil(group.layer.words_a_frame())
     }
 
     fn payload(self, at: &Place<'_, '_>, _role: Role, _turn: Turn) -> usize {
-        let planes = self.level().map_or(1, |level| at.work.layout.opened_planes(level));
-        plane_bytes(frame_of(at.layer, at.layer.group_relus(at.group), at.tile).lanes, planes)
+        let planes = self.level().map_or(1, |level| at.group.work.layout.opened_planes(level));
+        plane_bytes(frame_of(at.group.layer, at.group.relus, at.tile).lanes, planes)
     }
 
     fn write<H: Half, M: ModelHalf>(

@@ -38,7 +38,7 @@ use crate::packing::packed_len;
 use crate::party::ErrorKind;
 use crate::party::half::{Half, MaterialError, ModelHalf};
 use crate::plan::step::MAX_STEPS;
-use crate::plan::{Client, LayerPlan, Options, Release, Role, Section, Step, StepPlan, Work};
+use crate::plan::{Client, GroupPlan, LayerPlan, Options, Release, Role, Section, Step, StepPlan, Work};
 use opening::Turn;
 use party::{Group, Party};
 
@@ -69,10 +69,7 @@ pub(crate) enum Order {
 /// Where a frame is: a tile of a group of a layer.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'l, 'p> {
-    pub(crate) layer: &'l LayerPlan<'p>,
-    pub(crate) options: &'l Options,
-    pub(crate) work: &'l Work,
-    pub(crate) group: usize,
+    pub(crate) group: &'l GroupPlan<'l, 'p>,
     pub(crate) tile: usize,
 }
 
@@ -97,7 +94,7 @@ pub(crate) trait Exchange: Copy {
     }
 
     /// Frames of a group, before empty ones are left out.
-    fn frames(self, layer: &LayerPlan<'_>, group: usize) -> usize;
+    fn frames(self, group: &GroupPlan<'_, '_>) -> usize;
 
     /// Payload bytes of a frame of the party whose turn this is; 0 where it sends none.
     fn payload(self, at: &Place<'_, '_>, role: Role, turn: Turn) -> usize;
@@ -190,12 +187,12 @@ impl Step {
         exchange_of!(self, exchange => exchange.is_beside_comparisons())
     }
 
-    pub(crate) fn frames(self, layer: &LayerPlan<'_>, group: usize) -> usize {
-        exchange_of!(self, exchange => exchange.frames(layer, group))
+    pub(crate) fn frames(self, group: &GroupPlan<'_, '_>) -> usize {
+        exchange_of!(self, exchange => exchange.frames(group))
     }
 
     pub(crate) fn payload(self, at: &Place<'_, '_>, role: Role) -> usize {
-        let turn = Turn::of(at.options.mode, role);
+        let turn = Turn::of(at.group.options.mode, role);
         exchange_of!(self, exchange => exchange.payload(at, role, turn))
     }
 
@@ -229,25 +226,22 @@ impl Step {
 }
 
 /// The steps of a group, in the order of every direction.
-pub(crate) fn steps(
-    layer: &LayerPlan<'_>,
-    options: &Options,
-    group: usize,
-) -> heapless::Vec<Step, MAX_STEPS> {
+pub(crate) fn steps(group: &GroupPlan<'_, '_>) -> heapless::Vec<Step, MAX_STEPS> {
+    let GroupPlan { layer, options, work, index, relus } = *group;
     let mut steps = heapless::Vec::new();
     let mut push = |step| {
         // The capacity is for the longest list that a validated plan has.
         let _ = steps.push(step);
     };
-    let last = group + 1 == layer.groups();
+    let last = index + 1 == layer.groups();
     match layer.step {
         StepPlan::Activate { pool, .. } => {
             push(Step::Open);
             if pool.is_none() {
                 push(Step::OpenPolynomial);
             }
-            if layer.group_relus(group) > 0 {
-                planes::Of::Relus.steps(layer.work(options).layout).for_each(&mut push);
+            if relus > 0 {
+                planes::Of::Relus.steps(work.layout).for_each(&mut push);
                 if pool.is_none() {
                     push(Step::OpenRelu);
                 }

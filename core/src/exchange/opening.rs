@@ -20,7 +20,7 @@ use crate::party::half::{Half, MaterialError, ModelHalf, Position};
 use crate::party::memory::{
     add_run, join, part, part_mut, region, region_mut, store_run, window_as, window_as_mut,
 };
-use crate::plan::{LayerPlan, Mode, Region, Release, Role, StepPlan, Work};
+use crate::plan::{GroupPlan, LayerPlan, Mode, Region, Release, Role, StepPlan, Work};
 use crate::ring::{Word, low_mask};
 use crate::{with_kind, with_words};
 
@@ -124,16 +124,16 @@ impl Exchange for Sums {
         }
     }
 
-    fn frames(self, layer: &LayerPlan<'_>, group: usize) -> usize {
-        layer.group_tiles(group)
+    fn frames(self, group: &GroupPlan<'_, '_>) -> usize {
+        group.layer.group_tiles(group.index)
     }
 
     fn payload(self, at: &Place<'_, '_>, _role: Role, turn: Turn) -> usize {
         let bits = match (self, turn) {
-            (Self::Opened, Turn::Alone) => at.work.opened_bits,
-            _ => turn.bits_of_sum(at.work.ring_bits, self.high_bits(at.work)),
+            (Self::Opened, Turn::Alone) => at.group.work.opened_bits,
+            _ => turn.bits_of_sum(at.group.work.ring_bits, self.high_bits(at.group.work)),
         };
-        packed_len(at.layer.tile_range(at.group, at.tile).len(), bits)
+        packed_len(at.group.layer.tile_range(at.group.index, at.tile).len(), bits)
     }
 
     fn write<H: Half, M: ModelHalf>(

@@ -18,7 +18,9 @@ use crate::packing::{Packer, Unpacker, packed_len};
 use crate::party::half::{Half, MaterialError, ModelHalf, Position};
 use crate::party::memory::{part, part_mut, window_as};
 use crate::party::{ErrorKind, SessionError};
-use crate::plan::{Client, LayerPlan, Options, Plan, Release, Role, Section, Step, StepPlan, Work};
+use crate::plan::{
+    Client, GroupPlan, LayerPlan, Options, Plan, Release, Role, Section, Step, StepPlan, Work,
+};
 use crate::ring::{Word, low_mask, signed};
 use crate::with_kind;
 
@@ -38,12 +40,12 @@ impl Exchange for Logits {
         &[Known::Link]
     }
 
-    fn frames(self, _layer: &LayerPlan<'_>, _group: usize) -> usize {
+    fn frames(self, _group: &GroupPlan<'_, '_>) -> usize {
         1
     }
 
     fn payload(self, at: &Place<'_, '_>, _role: Role, turn: Turn) -> usize {
-        packed_len(at.layer.elements(), if turn == Turn::Ask { at.work.ring_bits } else { 0 })
+        packed_len(at.group.layer.elements(), if turn == Turn::Ask { at.group.work.ring_bits } else { 0 })
     }
 
     fn write<H: Half, M: ModelHalf>(
@@ -86,13 +88,13 @@ impl Exchange for Words {
         Known::Link
     }
 
-    fn frames(self, _layer: &LayerPlan<'_>, _group: usize) -> usize {
+    fn frames(self, _group: &GroupPlan<'_, '_>) -> usize {
         1
     }
 
     fn payload(self, at: &Place<'_, '_>, role: Role, _turn: Turn) -> usize {
-        let bits = if role == Role::Seed { 0 } else { at.work.opened_bits };
-        packed_len(at.layer.output_words(at.options), bits)
+        let bits = if role == Role::Seed { 0 } else { at.group.work.opened_bits };
+        packed_len(at.group.layer.output_words(at.group.options), bits)
     }
 
     fn write<H: Half, M: ModelHalf>(

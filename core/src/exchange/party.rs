@@ -9,7 +9,7 @@ use crate::packing::packed_len;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position};
 use crate::party::memory::region_mut;
 use crate::party::{ErrorKind, SessionError};
-use crate::plan::{LayerPlan, Mode, Options, Plan, Role, Step, Work, cost};
+use crate::plan::{GroupPlan, LayerPlan, Mode, Options, Plan, Role, Step, Work, cost};
 use crate::with_words;
 
 /// One party: its halves of correlations and model, and the parts of its arena.
@@ -158,6 +158,12 @@ impl<'p> Group<'p> {
             course,
             tournament: tournament::Tournament::default(),
         }
+    }
+
+    /// What it moves.
+    pub(crate) fn plan<'l>(&'l self, options: &'l Options) -> GroupPlan<'l, 'p> {
+        let Self { layer, work, index, relus, .. } = self;
+        GroupPlan { layer, options, work, index: *index, relus: *relus }
     }
 
     /// The next group of the layer, or the layer is over.

@@ -20,7 +20,7 @@ use crate::packing::{Packer, Unpacker, packed_len};
 use crate::party::ErrorKind;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position};
 use crate::party::memory::{add_run, part, part_mut, region, region_mut, window_as};
-use crate::plan::{LayerPlan, Mode, Region, Role, Section, StepPlan, Work};
+use crate::plan::{GroupPlan, LayerPlan, Mode, Region, Role, Section, StepPlan, Work};
 use crate::ring::{Word, low_mask};
 use crate::shape::{Pool, Shape};
 use crate::{with_kind, with_words};
@@ -49,6 +49,11 @@ const fn is_rescaled(layer: &LayerPlan<'_>) -> bool {
     matches!(layer.step, StepPlan::Rescale { .. })
 }
 
+/// Frames of windows, of a tile's size each.
+fn frames(layer: &LayerPlan<'_>) -> usize {
+    layer.windows().div_ceil((layer.tile as usize).max(1))
+}
+
 impl Exchange for Windows {
     const ORDER: Order = Order::Opening;
     const IN_EVERY_GROUP: bool = false;
@@ -57,12 +62,12 @@ impl Exchange for Windows {
         if is_rescaled(layer) { Known::Before } else { Known::Activated }
     }
 
-    fn frames(self, layer: &LayerPlan<'_>, _group: usize) -> usize {
-        layer.windows().div_ceil((layer.tile as usize).max(1))
+    fn frames(self, group: &GroupPlan<'_, '_>) -> usize {
+        frames(group.layer)
     }
 
     fn payload(self, at: &Place<'_, '_>, _role: Role, turn: Turn) -> usize {
-        let (layer, work, windows) = (at.layer, at.work, at.layer.window_range(at.tile));
+        let (layer, work, windows) = (at.group.layer, at.group.work, at.group.layer.window_range(at.tile));
         if is_rescaled(layer) {
             return packed_len(windows.len(), turn.bits_of_sum(work.ring_bits, work.wire_bits));
         }
@@ -140,7 +145,7 @@ pub(crate) fn begin<H: Half, M: ModelHalf>(
         }
     }
     if party.turn() == Turn::Alone && group.index + 1 == group.layer.groups() {
-        for tile in 0..Windows.frames(&group.layer, group.index) {
+        for tile in 0..frames(&group.layer) {
             values(party, group, tile, |_| Ok(0))?;
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct Walk<'p> {
 
 impl<'p> Walk<'p> {
     fn new<H: Half>(group: Group<'p>, options: &Options) -> Self {
-        let steps = group.layer.steps(options, group.index);
+        let steps = group.plan(options).steps();
         let mut walk = Self { group, steps, sent: (0, 0), received: (0, 0) };
         walk.sent = walk.next_frame(options, (0, 0), H::ROLE);
         walk.received = walk.next_frame(options, (0, 0), H::ROLE.peer());
@@ -36,26 +36,22 @@ impl<'p> Walk<'p> {
         Some((self.group.layer.index, *self.steps.get(index)?))
     }
 
-    /// Payload bytes of a frame.
-    fn payload(&self, options: &Options, step: Step, tile: usize, role: Role) -> usize {
-        self.group.layer.payload(options, &self.group.work, self.group.index, step, tile, role)
-    }
-
     /// The header of a frame.
     pub(super) fn header(&self, options: &Options, step: Step, tile: usize, role: Role) -> Header {
         Header {
             layer: self.group.layer.index,
             step: step.code(),
             tile: self.group.layer.frame_tile(self.group.index, step, tile),
-            length: self.payload(options, step, tile, role) as u32,
+            length: self.group.plan(options).payload(step, tile, role) as u32,
         }
     }
 
     /// The next place at which `role` has a frame to send, from `place` on.
     pub(super) fn next_frame(&self, options: &Options, mut place: Place, role: Role) -> Place {
+        let group = self.group.plan(options);
         while let Some(&step) = self.steps.get(place.0) {
-            while place.1 < self.group.layer.step_tiles(self.group.index, step) {
-                if self.payload(options, step, place.1, role) > 0 {
+            while place.1 < group.frames(step) {
+                if group.payload(step, place.1, role) > 0 {
                     return place;
                 }
                 place.1 += 1;
@@ -67,11 +63,9 @@ impl<'p> Walk<'p> {
 
     /// Exchanges of the group: every step that moves anything, but for what travels beside comparisons.
     fn rounds(&self, options: &Options) -> u32 {
-        let moves = |step: &&Step| {
-            (0..self.group.layer.step_tiles(self.group.index, **step)).any(|tile| {
-                [Role::Seed, Role::Bundle].iter().any(|&role| self.payload(options, **step, tile, role) > 0)
-            })
-        };
+        let group = self.group.plan(options);
+        let sends = |step: Step, role: Role| group.payloads(step, role).any(|(payload, _)| payload > 0);
+        let moves = |step: &&Step| [Role::Seed, Role::Bundle].iter().any(|&role| sends(**step, role));
         let counts = |step: &&Step| !step.is_beside_comparisons() || self.group.relus == 0;
         self.steps.iter().filter(counts).filter(moves).count() as u32
     }

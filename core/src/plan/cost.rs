@@ -1,7 +1,7 @@
 //! What an inference costs, exactly: bytes, rounds, flights, bundle, memory. Computed from the same functions
 //! that the parties walk.
 
-use super::{Client, LayerPlan, Mode, Options, Plan, PlanHeader, Role, Section, Step, StepPlan};
+use super::{Client, GroupPlan, LayerPlan, Mode, Options, Plan, PlanHeader, Role, Section, Step, StepPlan};
 use crate::exchange::opening::Turn;
 use crate::exchange::{self, input};
 use crate::packing::packed_len;
@@ -32,19 +32,17 @@ impl Needs {
     /// Adds a layer's.
     pub fn add(&mut self, layer: &LayerPlan<'_>, options: &Options) {
         let work = layer.work(options);
-        let relus = (0..layer.groups()).map(|g| layer.group_relus(g)).fold(0, usize::max);
+        let most = layer.group_plans(options, &work).map(|(group, _)| group.relus).fold(0, usize::max);
         for role in [Role::Seed, Role::Bundle] {
             let (r, turn) = (role.index(), Turn::of(options.mode, role));
             let window = exchange::window_words(layer, &work, turn);
-            let state = exchange::state_words(layer, options, &work, relus, turn);
+            let state = exchange::state_words(layer, options, &work, most, turn);
             self.window_words[r] = self.window_words[r].max(window as u32);
             self.state_words[r] = self.state_words[r].max(state as u32);
-            for group in 0..layer.groups() {
-                for step in layer.steps(options, group) {
-                    for tile in 0..layer.step_tiles(group, step) {
-                        let payload = layer.payload(options, &work, group, step, tile, role);
-                        self.longest_frame[r] = self.longest_frame[r].max((payload + frame::HEADER) as u32);
-                    }
+            for (group, _) in layer.group_plans(options, &work) {
+                for step in group.steps() {
+                    let longest = group.payloads(step, role).map(|(payload, _)| payload).fold(0, usize::max);
+                    self.longest_frame[r] = self.longest_frame[r].max((longest + frame::HEADER) as u32);
                 }
             }
         }
@@ -95,20 +93,19 @@ pub fn input_section_bytes(header: &PlanHeader<'_>) -> u64 {
     input::section_bytes(header)
 }
 
+/// Bytes that a party sends in one step of a group, headers included.
+fn group_bytes(group: &GroupPlan<'_, '_>, step: Step, role: Role) -> u64 {
+    let frames = group.payloads(step, role).filter(|&(payload, _)| payload > 0);
+    frames.map(|(payload, count)| ((payload + frame::HEADER) * count) as u64).sum()
+}
+
 /// Bytes that each party sends in one step of a layer, headers included, [P0, P1].
 #[must_use]
 pub fn step_bytes(layer: &LayerPlan<'_>, options: &Options, step: Step) -> [u64; 2] {
     let work = layer.work(options);
     [Role::Seed, Role::Bundle].map(|role| {
-        let group = |group: usize| {
-            let payloads = (0..layer.step_tiles(group, step))
-                .map(|tile| layer.payload(options, &work, group, step, tile, role));
-            payloads
-                .filter(|&payload| payload > 0)
-                .map(|payload| (payload + frame::HEADER) as u64)
-                .sum::<u64>()
-        };
-        (0..layer.groups()).map(group).sum()
+        let groups = layer.group_plans(options, &work);
+        groups.map(|(group, count)| group_bytes(&group, step, role) * count as u64).sum()
     })
 }
 
@@ -118,27 +115,17 @@ pub fn layer_cost(layer: &LayerPlan<'_>, options: &Options) -> Cost {
     let mut cost =
         Cost { bundle_bytes: sections(layer, options).map(|(_, bytes)| bytes).sum(), ..Cost::default() };
     let work = layer.work(options);
-    for group in 0..layer.groups() {
-        let relus = layer.group_relus(group) > 0;
-        for step in layer.steps(options, group) {
-            let mut sent = [0_u64; 2];
-            for role in [Role::Seed, Role::Bundle] {
-                for tile in 0..layer.step_tiles(group, step) {
-                    let payload = layer.payload(options, &work, group, step, tile, role);
-                    if payload > 0 {
-                        sent[role.index()] += (payload + frame::HEADER) as u64;
-                    }
-                }
-                cost.bytes_sent[role.index()] += sent[role.index()];
-            }
-            if sent == [0, 0] {
-                continue;
+    for (group, count) in layer.group_plans(options, &work) {
+        for step in group.steps() {
+            let sent = [Role::Seed, Role::Bundle].map(|role| group_bytes(&group, step, role));
+            for (sum, sent) in cost.bytes_sent.iter_mut().zip(sent) {
+                *sum += sent * count as u64;
             }
             // Beside the comparisons of the same group, polynomials open for free.
-            if step.is_beside_comparisons() && relus {
-                continue;
+            let is_free = step.is_beside_comparisons() && group.relus > 0;
+            if sent != [0, 0] && !is_free {
+                cost.rounds += count as u32;
             }
-            cost.rounds += 1;
         }
     }
     cost

@@ -1,6 +1,6 @@
 //! The longest chain of dependent messages, from what each exchange says that it waits for and makes known.
 
-use super::{Client, LayerPlan, Mode, Options, Plan, Role, Work};
+use super::{Client, GroupPlan, Mode, Plan, Role};
 use crate::exchange::opening::Turn;
 use crate::exchange::{Known, Order};
 
@@ -43,14 +43,13 @@ impl Clock {
         arrives
     }
 
-    fn group(&mut self, layer: &LayerPlan<'_>, options: &Options, work: &Work, group: usize) {
+    fn group(&mut self, group: &GroupPlan<'_, '_>) {
+        let GroupPlan { layer, options, .. } = *group;
         // Flights after which each party knows C, the step before in a chain, every activated value.
         let (mut opened, mut link, mut activated) = (self.base, self.base, self.base);
-        for step in layer.steps(options, group) {
-            let sends = [Role::Seed, Role::Bundle].map(|role| {
-                (0..layer.step_tiles(group, step))
-                    .any(|tile| layer.payload(options, work, group, step, tile, role) > 0)
-            });
+        for step in group.steps() {
+            let sends = [Role::Seed, Role::Bundle]
+                .map(|role| group.payloads(step, role).any(|(payload, _)| payload > 0));
             if sends == [false, false] {
                 continue;
             }
@@ -111,7 +110,7 @@ pub fn flights(plan: &Plan<'_>) -> u32 {
     for layer in plan.layers() {
         let work = layer.work(options);
         for group in 0..layer.groups() {
-            clock.group(&layer, options, &work, group);
+            clock.group(&GroupPlan::new(&layer, options, &work, group));
         }
     }
     let last = clock.taken[0].max(clock.taken[1]).max(clock.base[0]).max(clock.base[1]);

@@ -6,10 +6,9 @@
 
 use core::ops::Range;
 
-use super::step::{MAX_STEPS, MAX_TOURNAMENT, Step, tournament_rounds};
-use super::{LayerPlan, Options, Release, Role, StepPlan};
+use super::step::{MAX_TOURNAMENT, Step, tournament_rounds};
+use super::{LayerPlan, Options, Release, StepPlan};
 use crate::bits::LANES;
-use crate::exchange::{self, Place};
 use crate::gate::comparison::Layout;
 use crate::model::Bitmap;
 use crate::ring::WordKind;
@@ -201,18 +200,6 @@ impl<'a> LayerPlan<'a> {
         })
     }
 
-    /// The steps of a group, in the order of every direction.
-    #[must_use]
-    pub fn steps(&self, options: &Options, group: usize) -> heapless::Vec<Step, MAX_STEPS> {
-        exchange::steps(self, options, group)
-    }
-
-    /// Frames of a step of a group, before empty ones are left out.
-    #[must_use]
-    pub fn step_tiles(&self, group: usize, step: Step) -> usize {
-        step.frames(self, group)
-    }
-
     /// The number that names a frame of a step: of steps that every group has, tiles are counted through the
     /// layer (a group's bit steps have no more frames than the group has tiles).
     #[must_use]
@@ -230,20 +217,6 @@ impl<'a> LayerPlan<'a> {
         } else {
             (self.groups().saturating_sub(1), number)
         }
-    }
-
-    /// Payload bytes of a frame that `role` sends; 0 where it sends none.
-    #[must_use]
-    pub fn payload(
-        &self,
-        options: &Options,
-        work: &Work,
-        group: usize,
-        step: Step,
-        tile: usize,
-        role: Role,
-    ) -> usize {
-        step.payload(&Place { layer: self, options, work, group, tile }, role)
     }
 
     /// Words that each party gives to the client.

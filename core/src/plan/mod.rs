@@ -12,6 +12,7 @@
 pub mod compile;
 pub mod cost;
 mod flights;
+pub mod group;
 pub mod layer;
 pub mod step;
 mod validate;
@@ -25,6 +26,7 @@ use crate::opening::Exchange;
 use crate::ring::{WIDEST, WordKind};
 use crate::shape::{Convolution, Join, Pool, Shape};
 
+pub use group::GroupPlan;
 pub use layer::Work;
 pub use step::{Section, Step};
 

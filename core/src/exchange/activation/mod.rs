@@ -23,7 +23,7 @@ use crate::packing::{Packer, Unpacker, packed_len};
 use crate::party::ErrorKind;
 use crate::party::half::{Half, ModelHalf, Position};
 use crate::party::memory::{Chunk, Selected, join, part, part_mut, region, region_mut, window_as};
-use crate::plan::{LayerPlan, Role, Section, Work};
+use crate::plan::{GroupPlan, LayerPlan, Role, Section, Work};
 use crate::ring::{Word, WordKind, Words};
 use crate::with_kind;
 
@@ -101,13 +101,13 @@ impl Exchange for Values {
         !self.are_relus()
     }
 
-    fn frames(self, layer: &LayerPlan<'_>, group: usize) -> usize {
-        layer.group_tiles(group)
+    fn frames(self, group: &GroupPlan<'_, '_>) -> usize {
+        group.layer.group_tiles(group.index)
     }
 
     fn payload(self, at: &Place<'_, '_>, _role: Role, turn: Turn) -> usize {
-        let count = self.count(at.layer, at.layer.tile_range(at.group, at.tile));
-        packed_len(count, turn.bits(self.bits(at.work), at.work.wire_bits))
+        let count = self.count(at.group.layer, at.group.layer.tile_range(at.group.index, at.tile));
+        packed_len(count, turn.bits(self.bits(at.group.work), at.group.work.wire_bits))
     }
 
     fn write<H: Half, M: ModelHalf>(

@@ -34,7 +34,7 @@ use crate::party::ErrorKind;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position};
 use crate::party::memory::{part, part_mut, window_as};
 use crate::plan::step::{tournament_round, tournament_rounds};
-use crate::plan::{LayerPlan, Options, Role, Section, Step, Work};
+use crate::plan::{GroupPlan, LayerPlan, Options, Role, Section, Step, Work};
 use crate::ring::{Word, low_mask};
 use crate::with_kind;
 
@@ -68,15 +68,17 @@ impl Exchange for Round {
         &[Known::Link]
     }
 
-    fn frames(self, _layer: &LayerPlan<'_>, _group: usize) -> usize {
+    fn frames(self, _group: &GroupPlan<'_, '_>) -> usize {
         1
     }
 
     fn payload(self, at: &Place<'_, '_>, _role: Role, _turn: Turn) -> usize {
-        let (pairs, _) = tournament_round(at.layer.elements(), self.round);
+        let (pairs, _) = tournament_round(at.group.layer.elements(), self.round);
         match self.part {
-            Part::Open => packed_len(if self.round == 0 { pairs } else { 2 * pairs }, at.work.ring_bits),
-            Part::Tree(level) => plane_bytes(pairs, at.work.layout.opened_planes(usize::from(level))),
+            Part::Open => {
+                packed_len(if self.round == 0 { pairs } else { 2 * pairs }, at.group.work.ring_bits)
+            }
+            Part::Tree(level) => plane_bytes(pairs, at.group.work.layout.opened_planes(usize::from(level))),
             Part::Sign => plane_bytes(pairs, 1),
         }
     }

@@ -2,7 +2,7 @@
 
 use halfnet_core::bits::LANES;
 use halfnet_core::plan::step::tournament_round;
-use halfnet_core::plan::{LayerPlan, Mode, Options, Plan, Role, Step, Work};
+use halfnet_core::plan::{GroupPlan, LayerPlan, Mode, Options, Plan, Role, Step, Work};
 use halfnet_core::wire::frame::Header;
 use halfnet_core::wire::message::Code;
 
@@ -23,8 +23,9 @@ pub(super) fn name(plan: &Plan<'_>, header: &Header) -> String {
 
 /// The step that a code names in a layer.
 pub(super) fn step(layer: &LayerPlan<'_>, options: &Options, code: u8) -> Option<Step> {
-    (0..layer.groups())
-        .find_map(|group| layer.steps(options, group).into_iter().find(|step| step.code() == code))
+    let work = layer.work(options);
+    let mut steps = layer.group_plans(options, &work).flat_map(|(group, _)| group.steps());
+    steps.find(|step| step.code() == code)
 }
 
 fn in_words(step: Step) -> String {
@@ -59,8 +60,9 @@ pub(super) fn element(layer: &LayerPlan<'_>, options: &Options, place: &Place, b
     let work = layer.work(options);
     let Place { role, step, tile } = *place;
     let (group, tile) = layer.tile_of_frame(step, tile);
-    let has = layer.steps(options, group).contains(&step) && tile < layer.step_tiles(group, step);
-    if !has || layer.payload(options, &work, group, step, tile, role) == 0 {
+    let frames = GroupPlan::new(layer, options, &work, group);
+    let has = frames.steps().contains(&step) && tile < frames.frames(step);
+    if !has || frames.payload(step, tile, role) == 0 {
         return None;
     }
     let range = layer.tile_range(group, tile);
