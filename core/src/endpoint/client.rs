@@ -219,19 +219,25 @@ impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
         let first = role.index() * length;
         self.memory.get_mut(first..first + length).ok_or(EndpointError::Memory)?.copy_from_slice(payload);
         if self.done == [true; 2] {
+            let _answer = combine_outputs(self.plan, self.outputs()?).map_err(|_| EndpointError::Memory)?;
             self.state = State::Finished;
         }
         Ok(())
     }
 
+    /// The words of the output that have come, P0's and P1's.
+    fn outputs(&self) -> Result<[&[u8]; 2], EndpointError> {
+        let length = packed_output(self.plan);
+        let (zero, rest) = self.memory.split_at_checked(length).ok_or(EndpointError::Memory)?;
+        Ok([zero, rest.get(..length).ok_or(EndpointError::Memory)?])
+    }
+
     /// The answer, once [`Event::Done`] stands: the label as one number, or the released logits in order. Empty
     /// otherwise.
     pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
-        let length = packed_output(self.plan);
-        let words = self.memory.split_at_checked(length).zip((self.state == State::Finished).then_some(()));
-        words.into_iter().flat_map(move |((zero, rest), ())| {
-            combine_outputs(self.plan, [zero, rest]).into_iter().flatten()
-        })
+        let finished = (self.state == State::Finished).then(|| self.outputs().ok()).flatten();
+        // They were found whole when the second came.
+        finished.and_then(|words| combine_outputs(self.plan, words).ok()).into_iter().flatten()
     }
 }
 

@@ -7,18 +7,17 @@
 //!
 //! | file | steps | sections |
 //! |---|---|---|
-//! | [`opening`] | opening 1, and opening 2 directly after a linear layer | U |
-//! | [`activation`] | opening 2 of polynomials and of ReLUs | β and γ; ρ, R and their products |
-//! | [`comparison`] | tree levels and t of ReLUs; the same for a tournament's rounds | leaves, levels |
-//! | [`pool`] | opening 2 of pooled windows | the windows' masks |
-//! | [`tournament`] | the rounds of argmax | masks, leaves, levels and selections of each |
-//! | [`output`] | the release, the output's words | R of the released logits |
-//! | [`input`] | what comes before the first layer | A |
+//! | `opening` | opening 1, and opening 2 directly after a linear layer | U |
+//! | `activation` | opening 2 of polynomials and of ReLUs | β and γ; ρ, R and their products |
+//! | `comparison` | tree levels and t of ReLUs; the same for a tournament's rounds | leaves, levels |
+//! | `pool` | opening 2 of pooled windows | the windows' masks |
+//! | `tournament` | the rounds of argmax | masks, leaves, levels and selections of each |
+//! | `output` | the release, the output's words | R of the released logits |
+//! | `input` | what comes before the first layer | A |
 //!
-//! [`linear`] is the one sum over a layer's terms, [`planes`] what every comparison is made of, [`party`] what
-//! all of them work on. Which exchange owns a
-//! step or a section is said in this file alone: in [`exchange_of`], [`steps`], [`sections`] and
-//! [`section_bytes`].
+//! `linear` is the one sum over a layer's terms, `planes` what every comparison is made of, `party` what all of
+//! them work on. Which exchange owns a step or a section is said in this file alone: in `exchange_of`, `steps`,
+//! `sections` and `section_bytes`.
 
 pub(crate) mod activation;
 pub(crate) mod comparison;
