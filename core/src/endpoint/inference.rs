@@ -84,6 +84,11 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
         !I::IS_CLIENT && self.plan().header.options.client == Client::Third
     }
 
+    /// Is this a third client? Where the party is its own, what is for one is left out of the code.
+    fn is_client(who: Who) -> bool {
+        !I::IS_CLIENT && who == Who::Client
+    }
+
     pub(super) const fn account(&self) -> Account {
         let Burned { acknowledge: Acknowledge { counter, session }, request, .. } = self.burned;
         Account { counter, session, request, rounds: self.session.rounds(), bytes_sent: self.sent }
@@ -125,7 +130,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
     pub(super) fn can_receive(&self, from: Who) -> bool {
         match self.stage {
             Stage::Acknowledge { received, .. } => !received && from == Who::party(H::ROLE.peer()),
-            Stage::Masked => from == Who::Client,
+            Stage::Masked => Self::is_client(from),
             Stage::Layers => from == Who::party(H::ROLE.peer()) && self.session.can_receive(),
             Stage::Mask | Stage::Output | Stage::Finished | Stage::Failed => false,
         }
@@ -154,7 +159,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
                 self.acknowledged(true, received);
                 Ok(Some(length))
             }
-            Stage::Mask if to == Who::Client => {
+            Stage::Mask if Self::is_client(to) => {
                 let length = self.write_mask(out)?;
                 if self.session.plan().header.options.mode == Mode::Held && H::ROLE == Role::Seed {
                     // E goes to P1 alone.
@@ -176,7 +181,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
                 self.moved();
                 Ok(length)
             }
-            Stage::Output if to == Who::Client => {
+            Stage::Output if Self::is_client(to) => {
                 let (words, bits) = output_shape(self.plan());
                 let end = HEADER + packed_len(words, bits);
                 let payload = out.get_mut(HEADER..end).ok_or(EndpointError::Memory)?;
@@ -224,7 +229,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
                 self.acknowledged(sent, true);
                 Ok(())
             }
-            Stage::Masked if from == Who::Client => {
+            Stage::Masked if Self::is_client(from) => {
                 let masked = read_message(from, Code::Masked, frame)?;
                 let input = self.plan().header.input;
                 let expected = packed_len(input.elements as usize, input.bits);

@@ -1,6 +1,7 @@
 //! Why an inference ended early. Each fault has a number that keeps its meaning over versions, for logs and
 //! for those who read them.
 
+use halfnet_core::endpoint::{Contradiction, EndpointError};
 use halfnet_core::party::half::MaterialError;
 use halfnet_core::party::{ErrorKind, SessionError};
 use halfnet_core::wire::message::MessageError;
@@ -41,6 +42,9 @@ pub enum Fault {
     /// The peer acknowledged another counter or session.
     #[error("the peer acknowledged another counter or session")]
     Acknowledge,
+    /// The conversation ended in a way that only other ends know of: P1's or a third client's.
+    #[error("the conversation ended as none of a board's can")]
+    Foreign,
     /// The counter's memory failed.
     #[error(transparent)]
     Counter(#[from] CounterError),
@@ -55,9 +59,24 @@ pub enum Fault {
     Client,
 }
 
-impl From<SessionError> for Fault {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error)
+impl From<EndpointError> for Fault {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::Unexpected { found, .. } => Self::Message { step: found.step },
+            EndpointError::Length { .. } => Self::Malformed(MessageError::Length),
+            EndpointError::Malformed { source, .. } => Self::Malformed(source),
+            EndpointError::Version => Self::Malformed(MessageError::Version),
+            EndpointError::Disagreement { .. } => Self::Disagreement,
+            EndpointError::Acknowledge { .. } => Self::Acknowledge,
+            // No counter follows it, so it cannot be burned.
+            EndpointError::Contradiction(Contradiction::LastCounter) => Self::Counter(CounterError::Burn),
+            EndpointError::NotBurned { .. } => Self::Counter(CounterError::Kept),
+            EndpointError::Session(error) => Self::Session(error),
+            EndpointError::Misuse => Self::Session(SessionError { at: None, kind: ErrorKind::Misuse }),
+            EndpointError::Memory => Self::Memory,
+            EndpointError::Client => Self::Client,
+            _ => Self::Foreign,
+        }
     }
 }
 
@@ -75,6 +94,7 @@ impl Fault {
             Self::Malformed(MessageError::Field) => 204,
             Self::Disagreement => 205,
             Self::Acknowledge => 206,
+            Self::Foreign => 207,
             Self::Counter(CounterError::Burn) => 301,
             Self::Counter(CounterError::Kept) => 302,
             Self::Session(SessionError { kind, .. }) => match kind {

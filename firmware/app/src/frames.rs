@@ -1,13 +1,9 @@
 //! Frames over a link, within two buffers that the board lends.
 
 use halfnet_core::wire::frame::{HEADER, Header};
-use halfnet_core::wire::message::{self, Code, LONGEST};
 
 use crate::fault::Fault;
 use crate::link::Link;
-
-/// Bytes of the longest frame of the handshake.
-pub const LONGEST_MESSAGE: usize = HEADER + LONGEST;
 
 /// Milliseconds of quiet after which a line is taken for drained.
 const QUIET: u32 = 50;
@@ -136,57 +132,6 @@ impl<'a> Frames<'a> {
                 Ok(_) => last = link.milliseconds(),
                 // A broken link has nothing more to say.
                 Err(_) => return,
-            }
-        }
-    }
-
-    /// Queues a message of the handshake.
-    ///
-    /// # Errors
-    /// The buffer is shorter than a message.
-    pub fn queue_message(&mut self, code: Code, payload: &[u8]) -> Result<(), Fault> {
-        let end = HEADER + payload.len();
-        let out = self.room().and_then(|room| room.get_mut(..end)).ok_or(Fault::Memory)?;
-        let (head, body) = out.split_at_mut(HEADER);
-        head.copy_from_slice(&message::header(code, 0, payload.len() as u32).encode());
-        body.copy_from_slice(payload);
-        self.queue(end);
-        Ok(())
-    }
-
-    /// Waits for one message, gives its payload to `read` and consumes it. Without a limit the first byte may
-    /// take for ever.
-    ///
-    /// # Errors
-    /// The link broke, the peer was silent or sent something else, or `read` refuses.
-    pub fn message<T>(
-        &mut self,
-        link: &mut impl Link,
-        code: Code,
-        timeout: u32,
-        patient: bool,
-        read: impl FnOnce(&[u8]) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        self.touch(link);
-        loop {
-            let moved = self.poll(link)?;
-            if let Some((head, payload)) = self.frame()?.and_then(|frame| frame.split_first_chunk::<HEADER>())
-            {
-                let header = Header::decode(head);
-                let result = if header == message::header(code, 0, header.length) {
-                    read(payload)
-                } else {
-                    Err(Fault::Message { step: header.step })
-                };
-                self.consume();
-                return result;
-            }
-            if !moved {
-                let waits = patient && !self.is_partial() && self.is_flushed();
-                if !waits && self.silence(link) > timeout {
-                    return Err(Fault::Silent);
-                }
-                link.idle();
             }
         }
     }

@@ -8,17 +8,19 @@
 //! | [`half`] | whose correlations are these, and in which modes |
 //! | [`generator`] | how do the streams come, faster than portably |
 //! | [`counter`] | which inference may still be accepted, whatever happened before |
-//! | [`nonce`] | where do the handshake's nonces come from without a random generator |
+//! | [`nonce`] | what are the handshake's nonces made of without a random generator |
 //! | [`link`] | how do bytes come and go without ever waiting for one while the other could go on |
 //! | `tcp` | the same over Ethernet, with the feature `tcp` |
 //! | [`frames`] | how do bytes become frames, within the memory that the plan states |
-//! | [`party`] | the handshake, the burn, the session: one inference |
+//! | [`party`] | one inference: what does the conversation ask of a board |
 //! | [`serve`] | what does a board do from its start on |
 //! | [`fault`] | why one ended early, in a number that never changes its meaning |
 //!
 //! A board is provisioned with `halfnet-core`'s [`Board`](halfnet_core::board::Board), lends memory and a
-//! [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The protocol itself is
-//! `halfnet-core`'s, unchanged. Nothing here allocates and nothing panics, whatever comes over the link.
+//! [`link::Link`], and calls [`party::SeedParty::infer`] once a picture. The conversation, handshake included,
+//! is `halfnet-core`'s [`Acceptor`](halfnet_core::endpoint::Acceptor): the board moves its frames, burns the
+//! counter when it asks for that, and measures silence. Nothing here allocates and nothing panics, whatever
+//! comes over the link.
 #![no_std]
 #![deny(unsafe_code)]
 

@@ -1,5 +1,6 @@
 //! What a board must lend, and the lending.
 
+use halfnet_core::endpoint::longest_between_parties;
 use halfnet_core::plan::{LinearPlan, Mode, Plan, Role};
 
 use crate::kernel::memory_words;
@@ -32,14 +33,11 @@ impl Needs {
             })
         });
         let channel = if options.mode == Mode::Held { 0 } else { words.max().unwrap_or(0) };
-        let longest = |role: Role| {
-            (plan.header.longest_frame[role.index()] as usize).max(crate::frames::LONGEST_MESSAGE)
-        };
         Self {
             arena: plan.arena_words(Role::Seed),
             channel,
-            outgoing: longest(Role::Seed),
-            incoming: longest(Role::Bundle),
+            outgoing: longest_between_parties(plan, Role::Seed),
+            incoming: longest_between_parties(plan, Role::Bundle),
         }
     }
 }

@@ -1,24 +1,24 @@
-//! One inference of the seed party, its own client: the handshake, the burn, the session.
+//! One inference of the seed party, its own client.
 //!
-//! P1 proposes a counter; P0 refuses one that is burned and says which is next. On an acceptance it burns the
-//! counter durably, then both acknowledge, and only then does anything that depends on the picture leave.
-//! After a fault the counter stays burned.
+//! The conversation is `halfnet-core`'s [`Acceptor`], from P1's proposal to the answer. Here stands what only a
+//! board can do for it: move bytes between the link and the endpoint within two lent buffers, burn the counter
+//! when the endpoint asks for it, and give up on a peer that has fallen silent. After a fault the counter stays
+//! burned.
 
 use halfnet_core::board::Board;
+use halfnet_core::endpoint::{Acceptor, Endpoint, EndpointError, Event, Lent, Nonces, Phase, Who};
+use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{inference_key, model_key};
-use halfnet_core::party::session::{Input, Parts, Session};
-use halfnet_core::party::{ErrorKind, SessionError};
 use halfnet_core::plan::{Client, Mode, Step};
-use halfnet_core::wire::message::{Acknowledge, Code, Hello, Identifier, MessageError, Reply, Verdict};
+use halfnet_core::wire::message::Identifier;
 
-use crate::counter::{CounterError, CounterStore};
+use crate::counter::CounterStore;
 use crate::fault::Fault;
 use crate::frames::Frames;
 use crate::half::{BoardHalf, board_half};
 use crate::link::Link;
 use crate::memory::{Memory, Needs};
 use crate::model::{BoardModel, SharedModel};
-use crate::nonce::Nonces;
 
 /// Values that a board keeps of an answer: the label, or so many logits.
 pub const MAX_ANSWER: usize = 16;
@@ -70,13 +70,6 @@ pub struct SeedParty<'a, C> {
     frames: Frames<'a>,
 }
 
-/// What both parties have burned.
-#[derive(Clone, Copy)]
-struct Burned {
-    acknowledge: Acknowledge,
-    deal: Identifier,
-}
-
 impl<'a, C: CounterStore> SeedParty<'a, C> {
     /// A party that takes its peer for gone after `timeout` milliseconds without a byte.
     ///
@@ -108,188 +101,140 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
     /// The inference ended early; the party is ready for another proposal. Until the line is quiet, what the
     /// peer sends is dropped.
     pub fn infer(&mut self, link: &mut impl Link, picture: &mut impl Input) -> Result<Outcome, Failure> {
-        let mut burned = None;
-        let mut at = None;
-        let result = self.attempt(link, picture, &mut burned, &mut at);
-        result.map_err(|fault| {
+        let result = self.attempt(link, picture);
+        if result.is_err() {
             self.frames.resynchronise(link);
-            Failure { fault, burned, at }
-        })
+        }
+        result
     }
 
-    fn attempt(
-        &mut self,
-        link: &mut impl Link,
-        picture: &mut impl Input,
-        spent: &mut Option<u64>,
-        at: &mut Option<(u16, Step)>,
-    ) -> Result<Outcome, Fault> {
-        self.frames.count();
-        let burned = self.accept(link, spent)?;
-        self.frames.queue_message(Code::Acknowledge, &burned.acknowledge.encode())?;
-        let found = self.frames.message(link, Code::Acknowledge, self.timeout, false, |payload| {
-            Acknowledge::decode(payload).map_err(Fault::Malformed)
-        })?;
-        if found != burned.acknowledge {
-            return Err(Fault::Acknowledge);
-        }
-        let Self { board, arena, channel, frames, timeout, .. } = self;
-        let counter = burned.acknowledge.counter;
-        let half = board_half(inference_key(&board.seed, &board.agreement, &burned.deal, counter));
-        let desk = Desk { link, frames, timeout: *timeout, at };
-        let plan = board.plan.clone();
-        let shared = plan.header.options.mode != Mode::Held;
+    fn attempt(&mut self, link: &mut impl Link, picture: &mut impl Input) -> Result<Outcome, Failure> {
+        let Self { board, counter, nonces, timeout, arena, channel, frames } = self;
+        let shared = board.plan.header.options.mode != Mode::Held;
         let model =
             BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
-        let mut outcome = desk.run(Parts { plan, half, model, arena }, picture)?;
-        outcome.counter = counter;
-        Ok(outcome)
+        let lent = Lent { plan: board.plan.clone(), model, arena };
+        let mut acceptor = Acceptor::new(lent, board.agreement, counter.next(), nonces, picture)
+            .map_err(|error| Failure { fault: error.into(), burned: None, at: None })?;
+        let mut desk = Desk { board, counter, link, frames, timeout: *timeout };
+        let result = desk.run(&mut acceptor);
+        result.map_err(|fault| Failure { fault, burned: acceptor.spent(), at: acceptor.at() })
     }
+}
 
-    /// Answers proposals until one is accepted and burned.
-    #[inline(never)]
-    fn accept(&mut self, link: &mut impl Link, spent: &mut Option<u64>) -> Result<Burned, Fault> {
+/// P0's end of the conversation, on a board.
+type Conversation<'p, 'm, I> = Acceptor<'p, 'm, BoardHalf, BoardModel<'m>, I>;
+
+/// What a conversation runs on.
+struct Desk<'d, 'a, C, L> {
+    board: &'a Board<'a>,
+    counter: &'d mut C,
+    link: &'d mut L,
+    frames: &'d mut Frames<'a>,
+    timeout: u32,
+}
+
+impl<C: CounterStore, L: Link> Desk<'_, '_, C, L> {
+    /// Runs a conversation to its end. Frames leave as soon as they are ready and are taken as soon as they are
+    /// wanted.
+    fn run(&mut self, acceptor: &mut Conversation<'_, '_, impl Input>) -> Result<Outcome, Fault> {
+        self.frames.count();
         loop {
-            let hello = self
-                .frames
-                .message(link, Code::Hello, self.timeout, true, |payload| Ok(Hello::decode(payload)))?;
-            let hello = match hello {
-                Ok(hello) => hello,
-                Err(error) => {
-                    if error == MessageError::Version {
-                        // Whether it still hears that or has left: this is the fault.
-                        let _ = self.refuse(link, Verdict::Version);
-                    }
-                    return Err(Fault::Malformed(error));
+            match acceptor.event() {
+                Some(Event::Burn { deal, counter }) => self.burn(acceptor, &deal, counter)?,
+                Some(Event::Refused(error)) => {
+                    // Whether the peer still hears that or has left: this is the fault.
+                    let _ = self.flush();
+                    return Err(error.into());
                 }
-            };
-            if hello.agreement != self.board.agreement {
-                let _ = self.refuse(link, Verdict::Disagreement);
-                return Err(Fault::Disagreement);
+                // Before the link is asked again: the peer may leave as soon as it has said its last.
+                Some(Event::Done) if self.frames.is_flushed() => {
+                    return outcome(acceptor, self.frames.moved());
+                }
+                _ => {}
             }
-            if hello.counter < self.counter.next() {
-                self.refuse(link, Verdict::OldCounter)?;
-                continue;
+            if !self.step(acceptor)? {
+                // A proposal may take for ever, but not once it has begun.
+                let patient = acceptor.phase() == Phase::Handshake
+                    && self.frames.is_flushed()
+                    && !self.frames.is_partial();
+                self.wait(patient)?;
             }
-            let reply = self.reply(Verdict::Accepted);
-            // Before a byte of the acceptance leaves: a cut of power from here on finds the counter burned.
-            self.counter.burn(hello.counter)?;
-            if self.counter.next() != hello.counter + 1 {
-                return Err(CounterError::Kept.into());
-            }
-            *spent = Some(hello.counter);
-            self.frames.queue_message(Code::Reply, &reply.encode())?;
-            self.flush(link)?;
-            let acknowledge = Acknowledge { counter: hello.counter, session: reply.session(&hello) };
-            return Ok(Burned { acknowledge, deal: hello.deal });
         }
     }
 
-    fn reply(&mut self, verdict: Verdict) -> Reply {
-        Reply {
-            agreement: self.board.agreement,
-            nonce: self.nonces.draw(),
-            verdict,
-            next: self.counter.next(),
+    /// Moves what can move now; says whether anything did.
+    fn step(&mut self, acceptor: &mut Conversation<'_, '_, impl Input>) -> Result<bool, Fault> {
+        let Self { link, frames, .. } = self;
+        let mut moved = false;
+        if let Some(room) = frames.room()
+            && let Some(length) = acceptor.poll_transmit(Who::Bundle, room)?
+        {
+            frames.queue(length);
+            moved = true;
         }
+        moved |= frames.poll(*link)?;
+        if acceptor.can_receive(Who::Bundle) {
+            if let Some(frame) = frames.frame()? {
+                acceptor.handle_frame(Who::Bundle, frame)?;
+                frames.consume();
+                moved = true;
+            }
+        } else if !moved && frames.is_flushed() {
+            // Nothing to send, nothing to wait for: a fault of ours, never a reason to hang.
+            return Err(EndpointError::Misuse.into());
+        }
+        Ok(moved)
     }
 
-    fn refuse(&mut self, link: &mut impl Link, verdict: Verdict) -> Result<(), Fault> {
-        let reply = self.reply(verdict);
-        self.frames.queue_message(Code::Reply, &reply.encode())?;
-        self.flush(link)
+    /// Burns the counter, and only then has the endpoint say so.
+    fn burn(
+        &mut self,
+        acceptor: &mut Conversation<'_, '_, impl Input>,
+        deal: &Identifier,
+        counter: u64,
+    ) -> Result<(), Fault> {
+        // Before a byte of the acceptance leaves: a cut of power from here on finds the counter burned.
+        self.counter.burn(counter)?;
+        let half = board_half(inference_key(&self.board.seed, &self.board.agreement, deal, counter));
+        acceptor.burned(self.counter.next(), half)?;
+        self.frames.touch(self.link);
+        Ok(())
     }
 
-    fn flush(&mut self, link: &mut impl Link) -> Result<(), Fault> {
-        self.frames.touch(link);
+    fn flush(&mut self) -> Result<(), Fault> {
         while !self.frames.is_flushed() {
-            if !self.frames.poll(link)? {
-                if self.frames.silence(link) > self.timeout {
-                    return Err(Fault::Silent);
-                }
-                link.idle();
+            if !self.frames.poll(self.link)? {
+                self.wait(false)?;
             }
         }
         Ok(())
     }
-}
 
-/// What a session runs on.
-struct Desk<'d, 'a, L> {
-    link: &'d mut L,
-    frames: &'d mut Frames<'a>,
-    timeout: u32,
-    at: &'d mut Option<(u16, Step)>,
-}
-
-impl<L: Link> Desk<'_, '_, L> {
-    /// Runs a session to its end, on a part of the stack that is its own. Frames leave as soon as they are
-    /// ready and are taken as soon as they are wanted.
-    #[inline(never)]
-    fn run(
-        self,
-        parts: Parts<'_, '_, BoardHalf, BoardModel<'_>>,
-        picture: &mut impl Input,
-    ) -> Result<Outcome, Fault> {
-        let Self { link, frames, timeout, at } = self;
-        let mut session = Session::new(parts)?;
-        let mut asking = true;
-        frames.touch(link);
-        loop {
-            *at = session.at();
-            let mut moved = false;
-            if let Some(room) = frames.room() {
-                let mut length = if asking { session.transmit_input(picture, room)? } else { None };
-                if length.is_none() {
-                    asking = false;
-                    length = session.poll_transmit(room)?;
-                }
-                if let Some(length) = length {
-                    frames.queue(length);
-                    moved = true;
-                }
-            }
-            // Before the link is asked again: the peer may leave as soon as it has said its last.
-            if session.is_finished() && frames.is_flushed() {
-                break;
-            }
-            moved |= frames.poll(link)?;
-            if session.can_receive() {
-                let came = match frames.frame()? {
-                    Some(frame) => {
-                        session.handle_frame(frame)?;
-                        true
-                    }
-                    None => false,
-                };
-                if came {
-                    frames.consume();
-                    moved = true;
-                }
-            } else if !moved && frames.is_flushed() {
-                // Nothing to send, nothing to wait for: a fault of ours, never a reason to hang.
-                return Err(SessionError { at: *at, kind: ErrorKind::Misuse }.into());
-            }
-            if !moved {
-                if frames.silence(link) > timeout {
-                    return Err(Fault::Silent);
-                }
-                link.idle();
-            }
+    /// Nothing has moved: waits for something to do, or no longer.
+    fn wait(&mut self, patient: bool) -> Result<(), Fault> {
+        if !patient && self.frames.silence(self.link) > self.timeout {
+            return Err(Fault::Silent);
         }
-        let mut outcome = Outcome {
-            counter: 0,
-            values: [0; MAX_ANSWER],
-            count: 0,
-            moved: frames.moved(),
-            rounds: session.rounds(),
-        };
-        for value in session.answer() {
-            if let Some(slot) = outcome.values.get_mut(outcome.count) {
-                *slot = value;
-            }
-            outcome.count += 1;
-        }
-        Ok(outcome)
+        self.link.idle();
+        Ok(())
     }
+}
+
+fn outcome(acceptor: &Conversation<'_, '_, impl Input>, moved: [u32; 2]) -> Result<Outcome, Fault> {
+    let account = acceptor.account().ok_or(EndpointError::Misuse)?;
+    let mut outcome = Outcome {
+        counter: account.counter,
+        values: [0; MAX_ANSWER],
+        count: 0,
+        moved,
+        rounds: account.rounds,
+    };
+    for value in acceptor.answer() {
+        if let Some(slot) = outcome.values.get_mut(outcome.count) {
+            *slot = value;
+        }
+        outcome.count += 1;
+    }
+    Ok(outcome)
 }

@@ -10,7 +10,7 @@ use crate::counter::{CounterStore, FlashCounter};
 use crate::fault::Fault;
 use crate::link::Link;
 use crate::memory::Memory;
-use crate::nonce::Nonces;
+use crate::nonce;
 use crate::party::{Failure, Outcome, SeedParty};
 
 /// Where the nonces of the handshake come from.
@@ -100,9 +100,9 @@ pub fn start<'a, F: NorFlash>(
         wait(Counter::open(flash, region, board.agreement.pairing)).map_err(StartError::Counter)?;
     let boot = wait(counter.boot()).map_err(StartError::Counter)?;
     let nonces = match entropy {
-        Entropy::Random(bytes) => Nonces::with_entropy(&board.seed, boot.into(), &bytes),
-        Entropy::None => Nonces::new(&board.seed, boot.into()),
-        Entropy::InsecureTest(seed) => Nonces::insecure_test(seed),
+        Entropy::Random(bytes) => nonce::with_entropy(&board.seed, boot.into(), &bytes),
+        Entropy::None => nonce::of_boot(&board.seed, boot.into()),
+        Entropy::InsecureTest(seed) => nonce::insecure_test(seed),
     };
     let party = SeedParty::new(board, FlashCounter::new(counter, board.next), nonces, memory, timeout)
         .map_err(StartError::Fault)?;

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use halfnet_core::board::Body;
-use halfnet_core::party::session::Input;
+use halfnet_core::party::input::Input;
 use halfnet_core::wire::frame::{HEADER, Header};
 use halfnet_core::wire::message::{Acknowledge, Code, Hello, Reply, Verdict, header};
 use halfnet_vectors::{REPLAY_HELD, REPLAY_SHARED, Replay, Vector, read};
