@@ -238,3 +238,6 @@ fn outcome(acceptor: &Conversation<'_, '_, impl Input>, moved: [u32; 2]) -> Resu
     }
     Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests;
