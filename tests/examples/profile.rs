@@ -9,19 +9,20 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use halfnet_core::dealer::{self, Secrets, Sink};
+use halfnet_core::endpoint::{Acceptor, Event, Lent, NoPicture, Proposer, ThirdClient, Who, client};
 use halfnet_core::model::{
     Activation, Bitmap, Header, Integers, Layer, Linear, Model, Polynomial, Step, Term,
 };
 use halfnet_core::party::bundle::BundleHalf;
-use halfnet_core::party::half::{Half, MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{self, SeedHalf};
-use halfnet_core::party::session::{Parts, Session};
 use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile, cost};
 use halfnet_core::prg::Key;
 use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 use halfnet_tests::network::{Random, integers};
-use halfnet_tests::pair::{DEAL, agreement};
+use halfnet_tests::pair::{self, DEAL, Parties, REQUEST, agreement};
 
 /// Multiplies by nothing.
 struct Nothing;
@@ -180,13 +181,9 @@ fn main() {
     let runs: u32 = arguments.get(2).map_or(5, |text| text.parse().expect("a number of runs"));
     let chunk_bits = arguments.get(3).map_or(4, |text| text.parse().expect("bits of a chunk"));
     let model = resnet18(relus);
-    let options = Options {
-        mode,
-        client: compile::default_client(mode),
-        release: Release::Logits { bits: 10 },
-        chunk_bits,
-        memory: compile::ample(),
-    };
+    let client = compile::default_client(mode);
+    let options =
+        Options { mode, client, release: Release::Logits { bits: 10 }, chunk_bits, memory: compile::ample() };
     let mut plan_bytes = vec![0; 1 << 20];
     let length = compile::compile(&model, &options, &mut plan_bytes).expect("a plan");
     let plan = || Plan::decode(&plan_bytes[..length]).expect("a plan");
@@ -205,71 +202,75 @@ fn main() {
         let mut arenas = [Role::Seed, Role::Bundle].map(|role| vec![0_u64; plan().arena_words(role)]);
         let [arena_0, arena_1] = &mut arenas;
         let inference = seed::inference_key(&seed, &agreement(&plan()), &DEAL, 0);
-        let p0 = Session::new(Parts {
-            plan: plan(),
-            half: SeedHalf::new(inference),
-            model: Nothing,
-            arena: arena_0,
-        });
         let half = BundleHalf::new(&bundle.0[..], cost::input_section_bytes(&plan().header));
-        let p1 = Session::new(Parts { plan: plan(), half, model: Nothing, arena: arena_1 });
-        drive(p0.expect("an arena"), p1.expect("an arena"), &pixels, &mut times);
+        let halves = (SeedHalf::new(inference), half);
+        let lent = [arena_0, arena_1].map(|arena| Lent { plan: plan(), model: Nothing, arena });
+        if client == Client::Third {
+            infer(lent, halves, NoPicture, Some(&pixels[..]), &mut times);
+        } else {
+            infer(lent, halves, &pixels[..], None, &mut times);
+        }
     }
     for (role, times) in [Role::Seed, Role::Bundle].into_iter().zip(&times) {
         println!("{role:?}: transmit {:?}, handle {:?}", times.transmit / runs, times.handle / runs);
     }
 }
 
-fn drive<H: Half, K: Half>(
-    mut p0: Session<'_, '_, H, Nothing>,
-    mut p1: Session<'_, '_, K, Nothing>,
-    pixels: &[i32],
+/// One inference, from the handshake on; what passes between the parties behind it is timed. `asks`: a third
+/// client's picture.
+fn infer(
+    [zero, one]: [Lent<'_, '_, Nothing>; 2],
+    halves: (SeedHalf, BundleHalf<&[u8]>),
+    picture: impl Input,
+    asks: Option<&[i32]>,
     times: &mut [Times; 2],
 ) {
-    let client = p0.plan().header.options.client;
-    let mut buffer = vec![0; 1 << 20];
-    let mut input = pixels;
-    let (mut to_1, mut to_0): (VecDeque<Vec<u8>>, VecDeque<Vec<u8>>) = Default::default();
-    if client == Client::Third {
-        let wire = p0.plan().header.input;
-        let packed = vec![0x55; halfnet_core::packing::packed_len(pixels.len(), wire.bits)];
-        let start = Instant::now();
-        p0.provide_masked(&packed).expect("E");
-        times[0].handle += start.elapsed();
-        p1.provide_masked(&packed).expect("E");
-    } else {
-        while let Some(length) = p0.transmit_input(&mut input, &mut buffer).expect("E") {
-            to_1.push_back(buffer[..length].to_vec());
-        }
+    let ([mut nonces_0, mut nonces_1], plan) = (pair::nonces(), zero.plan.clone());
+    let agreement = agreement(&plan);
+    let mut zero = Acceptor::new(zero, agreement, 0, &mut nonces_0, picture).expect("an arena");
+    let mut one = Proposer::new(one, agreement, REQUEST, &mut nonces_1).expect("an arena");
+    pair::shake_hands(&mut zero, &mut one, 0, halves).expect("a handshake");
+    let mut parties: Parties<'_> = [(Role::Seed, &mut zero), (Role::Bundle, &mut one)];
+    if let Some(pixels) = asks {
+        let mut memory = vec![0; client::memory_bytes(&plan)];
+        let mut client = ThirdClient::new(&plan, REQUEST, pixels, &mut memory).expect("memory");
+        pair::ask(&mut parties, &mut client, &plan).expect("E");
     }
+    drive(&mut parties, times);
+    let mut buffer = vec![0; 1 << 12];
+    for (_, party) in &mut parties {
+        // The words of the output, to a third client.
+        let _ = party.poll_transmit(Who::Client, &mut buffer).expect("the output");
+        assert_eq!(party.event(), Some(Event::Done));
+    }
+}
+
+fn drive(parties: &mut Parties<'_>, times: &mut [Times; 2]) {
+    let mut buffer = vec![0; 1 << 20];
+    let mut inboxes: [VecDeque<Vec<u8>>; 2] = Default::default();
     loop {
         let mut progress = false;
-        macro_rules! side {
-            ($session:ident, $inbox:ident, $outbox:ident, $index:expr) => {
-                loop {
-                    let start = Instant::now();
-                    let sent = $session.poll_transmit(&mut buffer).expect("a frame");
-                    times[$index].transmit += start.elapsed();
-                    if let Some(length) = sent {
-                        $outbox.push_back(buffer[..length].to_vec());
-                        progress = true;
-                        continue;
-                    }
-                    let Some(frame) = $session.can_receive().then(|| $inbox.pop_front()).flatten() else {
-                        break;
-                    };
-                    let start = Instant::now();
-                    $session.handle_frame(&frame).expect("a frame");
-                    times[$index].handle += start.elapsed();
+        for (role, party) in &mut *parties {
+            let (peer, times) = (role.peer(), &mut times[role.index()]);
+            loop {
+                let start = Instant::now();
+                let sent = party.poll_transmit(Who::party(peer), &mut buffer).expect("a frame");
+                times.transmit += start.elapsed();
+                if let Some(length) = sent {
+                    inboxes[peer.index()].push_back(buffer[..length].to_vec());
                     progress = true;
+                    continue;
                 }
-            };
+                let ready = party.can_receive(Who::party(peer));
+                let Some(frame) = ready.then(|| inboxes[role.index()].pop_front()).flatten() else { break };
+                let start = Instant::now();
+                party.handle_frame(Who::party(peer), &frame).expect("a frame");
+                times.handle += start.elapsed();
+                progress = true;
+            }
         }
-        side!(p0, to_0, to_1, 0);
-        side!(p1, to_1, to_0, 1);
         if !progress {
             break;
         }
     }
-    assert!(p0.is_finished() && p1.is_finished());
 }

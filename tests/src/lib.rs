@@ -2,6 +2,7 @@
 //! the host nothing, and a pair of parties in one process.
 
 pub mod command;
+mod damage;
 pub mod dealt;
 pub mod hostile;
 pub mod network;
@@ -9,6 +10,7 @@ pub mod pair;
 pub mod processes;
 pub mod reference;
 pub mod residual;
+pub mod sessions;
 pub mod statistics;
 pub mod targets;
 pub mod vectors;

@@ -17,6 +17,7 @@ use halfnet_host::party::model::HostWeights;
 use crate::hostile;
 use crate::network::{every_step, picture};
 use crate::pair::{self, Deal};
+use crate::sessions;
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
@@ -138,7 +139,7 @@ pub fn frame(data: &[u8]) {
     let plan = case.deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None)
+    let mut pair = sessions::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None)
         .expect("arenas as the plan states");
     if pair.1.handle_frame(frame).is_ok() {
         let header = Header::decode(frame.first_chunk().expect("a frame that was taken has a header"));
@@ -173,7 +174,7 @@ pub fn operations(data: &[u8]) {
     let plan = case.deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None)
+    let mut pair = sessions::sessions(&case.deal, &case.bundle, 0, [arena_0, arena_1], None)
         .expect("arenas as the plan states");
     let third = plan.header.options.client == Client::Third;
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
@@ -184,14 +185,14 @@ pub fn operations(data: &[u8]) {
         let role = if operation & 1 == 0 { Role::Seed } else { Role::Bundle };
         match operation >> 1 & 7 {
             0 | 1 if third && masked.is_empty() => {
-                if let Ok(found) = pair::mask_input(&mut pair, &plan, &case.pixels) {
+                if let Ok(found) = sessions::mask_input(&mut pair, &plan, &case.pixels) {
                     masked = found;
-                    let _ = pair::provide(&mut pair, &plan, &masked);
+                    let _ = sessions::provide(&mut pair, &plan, &masked);
                 }
             }
             0 => {
                 if let Ok(Some(length)) =
-                    hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third)
+                    sessions::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third)
                 {
                     assert!(
                         sent[role.index()].insert(hostile::name(&buffer[..length])),
@@ -201,10 +202,10 @@ pub fn operations(data: &[u8]) {
                 }
             }
             1 => {
-                if hostile::ready(&pair, role)
+                if sessions::ready(&pair, role)
                     && let Some(frame) = queues[role.index()].pop_front()
                 {
-                    let _ = hostile::handle(&mut pair, role, &frame);
+                    let _ = sessions::handle(&mut pair, role, &frame);
                 }
             }
             2 => {
@@ -213,13 +214,13 @@ pub fn operations(data: &[u8]) {
                 if let Some(mut frame) = queues[role.index()].front().cloned() {
                     let at = usize::from(at) % frame.len();
                     frame[at] ^= with;
-                    let _ = hostile::handle(&mut pair, role, &frame);
+                    let _ = sessions::handle(&mut pair, role, &frame);
                 }
             }
             3 => {
                 let length = usize::from(bytes.next().unwrap_or(0));
                 let frame: Vec<u8> = bytes.by_ref().take(length).collect();
-                let _ = hostile::handle(&mut pair, role, &frame);
+                let _ = sessions::handle(&mut pair, role, &frame);
             }
             4 => drop(queues[role.index()].pop_front()),
             5 => {

@@ -6,11 +6,12 @@ use std::sync::LazyLock;
 
 use halfnet_core::model::Model;
 use halfnet_core::model::blob::{self, Kind};
-use halfnet_core::party::ErrorKind;
 use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile, cost};
-use halfnet_tests::hostile::{self, Damage, Outcome};
+use halfnet_core::wire::frame::NO_LAYER;
+use halfnet_tests::hostile::{self, Damage, Outcome, Report};
 use halfnet_tests::network::{Random, every_step, picture, random_network};
-use halfnet_tests::pair::{self, Deal, Run};
+use halfnet_tests::pair::{self, Deal};
+use halfnet_tests::sessions;
 use proptest::prelude::*;
 
 /// A deal with one inference that went well.
@@ -18,7 +19,8 @@ struct Case {
     deal: Deal,
     bundle: Vec<u8>,
     pixels: Vec<i32>,
-    honest: Run,
+    honest: Report,
+    answer: Vec<i64>,
 }
 
 impl Case {
@@ -26,8 +28,15 @@ impl Case {
         let deal = Deal::try_new(model, options).ok()?;
         let bundle = deal.bundle(model, counter);
         let pixels: Vec<i32> = picture(model.header.input, counter).iter().map(|&p| p as i32).collect();
-        let honest = pair::run(&deal, &bundle, counter, &pixels);
-        Some(Self { deal, bundle, pixels, honest })
+        let honest = hostile::run(&deal, &bundle, counter, &pixels, usize::MAX, Damage::Drop);
+        let Outcome::Finished(answer) = honest.outcome.clone() else { panic!("{honest:?}") };
+        assert_eq!(answer, pair::run(&deal, &bundle, counter, &pixels).answer);
+        Some(Self { deal, bundle, pixels, honest, answer })
+    }
+
+    /// Frames of all ends.
+    fn frames(&self) -> usize {
+        self.honest.sent.iter().map(Vec::len).sum()
     }
 }
 
@@ -60,25 +69,31 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
 /// One run with one damaged frame: what must hold of it.
 fn check(case: &Case, counter: u64, index: usize, damage: Damage) -> Result<(), TestCaseError> {
     let report = hostile::run(&case.deal, &case.bundle, counter, &case.pixels, index, damage);
-    for role in [Role::Seed, Role::Bundle] {
-        let sent = &report.sent[role.index()];
-        let distinct: HashSet<_> = sent.iter().collect();
-        prop_assert_eq!(distinct.len(), sent.len(), "{:?} sent a position twice", role);
-        let honest: Vec<_> =
-            case.honest.frames.iter().filter(|(r, _)| *r == role).map(|(_, f)| hostile::name(f)).collect();
-        prop_assert!(honest.starts_with(sent), "{:?} left the order of the plan", role);
+    for (who, (sent, honest)) in report.sent.iter().zip(&case.honest.sent).enumerate() {
+        let distinct: HashSet<_> = sent.iter().map(|(to, name)| (*to as usize, name)).collect();
+        prop_assert_eq!(distinct.len(), sent.len(), "end {} sent a position twice", who);
+        prop_assert!(honest.starts_with(sent), "end {} left the order of the plan", who);
     }
+    // A conversation burns a counter at most; that nothing secret leaves before, the run sees to.
+    prop_assert!(report.burned.iter().all(|burned| burned.len() <= 1), "{:?}", report.burned);
     match (&report.outcome, damage) {
-        (Outcome::Finished(answer), _) if !report.damaged => prop_assert_eq!(answer, &case.honest.answer),
-        // Nothing authenticates yet: a flipped bit is a wrong share.
+        (Outcome::Finished(answer), _) if !report.damaged => prop_assert_eq!(answer, &case.answer),
+        // Nothing authenticates yet: a flipped bit is a wrong share. In the handshake there is none.
         (Outcome::Finished(answer), Damage::FlipPayload(_)) => {
-            prop_assert_eq!(answer.len(), case.honest.answer.len())
+            prop_assert!(!report.in_handshake, "a damaged handshake passes");
+            prop_assert_eq!(answer.len(), case.answer.len())
         }
         (Outcome::Waiting, Damage::Drop | Damage::Swap) => {}
+        (Outcome::Surplus(_), _) if report.damaged => {}
         (Outcome::Refused(_, error), _) if report.damaged => {
-            prop_assert!(hostile::blames_the_peer(&error.kind), "{}", error);
+            prop_assert!(hostile::blames_the_peer(error), "{}", error);
             let text = error.to_string();
-            prop_assert!(text.contains("the peer") || error.kind == ErrorKind::InputDiffers, "{}", text);
+            let blamed = ["the peer", "P0", "P1", "the client", "the parties"];
+            prop_assert!(
+                blamed.iter().any(|who| text.contains(who)) || hostile::input_differs(error),
+                "{}",
+                text
+            );
         }
         (outcome, _) => {
             prop_assert!(
@@ -99,7 +114,7 @@ fn every_frame_damaged_in_every_way() {
     let mut random = Random(5);
     let mut runs = 0;
     for case in CASES.iter() {
-        for index in 0..case.honest.frames.len() {
+        for index in 0..case.frames() {
             for damage in Damage::all(&mut random) {
                 check(case, 0, index, damage).unwrap();
                 runs += 1;
@@ -109,11 +124,45 @@ fn every_frame_damaged_in_every_way() {
     assert!(runs > 5000, "{runs} runs");
 }
 
+/// Everything that the ends say to each other is damaged: the handshake and what passes with a client too.
+#[test]
+fn every_message_is_among_the_frames() {
+    use halfnet_core::wire::message::Code;
+    for case in CASES.iter() {
+        let third = case.deal.plan().header.options.client == Client::Third;
+        let said: HashSet<u8> = case.honest.sent.iter().flatten().map(|(_, (_, step, _))| *step).collect();
+        let handshake = [Code::Hello, Code::Reply, Code::Acknowledge];
+        let with_client = [Code::Mask, Code::Masked, Code::Output];
+        let expected = handshake.iter().chain(with_client.iter().filter(|_| third));
+        for &code in expected {
+            let count =
+                case.honest.sent.iter().flatten().filter(|(_, name)| *name == (NO_LAYER, code as u8, 0));
+            assert!(count.count() > 0, "{code:?} is not among {said:?}");
+        }
+    }
+}
+
+/// Whatever became of a conversation, the counter that P0 burned in it is refused in the next.
+#[test]
+fn a_counter_burned_in_a_damaged_conversation_is_refused() {
+    let mut random = Random(6);
+    for case in CASES.iter().step_by(3) {
+        for index in 0..4 {
+            for damage in Damage::all(&mut random) {
+                let report = hostile::run(&case.deal, &case.bundle, 0, &case.pixels, index, damage);
+                if let [burned] = report.burned[0][..] {
+                    assert!(hostile::refuses(&case.deal, burned), "{damage:?} at frame {index}");
+                }
+            }
+        }
+    }
+}
+
 /// A damaged header, whichever of its bits it is, never passes.
 #[test]
 fn no_bit_of_a_header_can_be_flipped() {
     for case in CASES.iter().step_by(2) {
-        for index in (0..case.honest.frames.len()).step_by(3) {
+        for index in (0..case.frames()).step_by(3) {
             for bit in 0..64 {
                 check(case, 0, index, Damage::FlipHeader(bit)).unwrap();
             }
@@ -130,7 +179,7 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
     let plan = case.deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(&case.deal, &case.bundle, counter, [arena_0, arena_1], None)
+    let mut pair = sessions::sessions(&case.deal, &case.bundle, counter, [arena_0, arena_1], None)
         .expect("arenas as the plan states");
     let third = plan.header.options.client == Client::Third;
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
@@ -144,13 +193,13 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
         if !random.one_in(odd) {
             // An honest call.
             if third && masked.is_empty() {
-                if let Ok(bytes) = pair::mask_input(&mut pair, &plan, &case.pixels) {
+                if let Ok(bytes) = sessions::mask_input(&mut pair, &plan, &case.pixels) {
                     masked = bytes;
-                    let _ = pair::provide(&mut pair, &plan, &masked);
+                    let _ = sessions::provide(&mut pair, &plan, &masked);
                 }
             } else if random.one_in(2) {
                 if let Ok(Some(length)) =
-                    hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third)
+                    sessions::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third)
                 {
                     prop_assert!(
                         sent[r].insert(hostile::name(&buffer[..length])),
@@ -159,10 +208,10 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
                     );
                     queues[role.peer().index()].push_back(buffer[..length].to_vec());
                 }
-            } else if hostile::ready(&pair, role)
+            } else if sessions::ready(&pair, role)
                 && let Some(frame) = queues[r].pop_front()
             {
-                let _ = hostile::handle(&mut pair, role, &frame);
+                let _ = sessions::handle(&mut pair, role, &frame);
             }
             continue;
         }
@@ -170,24 +219,24 @@ fn calls_in_any_order(case: &Case, counter: u64, seed: u64) -> Result<(), TestCa
             // Against can_receive's advice.
             0 => {
                 if let Some(frame) = queues[r].pop_front() {
-                    let _ = hostile::handle(&mut pair, role, &frame);
+                    let _ = sessions::handle(&mut pair, role, &frame);
                 }
             }
-            1 => drop(hostile::handle(&mut pair, role, &hostile::invented(random.word()))),
+            1 => drop(sessions::handle(&mut pair, role, &hostile::invented(random.word()))),
             // The peer's frame, damaged; the true one still comes.
             2 => {
                 if let Some(frame) = queues[r].front() {
                     let mut frame = frame.clone();
                     let at = random.below(frame.len() as u64) as usize;
                     frame[at] ^= random.word() as u8;
-                    let _ = hostile::handle(&mut pair, role, &frame);
+                    let _ = sessions::handle(&mut pair, role, &frame);
                 }
             }
             // A buffer of the wrong length: refused, or enough.
             3 => {
                 let room = random.below(buffer.len() as u64 + 1) as usize;
                 if let Ok(Some(length)) =
-                    hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer[..room], third)
+                    sessions::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer[..room], third)
                 {
                     prop_assert!(
                         sent[r].insert(hostile::name(&buffer[..length])),
@@ -266,29 +315,29 @@ fn hostile_calls(deal: &Deal, case: &Case, random: &mut Random) -> Option<()> {
     let plan = deal.plan();
     let mut arenas = pair::arenas(&plan);
     let [arena_0, arena_1] = &mut arenas;
-    let mut pair = pair::sessions(deal, &case.bundle, 0, [arena_0, arena_1], None).ok()?;
+    let mut pair = sessions::sessions(deal, &case.bundle, 0, [arena_0, arena_1], None).ok()?;
     let third = plan.header.options.client == Client::Third;
     let mut buffer = pair::frame_buffer(&plan);
     if third {
         let pixels = vec![3; plan.header.input.elements as usize];
-        let masked = pair::mask_input(&mut pair, &plan, &pixels).ok()?;
-        pair::provide(&mut pair, &plan, &masked).ok()?;
+        let masked = sessions::mask_input(&mut pair, &plan, &pixels).ok()?;
+        sessions::provide(&mut pair, &plan, &masked).ok()?;
     }
     let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
     for _ in 0..300 {
         for role in [Role::Seed, Role::Bundle] {
             if let Some(length) =
-                hostile::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third).ok()?
+                sessions::transmit(&mut pair, role, &mut &case.pixels[..], &mut buffer, third).ok()?
             {
                 queues[role.peer().index()].push_back(buffer[..length].to_vec());
             }
-            if hostile::ready(&pair, role)
+            if sessions::ready(&pair, role)
                 && let Some(mut frame) = queues[role.index()].pop_front()
             {
                 if random.one_in(50) {
                     mutate(&mut frame, random);
                 }
-                hostile::handle(&mut pair, role, &frame).ok()?;
+                sessions::handle(&mut pair, role, &frame).ok()?;
             }
         }
     }
@@ -341,7 +390,7 @@ proptest! {
         let case = Case::new(&random_network(seed), &options, 1);
         prop_assume!(case.is_some());
         if let Some(case) = case {
-            check(&case, 1, frame.index(case.honest.frames.len()), Damage::all(&mut Random(seed))[kind])?;
+            check(&case, 1, frame.index(case.frames()), Damage::all(&mut Random(seed))[kind])?;
         }
     }
 }

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use halfnet_core::error::ModelError;
 use halfnet_core::model::Model;
-use halfnet_core::party::ErrorKind;
 use halfnet_core::party::half::{Half, Position};
 use halfnet_core::party::seed::{self, QUADRATIC, SeedHalf};
+use halfnet_core::party::{ErrorKind, SessionError};
 use halfnet_core::plan::{
     Client, LinearPlan, Mode, Options, Plan, Release, Role, Section, StepPlan, compile, cost,
 };
@@ -73,17 +73,17 @@ fn a_session_keeps_to_its_arena() {
             let plan = deal.plan();
             let bundle = deal.bundle(&model, 0);
             let stated = [Role::Seed, Role::Bundle].map(|role| plan.arena_words(role));
+            let pixels: Vec<i32> = picture(model.header.input, 0).iter().map(|&p| p as i32).collect();
             for party in 0..2 {
                 let mut arenas = stated.map(|words| vec![0; words]);
                 arenas[party].pop();
                 let [arena_0, arena_1] = &mut arenas;
-                let refused = pair::sessions(&deal, &bundle, 0, [arena_0, arena_1], None).unwrap_err();
-                assert_eq!(refused.kind, ErrorKind::Memory);
+                let refused = pair::run_in(&deal, &bundle, 0, &pixels, [arena_0, arena_1]).unwrap_err();
+                assert_eq!(refused, SessionError { at: None, kind: ErrorKind::Memory }.into());
             }
             // With what the plan states, the words behind it filled; the run itself takes exactly as much.
             let mut arenas = stated.map(|words| vec![GUARD; words + 64]);
             let [arena_0, arena_1] = &mut arenas;
-            let pixels: Vec<i32> = picture(model.header.input, 0).iter().map(|&p| p as i32).collect();
             let expected = pair::run(&deal, &bundle, 0, &pixels);
             let run = pair::run_in(&deal, &bundle, 0, &pixels, [arena_0, arena_1]).unwrap();
             assert_eq!(run, expected, "memory that is not zero at first changes the run");

@@ -25,7 +25,7 @@ mod gates;
 mod primitives;
 mod replay;
 
-use halfnet_core::party::SessionError;
+use halfnet_core::endpoint::EndpointError;
 use halfnet_core::shape::{Convolution, Join};
 use halfnet_core::wire::message::Identifier;
 use serde::{Deserialize, Serialize};
@@ -305,9 +305,9 @@ pub enum Mismatch {
         /// Index of the first difference.
         at: usize,
     },
-    /// The session of a replay failed.
-    #[error("the replayed session failed: {0}")]
-    Session(SessionError),
+    /// The endpoint of a replay failed.
+    #[error("the replayed inference failed: {0}")]
+    Endpoint(#[from] EndpointError),
     /// The memory lent is too short.
     #[error("the scratch memory is too short: {what} needs {needed}")]
     Scratch {

@@ -1,12 +1,15 @@
 //! P0's side of a whole inference, fed with what P1 sent.
 
+use halfnet_core::endpoint::{
+    Acceptor, Endpoint, EndpointError, Event, Lent, Nonces, Who, longest_between_parties, write_message,
+};
 use halfnet_core::party::half::ModelHalf;
+use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{self, NoModel, SeedHalf, SeedModel};
-use halfnet_core::party::session::{Input, Parts, Session};
 use halfnet_core::plan::{LinearPlan, Mode, Plan, Role};
 use halfnet_core::prg::Key;
 use halfnet_core::wire::frame::{HEADER, Header};
-use halfnet_core::wire::message::Agreement;
+use halfnet_core::wire::message::{Acknowledge, Agreement, Code, Hello, Reply};
 
 use crate::{Mismatch, Replay, Scratch, compare, equal};
 
@@ -29,7 +32,7 @@ pub(crate) fn check(replay: &Replay<'_>, scratch: Scratch<'_>) -> Result<(), Mis
     let Scratch { arena, channel, frame } = scratch;
     let needed = plan.arena_words(Role::Seed);
     let arena = arena.get_mut(..needed).ok_or(Mismatch::Scratch { what: "the arena", needed })?;
-    let needed = plan.header.longest_frame[Role::Seed.index()] as usize;
+    let needed = longest_between_parties(&plan, Role::Seed);
     let frame = frame.get_mut(..needed).ok_or(Mismatch::Scratch { what: "a frame", needed })?;
     if plan.header.options.mode == Mode::Held {
         return run(replay, plan, NoModel, arena, frame);
@@ -54,6 +57,35 @@ fn agreement(replay: &Replay<'_>, plan: &Plan<'_>) -> Agreement {
     Agreement { pairing: replay.pairing, plan: *plan.hash(), provisioning: replay.provisioning }
 }
 
+/// P0's end, with which P1 has shaken hands.
+type Zero<'r, 's, M> = Acceptor<'r, 's, SeedHalf, M, Picture<'r>>;
+
+/// Proposes the inference and acknowledges it: what a file holds begins behind that, since the handshake's
+/// nonces are new every time.
+fn shake_hands(
+    replay: &Replay<'_>,
+    agreement: &Agreement,
+    zero: &mut Zero<'_, '_, impl ModelHalf>,
+    frame: &mut [u8],
+) -> Result<(), Mismatch> {
+    let Replay { deal, counter, .. } = *replay;
+    let hello = Hello { agreement: *agreement, deal, nonce: [1; 16], request: [0; 16], counter };
+    let length = write_message(Code::Hello, &hello.encode(), frame)?;
+    zero.handle_frame(Who::Bundle, frame.get(..length).ok_or(EndpointError::Memory)?)?;
+    equal("what follows the proposal", zero.event(), Some(Event::Burn { deal, counter }))?;
+    let inference = seed::inference_key(&Key::new(replay.seed), agreement, &deal, counter);
+    zero.burned(counter + 1, SeedHalf::new(inference))?;
+    let length = zero.poll_transmit(Who::Bundle, frame)?.ok_or(EndpointError::Misuse)?;
+    let reply = Reply::decode(frame.get(HEADER..length).ok_or(EndpointError::Memory)?)
+        .map_err(|source| EndpointError::Malformed { from: Who::Seed, source })?;
+    let acknowledge = Acknowledge { counter, session: reply.session(&hello) }.encode();
+    let length = zero.poll_transmit(Who::Bundle, frame)?.ok_or(EndpointError::Misuse)?;
+    let said = frame.get(HEADER..length).unwrap_or_default();
+    equal("the acknowledgement", said, &acknowledge)?;
+    let length = write_message(Code::Acknowledge, &acknowledge, frame)?;
+    Ok(zero.handle_frame(Who::Bundle, frame.get(..length).ok_or(EndpointError::Memory)?)?)
+}
+
 fn run(
     replay: &Replay<'_>,
     plan: Plan<'_>,
@@ -62,34 +94,30 @@ fn run(
     frame: &mut [u8],
 ) -> Result<(), Mismatch> {
     let agreement = agreement(replay, &plan);
-    let inference = seed::inference_key(&Key::new(replay.seed), &agreement, &replay.deal, replay.counter);
-    let parts = Parts { plan, half: SeedHalf::new(inference), model, arena };
-    let mut session = Session::new(parts).map_err(Mismatch::Session)?;
-    let mut picture = Picture(replay.picture);
+    let mut nonces = Nonces::new(Key::new([0; 32]), "halfnet 1 nonce");
+    let (lent, picture) = (Lent { plan, model, arena }, Picture(replay.picture));
+    let mut zero = Acceptor::new(lent, agreement, replay.counter, &mut nonces, picture)?;
+    shake_hands(replay, &agreement, &mut zero, frame)?;
     let mut received = replay.received;
     let (mut hasher, mut sent) = (blake3::Hasher::new(), 0_u32);
     loop {
-        let length = match session.transmit_input(&mut picture, frame).map_err(Mismatch::Session)? {
-            Some(length) => Some(length),
-            None => session.poll_transmit(frame).map_err(Mismatch::Session)?,
-        };
-        if let Some(length) = length {
+        if let Some(length) = zero.poll_transmit(Who::Bundle, frame)? {
             hasher.update(frame.get(..length).unwrap_or(&[]));
             sent += length as u32;
             continue;
         }
-        if session.is_finished() || !session.can_receive() {
+        if !zero.can_receive(Who::Bundle) {
             break;
         }
         let Some(head) = received.first_chunk::<HEADER>() else { break };
         let length = HEADER + Header::decode(head).length as usize;
         let (next, rest) = received.split_at_checked(length).ok_or(Mismatch::Operands)?;
-        session.handle_frame(next).map_err(Mismatch::Session)?;
+        zero.handle_frame(Who::Bundle, next)?;
         received = rest;
     }
-    equal("the end of the session", (session.is_finished(), received.len()), (true, 0))?;
+    equal("the end of the inference", (zero.event(), received.len()), (Some(Event::Done), 0))?;
     equal("the number of bytes sent", sent, replay.sent)?;
     equal("the hash of the frames sent", *hasher.finalize().as_bytes(), replay.sent_hash)?;
-    equal("the number of released values", session.answer().count(), replay.answer.len())?;
-    compare("a released value", session.answer().map(|value| value as u64), replay.answer.iter())
+    equal("the number of released values", zero.answer().count(), replay.answer.len())?;
+    compare("a released value", zero.answer().map(|value| value as u64), replay.answer.iter())
 }

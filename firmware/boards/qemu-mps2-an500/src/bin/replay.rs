@@ -20,18 +20,19 @@ use core::ops::Range;
 
 use cortex_m_rt::entry;
 use halfnet_core::board::Board;
-use halfnet_core::party::SessionError;
+use halfnet_core::endpoint::{Acceptor, Endpoint, EndpointError, Event, Lent, Who, write_message};
 use halfnet_core::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{inference_key, model_key};
-use halfnet_core::party::session::{Parts, Session};
 use halfnet_core::plan::{Mode, Role, Section};
 use halfnet_core::ring::{Word, Words, WordsMut};
 use halfnet_core::shape::Convolution;
 use halfnet_core::wire::frame::{HEADER, Header, NO_LAYER};
-use halfnet_core::wire::message::{Code, Hello, header};
+use halfnet_core::wire::message::{Acknowledge, Code, Hello, Reply, header};
 use halfnet_firmware::half::{BoardHalf, board_half};
 use halfnet_firmware::memory::Memory;
 use halfnet_firmware::model::{BoardModel, SharedModel};
+use halfnet_firmware::nonce::of_boot;
 use halfnet_qemu_mps2_an500::{clock, exit, stack};
 
 #[allow(dead_code, unreachable_pub, reason = "what a link needs is not needed here")]
@@ -219,11 +220,11 @@ fn main() -> ! {
     match replay(&board, &hello, frames, &ledger) {
         Ok(true) => report(&ledger.into_inner()),
         Ok(false) => {
-            defmt::error!("the session did not come to its end with the peer's last frame");
+            defmt::error!("the inference did not come to its end with the peer's last frame");
             exit(false)
         }
         Err(error) => {
-            defmt::error!("the session failed: {}", error);
+            defmt::error!("the inference failed: {}", error);
             exit(false)
         }
     }
@@ -235,39 +236,58 @@ fn main() -> ! {
     exit(true)
 }
 
-/// Asks the first picture; says whether the session ended where the frames do.
+/// P0's end, counted.
+type Zero<'p, 'm, I> = Acceptor<'p, 'm, CountedHalf<'m>, CountedModel<'m, 'm>, I>;
+
+/// Answers the proposal and takes an acknowledgement made here: the recorded one is of a session with other
+/// nonces.
+fn shake_hands<'m>(
+    board: &Board<'_>,
+    hello: &Hello,
+    zero: &mut Zero<'_, 'm, impl Input>,
+    ledger: &'m RefCell<Ledger>,
+    out: &mut [u8],
+) -> Result<(), EndpointError> {
+    let length = write_message(Code::Hello, &hello.encode(), out)?;
+    zero.handle_frame(Who::Bundle, out.get(..length).ok_or(EndpointError::Memory)?)?;
+    // There is no counter here to be burned.
+    let inference = inference_key(&board.seed, &board.agreement, &hello.deal, hello.counter);
+    zero.burned(hello.counter + 1, CountedHalf(board_half(inference), ledger))?;
+    let length = zero.poll_transmit(Who::Bundle, out)?.ok_or(EndpointError::Misuse)?;
+    let reply = Reply::decode(out.get(HEADER..length).ok_or(EndpointError::Memory)?)
+        .map_err(|source| EndpointError::Malformed { from: Who::Seed, source })?;
+    zero.poll_transmit(Who::Bundle, out)?.ok_or(EndpointError::Misuse)?;
+    let acknowledge = Acknowledge { counter: hello.counter, session: reply.session(hello) };
+    let length = write_message(Code::Acknowledge, &acknowledge.encode(), out)?;
+    zero.handle_frame(Who::Bundle, out.get(..length).ok_or(EndpointError::Memory)?)
+}
+
+/// Asks the first picture; says whether the inference ended where the frames do.
 fn replay(
     board: &Board<'_>,
     hello: &Hello,
     mut frames: &[u8],
     ledger: &RefCell<Ledger>,
-) -> Result<bool, SessionError> {
-    let inference = inference_key(&board.seed, &board.agreement, &hello.deal, hello.counter);
+) -> Result<bool, EndpointError> {
     let shared = board.plan.header.options.mode != Mode::Held;
     let Memory { arena, channel, outgoing: out, .. } = memory();
     let model =
         BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
-    let half = CountedHalf(board_half(inference), ledger);
-    let model = CountedModel(model, ledger);
-    let parts = Parts { plan: board.plan.clone(), half, model, arena };
+    let lent = Lent { plan: board.plan.clone(), model: CountedModel(model, ledger), arena };
+    let Some(picture) = board.pictures().next() else { return Ok(false) };
+    let mut nonces = of_boot(&board.seed, 0);
+    let mut zero = Acceptor::new(lent, board.agreement, hello.counter, &mut nonces, picture)?;
+    shake_hands(board, hello, &mut zero, ledger, out)?;
     let mut sent = 0;
-    let Some(mut picture) = board.pictures().next() else { return Ok(false) };
-    let mut session = Session::new(parts)?;
-    let mut asking = true;
     loop {
         ledger.borrow_mut().switch(Phase::Opening1);
-        let mut length = if asking { session.transmit_input(&mut picture, out)? } else { None };
-        if length.is_none() {
-            asking = false;
-            length = session.poll_transmit(out)?;
-        }
-        if let Some(length) = length {
+        if let Some(length) = zero.poll_transmit(Who::Bundle, out)? {
             let mut ledger = ledger.borrow_mut();
             // What was not counted for anything else was for this frame.
-            let own = out
-                .first_chunk::<HEADER>()
-                .map_or(Phase::Opening1, |head| Phase::of_step(Header::decode(head).step));
-            if !asking && ledger.phase == Phase::Opening1 {
+            let head = out.first_chunk::<HEADER>().map(Header::decode);
+            let input = head.is_some_and(|head| head == header(Code::Input, head.tile, head.length));
+            let own = head.map_or(Phase::Opening1, |head| Phase::of_step(head.step));
+            if !input && ledger.phase == Phase::Opening1 {
                 ledger.phase = own;
             }
             let phase = ledger.phase;
@@ -275,7 +295,7 @@ fn replay(
             sent += length;
             continue;
         }
-        if session.is_finished() || !session.can_receive() {
+        if !zero.can_receive(Who::Bundle) {
             break;
         }
         let Some((next, rest)) = frame(frames) else { break };
@@ -283,15 +303,16 @@ fn replay(
         if let Some(head) = next.first_chunk::<HEADER>() {
             ledger.borrow_mut().switch(Phase::of_step(Header::decode(head).step));
         }
-        session.handle_frame(next)?;
+        zero.handle_frame(Who::Bundle, next)?;
     }
     ledger.borrow_mut().switch(Phase::Opening1);
-    for value in session.answer() {
+    for value in zero.answer() {
         defmt::info!("answer {=i64}, {=usize} bytes sent", value, sent);
     }
     // Behind the last frame may come the proposal of the next inference.
     let next = frames.first_chunk::<HEADER>().map(Header::decode);
-    Ok(session.is_finished() && next.is_none_or(|next| next == header(Code::Hello, 0, next.length)))
+    let ended = zero.event() == Some(Event::Done);
+    Ok(ended && next.is_none_or(|next| next == header(Code::Hello, 0, next.length)))
 }
 
 fn report(ledger: &Ledger) {
