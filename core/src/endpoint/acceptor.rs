@@ -128,7 +128,8 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
         self.inference.as_mut().ok_or(EndpointError::Misuse)
     }
 
-    /// Judges a proposal.
+    /// Judges a proposal; on a part of the stack that the layers use again.
+    #[inline(never)]
     fn hello(&mut self, from: Who, frame: &[u8]) -> Result<State, EndpointError> {
         let hello = match Hello::decode(read_message(from, Code::Hello, frame)?) {
             Ok(hello) => hello,

@@ -108,22 +108,40 @@ impl<'a, C: CounterStore> SeedParty<'a, C> {
         result
     }
 
+    #[inline(never)]
     fn attempt(&mut self, link: &mut impl Link, picture: &mut impl Input) -> Result<Outcome, Failure> {
         let Self { board, counter, nonces, timeout, arena, channel, frames } = self;
-        let shared = board.plan.header.options.mode != Mode::Held;
-        let model =
-            BoardModel(shared.then(|| SharedModel::new(model_key(&board.seed, &board.agreement), channel)));
-        let lent = Lent { plan: board.plan.clone(), model, arena };
-        let mut acceptor = Acceptor::new(lent, board.agreement, counter.next(), nonces, picture)
-            .map_err(|error| Failure { fault: error.into(), burned: None, at: None })?;
+        // It stays where it is made: moved, it would take its place on the stack twice.
+        let mut begun = begin(board, counter.next(), nonces, arena, channel, picture);
+        let acceptor = match &mut begun {
+            Ok(acceptor) => acceptor,
+            Err(error) => return Err(Failure { fault: (*error).into(), burned: None, at: None }),
+        };
         let mut desk = Desk { board, counter, link, frames, timeout: *timeout };
-        let result = desk.run(&mut acceptor);
+        let result = desk.run(acceptor);
         result.map_err(|fault| Failure { fault, burned: acceptor.spent(), at: acceptor.at() })
     }
 }
 
 /// P0's end of the conversation, on a board.
 type Conversation<'p, 'm, I> = Acceptor<'p, 'm, BoardHalf, BoardModel<'m>, I>;
+
+/// A conversation about `picture`, which accepts any counter from `next` on.
+#[inline(never)]
+fn begin<'p, 'm, I: Input>(
+    board: &'p Board<'_>,
+    next: u64,
+    nonces: &'m mut Nonces,
+    arena: &'m mut [u64],
+    channel: &'m mut [u64],
+    picture: I,
+) -> Result<Conversation<'p, 'm, I>, EndpointError> {
+    let shared = board.plan.header.options.mode != Mode::Held;
+    let key = || model_key(&board.seed, &board.agreement);
+    let model = BoardModel(shared.then(|| SharedModel::new(key(), channel)));
+    let lent = Lent { plan: board.plan.clone(), model, arena };
+    Acceptor::new(lent, board.agreement, next, nonces, picture)
+}
 
 /// What a conversation runs on.
 struct Desk<'d, 'a, C, L> {
@@ -137,6 +155,7 @@ struct Desk<'d, 'a, C, L> {
 impl<C: CounterStore, L: Link> Desk<'_, '_, C, L> {
     /// Runs a conversation to its end. Frames leave as soon as they are ready and are taken as soon as they are
     /// wanted.
+    #[inline(never)]
     fn run(&mut self, acceptor: &mut Conversation<'_, '_, impl Input>) -> Result<Outcome, Fault> {
         self.frames.count();
         loop {
@@ -187,7 +206,9 @@ impl<C: CounterStore, L: Link> Desk<'_, '_, C, L> {
         Ok(moved)
     }
 
-    /// Burns the counter, and only then has the endpoint say so.
+    /// Burns the counter, and only then has the endpoint say so; on a part of the stack that the layers use
+    /// again.
+    #[inline(never)]
     fn burn(
         &mut self,
         acceptor: &mut Conversation<'_, '_, impl Input>,
