@@ -174,6 +174,12 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
     }
 }
 
+/// On a part of the stack that the layers use again.
+#[inline(never)]
+fn write_reply(reply: &Reply, out: &mut [u8]) -> Result<usize, EndpointError> {
+    write_message(Code::Reply, &reply.encode(), out)
+}
+
 impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Endpoint for Acceptor<'p, 'm, H, M, I> {
     fn event(&self) -> Option<Event> {
         match self.state {
@@ -196,14 +202,14 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Endpoint for Acceptor<'p, 'm, H, M
     }
 
     fn poll_transmit(&mut self, to: Who, out: &mut [u8]) -> Result<Option<usize>, EndpointError> {
-        match self.state {
+        match &self.state {
             State::Refusing(reply, end) if to == Who::Bundle => {
-                let length = write_message(Code::Reply, &reply.encode(), out)?;
+                let length = write_reply(reply, out)?;
                 self.state = end.map_or(State::Hello, State::Refused);
                 Ok(Some(length))
             }
             State::Accepting(reply) if to == Who::Bundle => {
-                let length = write_message(Code::Reply, &reply.encode(), out)?;
+                let length = write_reply(reply, out)?;
                 self.state = State::Running;
                 Ok(Some(length))
             }
