@@ -452,37 +452,108 @@ fn a_stranger_s_refusal_drops_nothing() {
     setting.recover();
 }
 
-/// The last counter there is has none behind it: P0 refuses it before it says that it accepts.
-#[test]
-fn the_last_counter_is_never_accepted() {
-    let setting = Setting::new(Mode::Shared, Client::SeedParty, 1);
-    let before = Stock::of(&setting.dealt);
+/// P0 that waits for P1, and a connection to it from whoever says that it is P1.
+fn seed_party(setting: &Setting) -> (Running, TcpStream) {
+    let zero_file = setting.path("party0.postcard");
+    let common = ["--material", &zero_file, "--peer-listen", ANY_PORT, "--timeout", "5"];
+    let arguments: &[&str] = if setting.third {
+        &["party", "--role", "0", "--inferences", "1", "--clients", ANY_PORT]
+    } else {
+        &["infer", "--raw-pictures", &setting.picture]
+    };
+    let mut zero = Running::start(&[arguments, &common].concat());
+    let stream = TcpStream::connect(zero.listening()[0].unwrap()).unwrap();
+    (zero, stream)
+}
+
+/// What P1 would propose.
+fn proposal(setting: &Setting, counter: u64) -> Vec<u8> {
     let one_file = setting.path("party1.postcard");
     let one = PartyOne::open(one_file.as_ref()).unwrap();
     let agreement = one.public.agreement(&one.public.plan(one_file.as_ref()).unwrap());
-    let zero_file = setting.path("party0.postcard");
-    let arguments = [
-        "infer",
-        "--raw-pictures",
-        &setting.picture,
-        "--material",
-        &zero_file,
-        "--peer-listen",
-        ANY_PORT,
-        "--timeout",
-        "5",
-    ];
-    let mut zero = Running::start(&arguments);
-    let mut stream = TcpStream::connect(zero.listening()[0].unwrap()).unwrap();
-    let hello = Hello { agreement, deal: [1; 16], nonce: [2; 16], request: [0; 16], counter: u64::MAX };
-    stream.write_all(&message(Code::Hello, &hello.encode())).unwrap();
+    let hello = Hello { agreement, deal: [1; 16], nonce: [2; 16], request: [0; 16], counter };
+    message(Code::Hello, &hello.encode())
+}
+
+/// The last counter there is has none behind it: P0 refuses it before it burns or says anything.
+#[test]
+fn the_last_counter_is_never_accepted() {
+    for client in [Client::SeedParty, Client::Third] {
+        let setting = Setting::new(Mode::Shared, client, 1);
+        let before = Stock::of(&setting.dealt);
+        let (zero, mut stream) = seed_party(&setting);
+        stream.write_all(&proposal(&setting, u64::MAX)).unwrap();
+        let mut answered = Vec::new();
+        let _ = stream.read_to_end(&mut answered);
+        assert!(answered.is_empty(), "it answered {answered:?}");
+        let ended = zero.end();
+        assert_eq!(ended.code, PEER, "{}", ended.said);
+        assert!(ended.said.contains("the last counter there is"), "{}", ended.said);
+        assert_eq!(Stock::of(&setting.dealt), before);
+        setting.recover();
+    }
+}
+
+/// Who reads that P0 accepts finds the counter burned, and whoever leaves then has spent it.
+#[test]
+fn the_counter_is_burned_before_it_is_accepted() {
+    let setting = Setting::new(Mode::Shared, Client::SeedParty, 3);
+    let before = Stock::of(&setting.dealt);
+    let (zero, mut stream) = seed_party(&setting);
+    stream.write_all(&proposal(&setting, 1)).unwrap();
+    let mut frame = [0; HEADER + REPLY];
+    stream.read_exact(&mut frame).unwrap();
+    // A gap is legal.
+    assert_eq!(Stock::of(&setting.dealt), before.after(1, [true, false]));
+    let reply = Reply::decode(&frame[HEADER..]).unwrap();
+    assert_eq!((reply.verdict, reply.next), (Verdict::Accepted, 0));
+    drop(stream);
+    let ended = zero.end();
+    assert_eq!(ended.code, PEER, "{}", ended.said);
+    let says = "inference 1 ended early and its counter and bundle are spent: before the first layer, at the acknowledgements: P1 ";
+    assert!(ended.said.contains(says), "{}", ended.said);
+    setting.recover();
+}
+
+/// A counter that cannot be burned is not accepted: P1 hears nothing, and nothing is spent.
+#[test]
+fn what_cannot_be_burned_is_never_accepted() {
+    let setting = Setting::new(Mode::Shared, Client::SeedParty, 1);
+    let before = Stock::of(&setting.dealt);
+    let (zero, mut stream) = seed_party(&setting);
+    let (counter, aside) = (setting.path("party0.counter"), setting.path("aside"));
+    std::fs::rename(&counter, &aside).unwrap();
+    stream.write_all(&proposal(&setting, 0)).unwrap();
     let mut answered = Vec::new();
     let _ = stream.read_to_end(&mut answered);
     assert!(answered.is_empty(), "it answered {answered:?}");
     let ended = zero.end();
-    assert_eq!(ended.code, PEER, "{}", ended.said);
-    assert!(ended.said.contains("the last counter there is"), "{}", ended.said);
+    assert_eq!(ended.code, MATERIAL, "{}", ended.said);
+    assert!(ended.said.contains("the counter beside the seed is missing"), "{}", ended.said);
+    assert!(!ended.said.contains("spent"), "{}", ended.said);
+    std::fs::rename(&aside, &counter).unwrap();
     assert_eq!(Stock::of(&setting.dealt), before);
+    setting.recover();
+}
+
+/// P1 that leaves after its proposal has spent the counter at P0, which says so; with half of it, nothing.
+#[test]
+fn who_leaves_after_a_proposal_spends_its_counter() {
+    let setting = Setting::new(Mode::Held, Client::SeedParty, 2);
+    let before = Stock::of(&setting.dealt);
+    for (whole, text) in [
+        (false, "P1 closed the connection in the middle of a frame"),
+        (true, "inference 0 ended early and its counter and bundle are spent"),
+    ] {
+        let (zero, mut stream) = seed_party(&setting);
+        let hello = proposal(&setting, 0);
+        stream.write_all(&hello[..if whole { hello.len() } else { hello.len() / 2 }]).unwrap();
+        drop(stream);
+        let ended = zero.end();
+        assert_eq!(ended.code, PEER, "{}", ended.said);
+        assert!(ended.said.contains(text), "{}", ended.said);
+        assert_eq!(Stock::of(&setting.dealt), before.after(0, [whole, false]));
+    }
     setting.recover();
 }
 

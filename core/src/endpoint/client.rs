@@ -119,13 +119,6 @@ impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
         })
     }
 
-    /// Does this party still owe something?
-    #[must_use]
-    pub fn waits_for(&self, who: Who) -> bool {
-        let owes = index(who).and_then(|r| self.done.get(r)).is_some_and(|done| !done);
-        owes && matches!(self.state, State::Masks | State::Outputs)
-    }
-
     /// The counter of the inference, once both parties have named it.
     #[must_use]
     pub fn counter(&self) -> Option<u64> {
@@ -285,8 +278,10 @@ impl<I: Input> Endpoint for ThirdClient<'_, '_, I> {
         Ok(Some(length))
     }
 
+    // A party that has sent its message may leave, or be ahead, while the other's is to come.
     fn can_receive(&self, from: Who) -> bool {
-        index(from).is_some() && matches!(self.state, State::Masks | State::Outputs)
+        let owes = index(from).and_then(|r| self.done.get(r)).is_some_and(|done| !done);
+        owes && matches!(self.state, State::Masks | State::Outputs)
     }
 
     fn longest_frame(&self, _from: Who) -> usize {

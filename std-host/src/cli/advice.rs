@@ -4,6 +4,7 @@
 use std::error::Error;
 
 use halfnet_core::board::BoardError;
+use halfnet_core::endpoint::EndpointError;
 use halfnet_core::party::{ErrorKind, SessionError};
 
 use crate::network::data::DataError;
@@ -48,9 +49,10 @@ impl Advised for ProcessError {
             ),
             Self::Client(ClientError::NoAddress) => Some("--clients ADDR"),
             Self::Board(BoardError::Mode)
-            | Self::Drive(DriveError::Session(SessionError { kind: ErrorKind::Mode, .. })) => {
-                Some("deal with --mode s or --mode h")
-            }
+            | Self::Drive(DriveError::Endpoint {
+                source: EndpointError::Session(SessionError { kind: ErrorKind::Mode, .. }),
+                ..
+            }) => Some("deal with --mode s or --mode h"),
             Self::Board(BoardError::Client) => Some("leave --pictures out, or deal with --client p0"),
             _ => None,
         }

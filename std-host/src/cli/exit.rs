@@ -18,6 +18,7 @@ use crate::party::link::DriveError;
 use crate::party::material::FileError;
 use crate::party::process::ProcessError;
 use halfnet_core::board::BoardError;
+use halfnet_core::endpoint::EndpointError;
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
 use halfnet_core::party::{ErrorKind, SessionError};
@@ -162,10 +163,22 @@ impl From<ProcessError> for Failure {
             match error {
                 E::Spent { source, .. } => kind(source),
                 E::Internal(_)
-                | E::Drive(DriveError::Session(SessionError {
-                    kind: ErrorKind::Internal(_) | ErrorKind::Memory | ErrorKind::Misuse | ErrorKind::Plan,
+                | E::Drive(DriveError::Endpoint {
+                    source:
+                        EndpointError::Memory
+                        | EndpointError::Client
+                        | EndpointError::Misuse
+                        | EndpointError::NotBurned { .. }
+                        | EndpointError::Session(SessionError {
+                            kind:
+                                ErrorKind::Internal(_) | ErrorKind::Memory | ErrorKind::Misuse | ErrorKind::Plan,
+                            ..
+                        }),
                     ..
-                })) => Failure::Internal,
+                }) => Failure::Internal,
+                E::Drive(DriveError::Endpoint { source: EndpointError::Disagreement { .. }, .. }) => {
+                    |e| Failure::Material(e.into())
+                }
                 E::Client(_) | E::TestSeed { .. } | E::Entropy(EntropyError::TestSeed(_)) => Failure::Usage,
                 E::Board(BoardError::Mode | BoardError::Client) => Failure::Usage,
                 // The material was read and the plan decoded before.
@@ -185,8 +198,7 @@ impl From<ProcessError> for Failure {
                 | E::Deal { .. }
                 | E::OtherModel { .. }
                 | E::OldCounter { .. }
-                | E::NoCounters { .. }
-                | E::Disagreement { .. } => |e| Failure::Material(e.into()),
+                | E::NoCounters { .. } => |e| Failure::Material(e.into()),
                 E::Stopped => |e| Failure::Stopped(e.into()),
                 E::Entropy(_) | E::System(_) => |e| Failure::Machine(e.into()),
                 _ => |e| Failure::Peer(e.into()),

@@ -3,6 +3,7 @@
 //! A test seed replaces it, for runs that must be repeatable. What is dealt with one says so and works on
 //! loopback alone.
 
+use halfnet_core::endpoint::Nonces;
 use halfnet_core::prg::Key;
 use rand_core::{TryCryptoRng, TryRng};
 use thiserror::Error;
@@ -19,6 +20,9 @@ pub enum EntropyError {
     #[error("a test seed is 2 to 64 hexadecimal digits, two a byte, but `{0}` is not")]
     TestSeed(String),
 }
+
+/// What a test seed's bytes are derived for.
+const TEST_BYTES: &str = "halfnet 1 insecure test bytes";
 
 /// A source of seeds and identifiers.
 #[derive(Debug)]
@@ -97,6 +101,18 @@ impl Entropy {
     pub fn key(&mut self) -> Result<Key, EntropyError> {
         Key::try_from_rng(self)
     }
+
+    /// Nonces of the handshake: under a fresh key, or under a test seed the same every time, as if each were
+    /// drawn here.
+    ///
+    /// # Errors
+    /// The operating system has no entropy.
+    pub fn nonces(mut self) -> Result<Nonces, EntropyError> {
+        match self.0 {
+            Source::System => Ok(Nonces::new(self.key()?, "halfnet 1 nonce")),
+            Source::Test { key, .. } => Ok(Nonces::new(key, TEST_BYTES)),
+        }
+    }
 }
 
 impl TryRng for Entropy {
@@ -116,7 +132,7 @@ impl TryRng for Entropy {
             Source::Test { key, drawn } => {
                 for chunk in out.chunks_mut(32) {
                     *drawn += 1;
-                    let block = key.derive("halfnet 1 insecure test bytes", &[&drawn.to_le_bytes()]);
+                    let block = key.derive(TEST_BYTES, &[&drawn.to_le_bytes()]);
                     chunk.copy_from_slice(&block.expose()[..chunk.len()]);
                 }
             }
@@ -141,6 +157,17 @@ mod tests {
         let seed = Entropy::insecure_test_seed("01").unwrap();
         let part = |number| seed.part("halfnet test part", number).bytes::<16>().unwrap();
         assert_ne!(part(0), part(1));
+    }
+
+    #[test]
+    fn nonces_under_a_test_seed_are_its_bytes_and_else_new() {
+        let mut seed = Entropy::insecure_test_seed("01").unwrap();
+        let mut nonces = Entropy::insecure_test_seed("01").unwrap().nonces().unwrap();
+        for _ in 0..3 {
+            assert_eq!(nonces.draw(), *seed.bytes().unwrap());
+        }
+        let [mut first, mut second] = [(); 2].map(|()| Entropy::system().nonces().unwrap());
+        assert_ne!(first.draw(), second.draw());
     }
 
     #[test]

@@ -1,28 +1,32 @@
-//! Two sessions that take turns: each sends whatever it can, then takes whatever it can.
+//! The ends of an inference that take turns: each sends whatever it can, then takes whatever it can.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use halfnet_core::packing::packed_len;
+use halfnet_core::endpoint::{
+    Acceptor, Endpoint, EndpointError, Event, Lent, NoPicture, Nonces, Phase, Proposer, ThirdClient, Who,
+    client, longest_between_parties, longest_from_client, longest_to_client,
+};
 use halfnet_core::party::bundle::BundleHalf;
-use halfnet_core::party::half::{Half, MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{SeedHalf, inference_key};
-use halfnet_core::party::session::{Parts, Session, combine_outputs, output_shape};
-use halfnet_core::party::{ErrorKind, SessionError};
 use halfnet_core::plan::cost::input_section_bytes;
-use halfnet_core::plan::{Client, Mode, Plan, Role};
+use halfnet_core::plan::{Client, Plan, Role};
 use halfnet_core::ring::{Words, WordsMut};
 use halfnet_core::shape::Convolution;
-use halfnet_core::wire::frame::HEADER;
-use halfnet_core::wire::message::{self, Code};
+use halfnet_core::wire::message::Identifier;
 
 use super::{Frame, Rehearsal, Run, Sender, Wire};
 use crate::network::simulate::IntegerLayer;
+use crate::party::link::DriveError;
 use crate::party::model::HostModel;
-use crate::party::process::integers;
-use crate::party::process::{ProcessError, mask};
+use crate::party::process::{ProcessError, integers};
 use crate::party::store::{BundleHeader, Windows};
+
+/// The name of a third client's request.
+const REQUEST: Identifier = [1; 16];
 
 /// P1's half of the model, which keeps every input that it is given.
 struct Watched<'w> {
@@ -59,38 +63,6 @@ impl ModelHalf for Watched<'_> {
     }
 }
 
-/// What both roles have in common here.
-trait Party {
-    fn send(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError>;
-    fn is_ready(&self) -> bool;
-    fn take(&mut self, frame: &[u8]) -> Result<(), SessionError>;
-}
-
-/// A session, and the picture where it is the client's.
-struct Side<'p, 'm, 'x, H, M> {
-    session: Session<'p, 'm, H, M>,
-    input: Option<&'x [i32]>,
-}
-
-impl<H: Half, M: ModelHalf> Party for Side<'_, '_, '_, H, M> {
-    fn send(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
-        if let Some(input) = &mut self.input
-            && let Some(length) = self.session.transmit_input(input, out)?
-        {
-            return Ok(Some(length));
-        }
-        self.session.poll_transmit(out)
-    }
-
-    fn is_ready(&self) -> bool {
-        self.session.can_receive() && !self.session.is_finished()
-    }
-
-    fn take(&mut self, frame: &[u8]) -> Result<(), SessionError> {
-        self.session.handle_frame(frame)
-    }
-}
-
 pub(super) fn run(
     rehearsal: &Rehearsal,
     bundle: &BundleHeader,
@@ -104,115 +76,205 @@ pub(super) fn run(
         return Err(ProcessError::Picture { expected: shape.elements(), found: pixels.len() });
     }
     let picture = integers(&plan.header.model, pixels)?;
-    let third = plan.header.options.client == Client::Third;
     let masked = RefCell::new(vec![None; usize::from(plan.header.layers)]);
     let mut arenas = [Role::Seed, Role::Bundle].map(|role| vec![0_u64; plan.arena_words(role)]);
     let [arena_0, arena_1] = &mut arenas;
     let [weights_0, weights_1] = &rehearsal.weights;
-    let key = inference_key(&rehearsal.zero.seed, &rehearsal.agreement, &bundle.deal, bundle.counter);
-    let zero = Parts {
-        plan: plan.clone(),
-        half: SeedHalf::new(key),
-        model: HostModel::new(weights_0.clone()),
-        arena: arena_0,
+    let seed = &rehearsal.zero.seed;
+    let [mut nonces_0, mut nonces_1] = [0_u8, 1].map(|role| {
+        let key = seed.derive("halfnet 1 nonces of a rehearsal", &[&bundle.counter.to_le_bytes(), &[role]]);
+        Nonces::new(key, "halfnet 1 nonce")
+    });
+    let agreement = rehearsal.agreement;
+    let zero = Lent { plan: plan.clone(), model: HostModel::new(weights_0.clone()), arena: arena_0 };
+    let watched = Watched {
+        model: HostModel::new(weights_1.clone()),
+        layers: rehearsal.predictor.reference().layers(),
+        masked: &masked,
     };
-    let one = Parts {
-        plan: plan.clone(),
-
-        half: BundleHalf::new(windows, input_section_bytes(&plan.header)),
-        model: Watched {
-            model: HostModel::new(weights_1.clone()),
-            layers: rehearsal.predictor.reference().layers(),
-            masked: &masked,
-        },
-        arena: arena_1,
+    let one = Lent { plan: plan.clone(), model: watched, arena: arena_1 };
+    let material = Material {
+        deal: bundle.deal,
+        counter: bundle.counter,
+        zero: Some(SeedHalf::new(inference_key(seed, &agreement, &bundle.deal, bundle.counter))),
+        one: Some(BundleHalf::new(windows, input_section_bytes(&plan.header))),
     };
-    let mut zero = Side { session: Session::new(zero)?, input: (!third).then_some(picture.as_slice()) };
-    let mut one = Side { session: Session::new(one)?, input: None };
-
-    if third {
-        let masked = message_of(Code::Masked, &offer(&mut zero.session, &mut one.session, &plan, &picture)?);
-        let masked = wire.carry(Frame { from: Sender::Client, bytes: masked });
-        let payload = masked.get(HEADER..).unwrap_or(&[]);
-        one.session.provide_masked(payload)?;
-        if plan.header.options.mode == Mode::Held {
-            zero.session.begin_without_input()?;
-        } else {
-            zero.session.provide_masked(payload)?;
-        }
-    }
-    exchange([&mut zero, &mut one], &plan, wire)?;
-    let answer = if third {
-        let (words, bits) = output_shape(&plan);
-        let mut outputs = [vec![0; packed_len(words, bits)], vec![0; packed_len(words, bits)]];
-        zero.session.output_share(&mut outputs[0])?;
-        one.session.output_share(&mut outputs[1])?;
-        for (role, output) in [Role::Seed, Role::Bundle].into_iter().zip(&mut outputs) {
-            let bytes =
-                wire.carry(Frame { from: Sender::Party(role), bytes: message_of(Code::Output, output) });
-            let (expected, found) = (output.len() as u32, bytes.len().saturating_sub(HEADER) as u32);
-            let delivered = bytes.get(HEADER..).filter(|delivered| delivered.len() == output.len());
-            let wrong = SessionError { at: None, kind: ErrorKind::Length { expected, found } };
-            output.copy_from_slice(delivered.ok_or(wrong)?);
-        }
-        combine_outputs(&plan, [&outputs[0], &outputs[1]])?.collect()
+    let mut wires = Wires { wire, waiting: Default::default(), masked: None };
+    let answer = if plan.header.options.client == Client::Third {
+        let mut memory = vec![0; client::memory_bytes(&plan)];
+        let mut client = ThirdClient::new(&plan, REQUEST, picture.as_slice(), &mut memory)?;
+        let mut zero = Acceptor::new(zero, agreement, bundle.counter, &mut nonces_0, NoPicture)?;
+        let mut one = Proposer::new(one, agreement, REQUEST, &mut nonces_1)?;
+        rehearse(&plan, &mut zero, &mut one, Some(&mut client), material, &mut wires)?;
+        client.answer().collect()
     } else {
-        zero.session.answer().collect()
+        let mut zero = Acceptor::new(zero, agreement, bundle.counter, &mut nonces_0, picture.as_slice())?;
+        let mut one = Proposer::new(one, agreement, Identifier::default(), &mut nonces_1)?;
+        rehearse::<_, _, _, &[i32]>(&plan, &mut zero, &mut one, None, material, &mut wires)?;
+        zero.answer().collect()
     };
-    drop((zero, one));
     Ok(Run { counter: bundle.counter, answer, masked: masked.into_inner() })
 }
 
-/// E, packed, as a third client makes it of both shares of A.
-fn offer<H: Half, M: ModelHalf, I: Half, N: ModelHalf>(
-    zero: &mut Session<'_, '_, H, M>,
-    one: &mut Session<'_, '_, I, N>,
-    plan: &Plan<'_>,
-    picture: &[i32],
-) -> Result<Vec<u8>, SessionError> {
-    let length = packed_len(picture.len(), plan.header.input.bits);
-    let mut shares = [vec![0; length], vec![0; length]];
-    zero.mask_share(&mut shares[0])?;
-    one.mask_share(&mut shares[1])?;
-    Ok(mask(plan, picture, [&shares[0], &shares[1]]))
+/// What is burned for the inference: both halves, until they are asked for.
+struct Material {
+    deal: Identifier,
+    counter: u64,
+    zero: Option<SeedHalf>,
+    one: Option<BundleHalf<Windows>>,
 }
 
-fn message_of(code: Code, payload: &[u8]) -> Vec<u8> {
-    [&message::header(code, 0, payload.len() as u32).encode(), payload].concat()
+/// Frames on their way.
+struct Wires<'w> {
+    /// Carries those that a transcript has.
+    wire: &'w mut dyn Wire,
+    /// By sender and receiver.
+    waiting: [[VecDeque<Vec<u8>>; 3]; 3],
+    /// E as it is delivered, the same to each party that needs it.
+    masked: Option<Vec<u8>>,
 }
 
-/// Moves frames until neither party has any.
-fn exchange(
-    mut parties: [&mut dyn Party; 2],
-    plan: &Plan<'_>,
-    wire: &mut dyn Wire,
-) -> Result<(), SessionError> {
-    let mut queues: [VecDeque<Vec<u8>>; 2] = Default::default();
-    let mut buffer = vec![0; plan.header.longest_frame.into_iter().max().unwrap_or(0) as usize];
-    loop {
+/// All ends, each in the place of its queues.
+const ALL: [Who; 3] = [Who::Seed, Who::Bundle, Who::Client];
+
+const fn index(who: Who) -> usize {
+    match who {
+        Who::Seed => 0,
+        Who::Bundle => 1,
+        Who::Client => 2,
+    }
+}
+
+impl Wires<'_> {
+    /// Sends a frame that left in `phase`. What depends on data goes over the wire: the walk, E, and the words of the output.
+    fn send(&mut self, from: Who, to: Who, phase: Phase, bytes: Vec<u8>) {
+        let delivered = match (from, phase) {
+            // A party reads requests itself, for it has many clients.
+            (Who::Client, Phase::Handshake) => return,
+            (Who::Client, _) => match self.masked.take() {
+                Some(masked) => masked,
+                None => self.keep(Sender::Client, bytes),
+            },
+            (Who::Seed, Phase::Layers | Phase::Output) => self.keep(Sender::Party(Role::Seed), bytes),
+            (Who::Bundle, Phase::Layers | Phase::Output) => self.keep(Sender::Party(Role::Bundle), bytes),
+            _ => bytes,
+        };
+        if from == Who::Client {
+            self.masked = Some(delivered.clone());
+        }
+        self.waiting[index(from)][index(to)].push_back(delivered);
+    }
+
+    fn keep(&mut self, from: Sender, bytes: Vec<u8>) -> Vec<u8> {
+        self.wire.carry(Frame { from, bytes })
+    }
+
+    /// Lets an end send and take what it can, up to a stage of the conversation; has anything moved?
+    fn turn(
+        &mut self,
+        own: Who,
+        end: &mut dyn Endpoint,
+        buffer: &mut [u8],
+        stage: u8,
+    ) -> Result<bool, DriveError> {
         let mut moved = false;
-        for role in [Role::Seed, Role::Bundle] {
-            let party = &mut parties[role.index()];
-            loop {
-                if let Some(length) = party.send(&mut buffer)? {
-                    let bytes = buffer[..length].to_vec();
-                    let frame = wire.carry(Frame { from: Sender::Party(role), bytes });
-                    queues[role.peer().index()].push_back(frame);
-                } else if let Some(frame) =
-                    party.is_ready().then(|| queues[role.index()].pop_front()).flatten()
-                {
-                    party.take(&frame)?;
-                } else {
-                    break;
+        'again: while stage_of(end.phase()) <= stage {
+            let phase = end.phase();
+            let failed = |source| DriveError::Endpoint { phase, source };
+            for other in ALL.into_iter().filter(|&other| other != own) {
+                if let Some(length) = end.poll_transmit(other, buffer).map_err(failed)? {
+                    self.send(own, other, phase, buffer[..length].to_vec());
+                    moved = true;
+                    continue 'again;
                 }
+            }
+            for other in ALL.into_iter().filter(|&other| other != own) {
+                let queue = &mut self.waiting[index(other)][index(own)];
+                if let Some(frame) = end.can_receive(other).then(|| queue.pop_front()).flatten() {
+                    end.handle_frame(other, &frame).map_err(failed)?;
+                    moved = true;
+                    continue 'again;
+                }
+            }
+            break;
+        }
+        Ok(moved)
+    }
+}
+
+/// Parties begin the walk and the output together, P0 first: so the order of frames is the same in every run.
+const fn stage_of(phase: Phase) -> u8 {
+    match phase {
+        Phase::Layers => 1,
+        Phase::Output => 2,
+        Phase::Finished => 3,
+        _ => 0,
+    }
+}
+
+/// Moves frames and answers events until nothing moves any more.
+fn rehearse<M: ModelHalf, W: ModelHalf, I: Input, C: Input>(
+    plan: &Plan<'_>,
+    zero: &mut Acceptor<'_, '_, SeedHalf, M, I>,
+    one: &mut Proposer<'_, '_, BundleHalf<Windows>, W>,
+    mut client: Option<&mut ThirdClient<'_, '_, C>>,
+    mut material: Material,
+    wires: &mut Wires<'_>,
+) -> Result<(), ProcessError> {
+    let between = [Role::Seed, Role::Bundle].map(|role| longest_between_parties(plan, role));
+    let longest = between.into_iter().chain([longest_to_client(plan), longest_from_client(plan)]).max();
+    let mut buffer = vec![0; longest.unwrap_or_default()];
+    loop {
+        let stage = stage_of(zero.phase()).min(stage_of(one.phase()));
+        let mut moved = wires.turn(Who::Seed, zero, &mut buffer, stage)?;
+        moved |= wires.turn(Who::Bundle, one, &mut buffer, stage)?;
+        if let Some(client) = &mut client {
+            moved |= wires.turn(Who::Client, *client, &mut buffer, u8::MAX)?;
+            if let Some(Event::Masked { .. }) = client.event() {
+                client.send_masked()?;
                 moved = true;
             }
         }
+        moved |= answer_zero(zero, &mut material)? | answer_one(one, &mut material)?;
         if !moved {
             break;
         }
     }
-    // A frame that nobody takes, or a party that waits for one: a fault of ours.
-    let all_taken = queues.iter().all(VecDeque::is_empty);
-    if all_taken { Ok(()) } else { Err(SessionError { at: None, kind: ErrorKind::Misuse }) }
+    // A frame that nobody takes, or an end that waits for one: a fault of ours.
+    let done = [zero.event(), one.event()].into_iter().chain(client.map(|client| client.event()));
+    let all_taken = wires.waiting.iter().flatten().all(VecDeque::is_empty);
+    if all_taken && done.into_iter().all(|event| event == Some(Event::Done)) {
+        Ok(())
+    } else {
+        Err(EndpointError::Misuse.into())
+    }
+}
+
+/// Answers what P0 asks of its caller, if it asks anything.
+fn answer_zero<M: ModelHalf, I: Input>(
+    zero: &mut Acceptor<'_, '_, SeedHalf, M, I>,
+    material: &mut Material,
+) -> Result<bool, ProcessError> {
+    match zero.event() {
+        Some(Event::Request(request)) => zero.answer_request(request == REQUEST)?,
+        Some(Event::Burn { .. }) => {
+            zero.burned(material.counter + 1, material.zero.take().ok_or(EndpointError::Misuse)?)?;
+        }
+        Some(Event::Refused(error)) => return Err(error.into()),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Answers what P1 asks of its caller, if it asks anything.
+fn answer_one<M: ModelHalf>(
+    one: &mut Proposer<'_, '_, BundleHalf<Windows>, M>,
+    material: &mut Material,
+) -> Result<bool, ProcessError> {
+    match one.event() {
+        Some(Event::Propose { .. }) => one.propose(material.deal, material.counter)?,
+        Some(Event::Burn { .. }) => one.burned(material.one.take().ok_or(EndpointError::Misuse)?)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }

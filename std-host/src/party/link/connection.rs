@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use halfnet_core::wire::frame::{HEADER, Header};
-use halfnet_core::wire::message::{self, Code};
+use halfnet_core::wire::message;
 use thiserror::Error;
 use zeroize::Zeroize;
 
@@ -50,16 +50,6 @@ pub enum LinkError {
         peer: String,
         /// For how long.
         after: Duration,
-    },
-    /// A message that is not the expected one.
-    #[error("{peer} sent a frame (layer {}, step {}, {} bytes) where {expected:?} was expected", found.layer, found.step, found.length)]
-    Unexpected {
-        /// Who.
-        peer: String,
-        /// What came.
-        found: Header,
-        /// What should have come.
-        expected: Code,
     },
 }
 
@@ -198,14 +188,13 @@ impl Link {
         self.outgoing.filled().len()
     }
 
-    fn io(&self) -> impl FnOnce(io::Error) -> LinkError + '_ {
-        |source| {
-            let (peer, partial) = (self.peer.clone(), !self.incoming.filled().is_empty());
-            if self.stream.is_gone(&source) {
-                LinkError::Closed { peer, partial }
-            } else {
-                LinkError::Io { peer, source }
-            }
+    /// What an error of the operating system means for this link.
+    pub(super) fn failure(&self, source: io::Error) -> LinkError {
+        let (peer, partial) = (self.peer.clone(), !self.incoming.filled().is_empty());
+        if self.stream.is_gone(&source) {
+            LinkError::Closed { peer, partial }
+        } else {
+            LinkError::Io { peer, source }
         }
     }
 
@@ -224,15 +213,6 @@ impl Link {
         self.queued += count as u64;
     }
 
-    /// Queues a message.
-    pub fn queue_message(&mut self, code: Code, payload: &[u8]) {
-        let header = message::header(code, 0, payload.len() as u32).encode();
-        let room = self.room(HEADER + payload.len());
-        room[..HEADER].copy_from_slice(&header);
-        room[HEADER..].copy_from_slice(payload);
-        self.queue(HEADER + payload.len());
-    }
-
     /// Writes what the socket takes.
     ///
     /// # Errors
@@ -247,7 +227,7 @@ impl Link {
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(self.io()(e)),
+                Err(e) => return Err(self.failure(e)),
             }
         }
         Ok(())
@@ -273,7 +253,7 @@ impl Link {
                 Err(e) => {
                     // What came before a reset is still handed out.
                     if self.incoming.filled().is_empty() {
-                        return Err(self.io()(e));
+                        return Err(self.failure(e));
                     }
                     self.closed = true;
                 }
@@ -314,16 +294,15 @@ impl Link {
         self.incoming.take(count);
     }
 
-    /// Sleeps until the link (or another socket of the reactor) can go on.
+    /// How long one may sleep before this link is to be looked at again.
     ///
     /// # Errors
     /// Nothing has come or gone for `timeout`.
-    pub fn wait(&mut self, reactor: &mut Reactor, timeout: Duration) -> Result<(), LinkError> {
+    pub fn patience(&self, timeout: Duration) -> Result<Duration, LinkError> {
         let after = self.progress.elapsed();
-        let Some(left) = timeout.checked_sub(after).filter(|left| !left.is_zero()) else {
-            return Err(LinkError::Silent { peer: self.peer.clone(), after });
-        };
-        reactor.wait(left.min(self.stream.patience())).map_err(self.io())
+        let left = timeout.checked_sub(after).filter(|left| !left.is_zero());
+        let left = left.ok_or_else(|| LinkError::Silent { peer: self.peer.clone(), after })?;
+        Ok(left.min(self.stream.patience()))
     }
 
     /// How long nothing has come or gone.
@@ -336,72 +315,4 @@ impl Link {
     pub fn touch(&mut self) {
         self.progress = Instant::now();
     }
-
-    /// Waits until everything queued has left.
-    ///
-    /// # Errors
-    /// The other end is gone or silent.
-    pub fn flush_all(&mut self, reactor: &mut Reactor, timeout: Duration) -> Result<(), LinkError> {
-        loop {
-            self.flush()?;
-            if self.waiting() == 0 {
-                return Ok(());
-            }
-            // Room for the other end's, which may wait for it before it reads.
-            self.fill()?;
-            self.wait(reactor, timeout)?;
-        }
-    }
-
-    /// Waits for one message and returns its payload.
-    ///
-    /// # Errors
-    /// The other end is gone or silent, or sent something else.
-    pub fn receive_message(
-        &mut self,
-        reactor: &mut Reactor,
-        expected: Code,
-        timeout: Duration,
-    ) -> Result<Vec<u8>, LinkError> {
-        self.touch();
-        loop {
-            self.flush()?;
-            self.fill()?;
-            if let Some(payload) = self.take_message(expected)? {
-                return Ok(payload);
-            }
-            self.wait(reactor, timeout)?;
-        }
-    }
-
-    /// One message's payload, if it has come.
-    ///
-    /// # Errors
-    /// The other end is gone, or sent something else.
-    pub fn take_message(&mut self, expected: Code) -> Result<Option<Vec<u8>>, LinkError> {
-        match self.take_any()? {
-            None => Ok(None),
-            Some((header, payload)) if is_message(&header, expected) => Ok(Some(payload)),
-            Some((found, _)) => Err(LinkError::Unexpected { peer: self.peer.clone(), found, expected }),
-        }
-    }
-
-    /// Any frame, if one has come.
-    ///
-    /// # Errors
-    /// The other end is gone.
-    pub fn take_any(&mut self) -> Result<Option<(Header, Vec<u8>)>, LinkError> {
-        let Some(frame) = self.frame()? else { return Ok(None) };
-        let Some((head, payload)) = frame.split_first_chunk::<HEADER>() else { return Ok(None) };
-        let taken = (Header::decode(head), payload.to_vec());
-        let length = frame.len();
-        self.consume(length);
-        Ok(Some(taken))
-    }
-}
-
-/// Is this the header of a message of `code`?
-#[must_use]
-pub fn is_message(header: &Header, code: Code) -> bool {
-    *header == message::header(code, 0, header.length)
 }

@@ -1,22 +1,23 @@
-//! Moves a sans-io session over a link: the few lines between the core and the operating system.
+//! Moves the frames of a sans-io endpoint over its links: the few lines between the core and the operating
+//! system.
 
 use std::time::Duration;
 
-use halfnet_core::party::half::{Half, ModelHalf};
-use halfnet_core::party::session::{Input, Session};
-use halfnet_core::party::{ErrorKind, SessionError};
-use halfnet_core::plan::Step;
-use thiserror::Error;
+use halfnet_core::endpoint::{
+    Endpoint, EndpointError, Event, Phase, Who, longest_between_parties, longest_from_client,
+    longest_to_client,
+};
+use halfnet_core::plan::{Plan, Role};
 
-use super::{Link, LinkError, Reactor, Trace};
+use super::{DriveError, Link, LinkError, Reactor, Trace};
 
-/// Bytes that may wait for the socket before the session is asked for more: about a layer of a large network.
+/// Bytes that may wait for the socket before the endpoint is asked for more: about a layer of a large network.
 const WAITING: usize = 1 << 20;
 
-/// How long to wait, and how long a frame may be.
+/// How long to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// After so long without a byte the peer is taken for gone.
+    /// After so long without a byte, in a phase of the conversation, who is waited for is taken for gone.
     pub timeout: Duration,
 }
 
@@ -26,109 +27,195 @@ impl Default for Limits {
     }
 }
 
-/// Why a run ended early.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DriveError {
-    /// The link, while the walk stood somewhere.
-    #[error("{}: {source}", place(*at))]
-    Link {
-        /// Layer and step.
-        at: Option<(u16, Step)>,
-        /// What.
-        source: LinkError,
-    },
-    /// The session: the peer misbehaved, or the material failed.
-    #[error("{}: {}", place(.0.at), .0.kind)]
-    Session(SessionError),
+/// One of an endpoint's links.
+#[derive(Debug)]
+pub struct End<'l> {
+    who: Who,
+    link: &'l mut Link,
+    /// Bytes of the longest frame that the endpoint sends over it.
+    longest: usize,
 }
 
-fn place(at: Option<(u16, Step)>) -> String {
-    at.map_or_else(
-        || "before the first layer".to_owned(),
-        |(layer, step)| format!("in layer {layer}, step {step:?}"),
-    )
-}
+impl<'l> End<'l> {
+    /// The link of the party of `role` to the other one.
+    pub fn peer(plan: &Plan<'_>, role: Role, link: &'l mut Link) -> Self {
+        Self { who: Who::party(role.peer()), link, longest: longest_between_parties(plan, role) }
+    }
 
-impl From<SessionError> for DriveError {
-    fn from(e: SessionError) -> Self {
-        Self::Session(e)
+    /// A party's link to a third client.
+    pub fn client(plan: &Plan<'_>, link: &'l mut Link) -> Self {
+        Self { who: Who::Client, link, longest: longest_to_client(plan) }
+    }
+
+    /// A third client's link to the party of `role`.
+    pub fn of_client(plan: &Plan<'_>, role: Role, link: &'l mut Link) -> Self {
+        Self { who: Who::party(role), link, longest: longest_from_client(plan) }
     }
 }
 
-/// Runs a session to its end. `input` is the picture, where this party is the client.
+/// Moves frames, and sleeps where none can move, until the caller has something to do: then it is returned.
+/// [`Event::Done`] comes when everything has left.
 ///
 /// Frames are sent as soon as they are ready and taken as soon as they are wanted; a frame that comes early
-/// waits in the link, which reads ahead by a frame at most.
+/// waits in its link, which reads ahead by a frame at most. Nothing blocks in a write while there is something
+/// to read. `trace` counts what passes between the parties layer by layer.
 ///
 /// # Errors
-/// The peer left, was silent or misbehaved, or the material failed. The error says in which layer and step.
-pub fn drive<H: Half, M: ModelHalf, I: Input>(
-    session: &mut Session<'_, '_, H, M>,
-    mut input: Option<&mut I>,
-    link: &mut Link,
+/// Another end left, was silent or misbehaved, or the material failed. The error says where the conversation
+/// stood.
+pub fn drive(
+    endpoint: &mut dyn Endpoint,
+    ends: &mut [End<'_>],
     reactor: &mut Reactor,
     limits: &Limits,
-    trace: &mut Trace,
-) -> Result<(), DriveError> {
-    let longest = session.plan().header.longest_frame;
-    link.set_limit(longest[H::ROLE.peer().index()] as usize);
-    link.touch();
-    let own = longest[H::ROLE.index()] as usize;
+    mut trace: Option<&mut Trace>,
+) -> Result<Event, DriveError> {
+    let mut phase = None;
+    loop {
+        if let Some(event) = advance(endpoint, ends, trace.as_deref_mut())? {
+            return Ok(event);
+        }
+        if phase.replace(endpoint.phase()) != Some(endpoint.phase()) {
+            // Silence is measured from here.
+            ends.iter_mut().for_each(|end| end.link.touch());
+        }
+        wait(endpoint, ends, reactor, limits)?;
+    }
+}
+
+/// As [`drive`], but where no frame can move it returns nothing. Then every socket that the endpoint waits for
+/// has been tried, so the caller may sleep.
+///
+/// # Errors
+/// As [`drive`]; silence is none.
+pub fn advance(
+    endpoint: &mut dyn Endpoint,
+    ends: &mut [End<'_>],
+    mut trace: Option<&mut Trace>,
+) -> Result<Option<Event>, DriveError> {
+    let mut limited = None;
     loop {
         let mut moved = false;
-        if link.waiting() < WAITING {
-            let room = link.room(own);
-            let mut length = match input.as_deref_mut() {
-                Some(input) => session.transmit_input(input, room)?,
-                None => None,
-            };
-            if length.is_none() {
-                input = None;
-                length = session.poll_transmit(room)?;
-            }
-            if let Some(length) = length {
-                trace.frame(true, &room[..length]);
-                link.queue(length);
-                moved = true;
+        let mut unsent = None;
+        for end in &mut *ends {
+            moved |= send(endpoint, end, trace.as_deref_mut())?;
+            if let Err(source) = end.link.flush() {
+                unsent.get_or_insert(failed(endpoint, end.who, source));
             }
         }
-        let at = session.at();
-        let failed = |source| DriveError::Link { at, source };
-        link.flush().map_err(failed)?;
-        if session.is_finished() {
-            if link.waiting() == 0 {
-                trace.mark(session.at().map(|(layer, _)| layer));
-                return Ok(());
-            }
-        } else if session.can_receive() {
-            let frame = match link.frame().map_err(failed)? {
-                None => {
-                    link.fill().map_err(failed)?;
-                    link.frame().map_err(failed)?
+        match endpoint.event() {
+            // Told as far as it listens.
+            Some(Event::Refused(error)) => return Ok(Some(Event::Refused(error))),
+            _ if unsent.is_some() => {}
+            Some(Event::Done) if ends.iter().any(|end| end.link.waiting() > 0) => {}
+            Some(event) => {
+                if let (Event::Done, Some(trace)) = (event, trace) {
+                    trace.mark(endpoint.at().map(|(layer, _)| layer));
                 }
-                frame => frame,
-            };
-            if let Some(frame) = frame {
-                trace.mark(at.map(|(layer, _)| layer));
-                session.handle_frame(frame)?;
-                trace.frame(false, frame);
-                let length = frame.len();
-                link.consume(length);
-                moved = true;
+                return Ok(Some(event));
             }
+            None => {}
+        }
+        if let Some(error) = unsent {
+            return Err(error);
+        }
+        if limited.replace(endpoint.phase()) != Some(endpoint.phase()) {
+            for end in &mut *ends {
+                end.link.set_limit(endpoint.longest_frame(end.who));
+            }
+        }
+        for end in &mut *ends {
+            moved |= receive(endpoint, end, trace.as_deref_mut())?;
         }
         if !moved {
-            link.fill().map_err(failed)?;
-            let arrived =
-                session.can_receive() && !session.is_finished() && link.frame().map_err(failed)?.is_some();
-            if link.waiting() == 0 && !arrived && !session.is_finished() && !session.can_receive() {
-                // Nothing to send, nothing to wait for: a fault of ours, never a reason to hang.
-                return Err(SessionError { at, kind: ErrorKind::Misuse }.into());
+            for end in ends {
+                // The other end may wait for room before it reads what waits here.
+                if end.link.waiting() > 0 && !endpoint.can_receive(end.who) {
+                    end.link.fill().map_err(|source| failed(endpoint, end.who, source))?;
+                }
             }
-            if !arrived {
-                link.wait(reactor, limits.timeout).map_err(failed)?;
-            }
+            return Ok(None);
         }
     }
+}
+
+fn failed(endpoint: &dyn Endpoint, who: Who, source: LinkError) -> DriveError {
+    DriveError::Link { phase: endpoint.phase(), at: endpoint.at(), who, source }
+}
+
+/// Queues the endpoint's next frame for an end, if it has one.
+fn send(
+    endpoint: &mut dyn Endpoint,
+    end: &mut End<'_>,
+    trace: Option<&mut Trace>,
+) -> Result<bool, DriveError> {
+    if end.link.waiting() >= WAITING {
+        return Ok(false);
+    }
+    let phase = endpoint.phase();
+    let room = end.link.room(end.longest);
+    let polled = endpoint.poll_transmit(end.who, room);
+    let Some(length) = polled.map_err(|source| DriveError::Endpoint { phase, source })? else {
+        return Ok(false);
+    };
+    if let (Phase::Layers, Some(trace)) = (phase, trace) {
+        trace.frame(true, &room[..length]);
+    }
+    end.link.queue(length);
+    Ok(true)
+}
+
+/// Hands the endpoint the next frame of an end, if it wants one and it has come.
+fn receive(
+    endpoint: &mut dyn Endpoint,
+    end: &mut End<'_>,
+    trace: Option<&mut Trace>,
+) -> Result<bool, DriveError> {
+    let who = end.who;
+    if !endpoint.can_receive(who) {
+        return Ok(false);
+    }
+    let lost = |source| failed(endpoint, who, source);
+    let frame = match end.link.frame().map_err(lost)? {
+        None => {
+            end.link.fill().map_err(lost)?;
+            end.link.frame().map_err(lost)?
+        }
+        frame => frame,
+    };
+    let Some(frame) = frame else { return Ok(false) };
+    let phase = endpoint.phase();
+    let handled = match trace.filter(|_| phase == Phase::Layers) {
+        None => endpoint.handle_frame(who, frame),
+        Some(trace) => {
+            trace.mark(endpoint.at().map(|(layer, _)| layer));
+            let handled = endpoint.handle_frame(who, frame);
+            trace.frame(false, frame);
+            handled
+        }
+    };
+    handled.map_err(|source| DriveError::Endpoint { phase, source })?;
+    let length = frame.len();
+    end.link.consume(length);
+    Ok(true)
+}
+
+/// Sleeps until a link that is waited for can go on.
+fn wait(
+    endpoint: &dyn Endpoint,
+    ends: &[End<'_>],
+    reactor: &mut Reactor,
+    limits: &Limits,
+) -> Result<(), DriveError> {
+    let awaited = || ends.iter().filter(|end| end.link.waiting() > 0 || endpoint.can_receive(end.who));
+    let Some(first) = awaited().next() else {
+        // Nothing to send, nothing to wait for: a fault of ours, never a reason to hang.
+        return Err(DriveError::Endpoint { phase: endpoint.phase(), source: EndpointError::Misuse });
+    };
+    let mut sleep = Duration::MAX;
+    for end in awaited() {
+        let left = end.link.patience(limits.timeout);
+        sleep = sleep.min(left.map_err(|source| failed(endpoint, end.who, source))?);
+    }
+    reactor.wait(sleep).map_err(|source| failed(endpoint, first.who, first.link.failure(source)))
 }

@@ -4,16 +4,18 @@
 //!   when they are whole, and no call blocks. A frame that is longer than the plan allows is refused before
 //!   it is buffered.
 //! * [`Reactor`] is the one place where a thread sleeps: until any of its sockets can go on.
-//! * [`drive()`] moves a sans-io session over a link.
+//! * [`drive()`] moves the frames of a sans-io endpoint over its links.
 
 mod connection;
 mod drive;
+mod error;
 mod line;
 mod reactor;
 mod trace;
 
-pub use connection::{Link, LinkError, is_message};
-pub use drive::{DriveError, Limits, drive};
+pub use connection::{Link, LinkError};
+pub use drive::{End, Limits, advance, drive};
+pub use error::DriveError;
 pub use line::{Stream, open_line};
 pub use reactor::{Listener, Reactor, connect};
 pub use trace::{LayerTrace, Trace};

@@ -5,22 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use halfnet_core::endpoint::{self, Endpoint, EndpointError, Event, Lent, Nonces, Who};
 use halfnet_core::party::bundle::BundleHalf;
 use halfnet_core::plan::cost::input_section_bytes;
 use halfnet_core::plan::{Client, Plan, Role};
-use halfnet_core::wire::message::{Agreement, Identifier};
+use halfnet_core::wire::frame::{HEADER, Header};
+use halfnet_core::wire::message::{Agreement, Code, Identifier, Reason};
 
 use super::clients::{Clients, refuse};
 use super::config::PeerSource;
-use super::handshake::{Burned, Proposer};
-use super::inference::Desk;
-use super::report::{Event, PartyStats};
+use super::measure::Measure;
+use super::report::{self, PartyStats};
 use super::usage::peak_rss_bytes;
-use super::{ClientError, PartyConfig, ProcessError, Reason};
+use super::{ClientError, PartyConfig, ProcessError};
 use crate::party::entropy::Entropy;
-use crate::party::link::{Link, Reactor};
+use crate::party::link::{DriveError, End, Limits, Link, Reactor, drive};
 use crate::party::material::PartyOne;
-use crate::party::model::{HostModel, HostWeights};
+use crate::party::model::{self, HostModel, HostWeights};
 use crate::party::store::{BundleStore, StoreError, Windows};
 
 /// Between looks at the flag that stops the process.
@@ -32,7 +33,7 @@ struct BundleParty<'a, 'p> {
     plan: &'a Plan<'p>,
     agreement: Agreement,
     store: BundleStore,
-    entropy: Entropy,
+    nonces: Nonces,
     model: HostModel,
     weight_bytes: u64,
     arena: Vec<u64>,
@@ -46,7 +47,7 @@ struct BundleParty<'a, 'p> {
 pub fn run_bundle_party(
     config: &PartyConfig,
     shutdown: &AtomicBool,
-    report: &mut dyn FnMut(Event),
+    report: &mut dyn FnMut(report::Event),
 ) -> Result<(), ProcessError> {
     let material = PartyOne::open(&config.material)?;
     let plan = material.public.plan(&config.material)?;
@@ -62,7 +63,9 @@ pub fn run_bundle_party(
         plan: &plan,
         agreement,
         store: BundleStore::open(&config.bundles(), agreement, &plan)?,
-        entropy: Entropy::from_flag(config.test_seed.as_deref())?.part("halfnet 1 nonces of P1", 0),
+        nonces: Entropy::from_flag(config.test_seed.as_deref())?
+            .part("halfnet 1 nonces of P1", 0)
+            .nonces()?,
         weight_bytes: weights.bytes() as u64,
         model: HostModel::new(Arc::new(weights)),
         arena: vec![0; plan.arena_words(Role::Bundle)],
@@ -74,7 +77,7 @@ pub fn run_bundle_party(
         .transpose()?;
     let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
     let client_address = clients.as_ref().map(Clients::address).transpose()?;
-    report(Event::Listening { peer: source.address()?, clients: client_address });
+    report(report::Event::Listening { peer: source.address()?, clients: client_address });
     let mut done = 0;
     while !shutdown.load(Ordering::Relaxed) {
         let Some(mut peer) = source.next(&mut party.reactor, config.timeout, "P0")? else { continue };
@@ -91,13 +94,13 @@ pub fn run_bundle_party(
                 (None, None) => break,
             },
             Err(e) if config.keep_going => {
-                report(Event::Failed { reason: e.to_string() });
+                report(report::Event::Failed { reason: e.to_string() });
                 source.pause();
             }
             Err(e) => return Err(e),
         }
     }
-    report(Event::Finished(party.stats()));
+    report(report::Event::Finished(party.stats()));
     Ok(())
 }
 
@@ -111,37 +114,41 @@ impl BundleParty<'_, '_> {
         }
     }
 
-    fn propose(
+    /// Proposes counters until P0 accepts one, and runs that inference, for P0 or for a third client's request.
+    fn infer(
         &mut self,
         peer: &mut Link,
-        request: Identifier,
-        report: &mut dyn FnMut(Event),
-    ) -> Result<(Burned, Windows), ProcessError> {
-        let limits = self.config.limits();
-        let Self { agreement, store, entropy, reactor, .. } = self;
-        Proposer { reactor, link: peer, agreement, store, entropy, limits: &limits }.propose(request, report)
-    }
-
-    fn run(
-        &mut self,
-        peer: &mut Link,
-        client: Option<&mut Link>,
-        burned: &Burned,
-        windows: Windows,
-        report: &mut dyn FnMut(Event),
+        mut asked: Option<(&mut Clients, Identifier)>,
+        report: &mut dyn FnMut(report::Event),
     ) -> Result<(), ProcessError> {
-        let limits = self.config.limits();
-        let half = BundleHalf::new(windows, input_section_bytes(&self.plan.header));
-        let desk = Desk {
-            plan: self.plan,
-            reactor: &mut self.reactor,
-            peer,
-            client,
-            model: &mut self.model,
-            arena: &mut self.arena,
-            limits: &limits,
+        let (plan, limits, reactor) = (self.plan, self.config.limits(), &mut self.reactor);
+        let lent = Lent { plan: plan.clone(), model: model::Lent(&mut self.model), arena: &mut self.arena };
+        let request = asked.as_ref().map_or(Identifier::default(), |(_, request)| *request);
+        let mut endpoint = Proposer::new(lent, self.agreement, request, &mut self.nonces)?;
+        let agreed = agree(&mut endpoint, plan, peer, reactor, &mut self.store, &limits, report);
+        if let (Err(error), Some((clients, request))) = (&agreed, &mut asked) {
+            clients.refuse(request, reason(error));
+        }
+        agreed?;
+        let mut measure = Measure::new(plan);
+        let mut ends = vec![End::peer(plan, Role::Bundle, peer)];
+        let mut client = match &mut asked {
+            Some((clients, request)) => Some(clients.take(request).ok_or_else(ProcessError::out_of_turn)?),
+            None => None,
         };
-        report(Event::Inference(desk.run(burned, half, None)?.stats));
+        ends.extend(client.as_deref_mut().map(|client| End::client(plan, client)));
+        let run = drive(&mut endpoint, &mut ends, reactor, &limits, Some(&mut measure.trace));
+        let run = run.map_err(ProcessError::ended(endpoint.spent()));
+        if let (Err(_), Some(client)) = (&run, client) {
+            refuse(client, Reason::Aborted);
+        }
+        if let Some((clients, _)) = asked {
+            clients.restrict();
+        }
+        match (run?, endpoint.account()) {
+            (Event::Done, Some(account)) => report(report::Event::Inference(measure.stats(&account))),
+            _ => return Err(ProcessError::out_of_turn()),
+        }
         Ok(())
     }
 
@@ -151,11 +158,10 @@ impl BundleParty<'_, '_> {
         peer: &mut Link,
         shutdown: &AtomicBool,
         done: &mut u64,
-        report: &mut dyn FnMut(Event),
+        report: &mut dyn FnMut(report::Event),
     ) -> Result<(), ProcessError> {
         while !shutdown.load(Ordering::Relaxed) {
-            let (burned, windows) = self.propose(peer, [0; 16], report)?;
-            self.run(peer, None, &burned, windows, report)?;
+            self.infer(peer, None, report)?;
             *done += 1;
             if self.config.inferences == Some(*done) {
                 return Ok(());
@@ -171,52 +177,90 @@ impl BundleParty<'_, '_> {
         clients: &mut Clients,
         shutdown: &AtomicBool,
         done: &mut u64,
-        report: &mut dyn FnMut(Event),
+        report: &mut dyn FnMut(report::Event),
     ) -> Result<(), ProcessError> {
         while !shutdown.load(Ordering::Relaxed) {
             clients.poll(&mut self.reactor)?;
             let Some(request) = clients.first_request() else {
                 // Notice that P0 left.
                 peer.fill()?;
-                if let Some((header, _)) = peer.take_any()? {
-                    let found = halfnet_core::wire::message::Code::Hello;
-                    return Err(crate::party::link::LinkError::Unexpected {
-                        peer: peer.peer().to_owned(),
-                        found: header,
-                        expected: found,
-                    }
-                    .into());
+                if let Some(frame) = peer.frame()? {
+                    let found = frame.first_chunk::<HEADER>().map(Header::decode);
+                    let found = found.ok_or_else(ProcessError::out_of_turn)?;
+                    // It has nothing to say before a proposal.
+                    let (from, expected) = (Who::Seed, Code::Hello);
+                    return Err(EndpointError::Unexpected { from, found, expected }.into());
                 }
                 self.reactor.wait(LOOK)?;
                 continue;
             };
-            let (burned, windows) = match self.propose(peer, request, report) {
-                Ok(proposed) => proposed,
-                Err(ProcessError::UnknownRequest) => {
-                    clients.refuse(&request, Reason::UnknownRequest);
-                    continue;
-                }
-                Err(e) => {
-                    let empty = matches!(
-                        e,
-                        ProcessError::Store(StoreError::Empty { .. }) | ProcessError::OldCounter { .. }
-                    );
-                    clients.refuse(&request, if empty { Reason::NoBundle } else { Reason::Parties });
-                    return Err(e);
-                }
-            };
-            let Some(client) = clients.take(&request) else { return Err(ProcessError::UnknownRequest) };
-            let outcome = self.run(peer, Some(client), &burned, windows, report);
-            if outcome.is_err() {
-                refuse(client, Reason::Aborted);
+            match self.infer(peer, Some((&mut *clients, request)), report) {
+                // Its client has been told, and may have been faster than its other request.
+                Err(error) if error.endpoint() == Some(EndpointError::UnknownRequest) => continue,
+                outcome => outcome?,
             }
-            clients.restrict();
-            outcome?;
             *done += 1;
             if self.config.inferences == Some(*done) {
                 return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+/// P1's end, over a bundle on disk.
+type Proposer<'p, 'm> = endpoint::Proposer<'p, 'm, BundleHalf<Windows>, model::Lent<'m>>;
+
+/// Proposes the lowest counter that there is a bundle for until P0 accepts one, and burns that bundle.
+fn agree(
+    endpoint: &mut Proposer<'_, '_>,
+    plan: &Plan<'_>,
+    peer: &mut Link,
+    reactor: &mut Reactor,
+    store: &mut BundleStore,
+    limits: &Limits,
+    report: &mut dyn FnMut(report::Event),
+) -> Result<(), ProcessError> {
+    let (mut proposed, mut dropped) = (None, None);
+    let mut ends = [End::peer(plan, Role::Bundle, peer)];
+    loop {
+        let event = drive(endpoint, &mut ends, reactor, limits, None);
+        match event.map_err(ProcessError::ended(None))? {
+            Event::Propose { below } => {
+                if let Some(next) = below {
+                    let bundles = store.drop_below(next)?;
+                    report(report::Event::Dropped { next, bundles });
+                    dropped = Some((next, bundles));
+                }
+                let bundle = match (store.lowest(), dropped) {
+                    (Err(StoreError::Empty { .. }), Some((next, dropped))) => {
+                        return Err(ProcessError::OldCounter { next, dropped });
+                    }
+                    (bundle, _) => bundle?,
+                };
+                endpoint.propose(bundle.header().deal, bundle.header().counter)?;
+                proposed = Some(bundle);
+            }
+            Event::Burn { counter, .. } => {
+                let bundle = proposed.take().ok_or_else(ProcessError::out_of_turn)?;
+                let half = BundleHalf::new(bundle.burn(store)?, input_section_bytes(&plan.header));
+                return endpoint.burned(half).map_err(|source| {
+                    ProcessError::ended(Some(counter))(DriveError::Endpoint {
+                        phase: endpoint.phase(),
+                        source,
+                    })
+                });
+            }
+            _ => return Err(ProcessError::out_of_turn()),
+        }
+    }
+}
+
+/// What a client is told of a handshake that failed.
+fn reason(error: &ProcessError) -> Reason {
+    match error {
+        ProcessError::Store(StoreError::Empty { .. }) | ProcessError::OldCounter { .. } => Reason::NoBundle,
+        error if error.endpoint() == Some(EndpointError::UnknownRequest) => Reason::UnknownRequest,
+        _ => Reason::Parties,
     }
 }

@@ -1,18 +1,18 @@
 //! Third clients at one party: each over its own connection, which the other party never sees.
 
-use halfnet_core::wire::frame::HEADER;
-use halfnet_core::wire::message::{Code, Identifier};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use halfnet_core::endpoint::{self, EndpointError};
+use halfnet_core::wire::frame::HEADER;
+use halfnet_core::wire::message::{Identifier, REQUEST, Reason};
+
+use super::ProcessError;
 use super::config::listen;
-use super::{ProcessError, Reason};
-use crate::party::link::{Link, LinkError, Listener, Reactor, is_message};
+use crate::party::link::{Link, LinkError, Listener, Reactor};
 
 /// Connections at the same time; more are closed at once.
 const MOST: usize = 64;
-/// Bytes of a request.
-const REQUEST: usize = 16;
 
 struct Slot {
     link: Link,
@@ -61,8 +61,8 @@ impl Clients {
             }
             match read_request(&mut slot.link) {
                 Ok(None) => slot.gone = slot.link.silent_for() > self.patience,
-                Ok(Some(request)) if !taken.contains(&request) => slot.request = Some(request),
-                Ok(Some(_)) | Err(LinkError::Unexpected { .. } | LinkError::TooLong { .. }) => {
+                Ok(Some(Ok(request))) if !taken.contains(&request) => slot.request = Some(request),
+                Ok(Some(_)) | Err(LinkError::TooLong { .. }) => {
                     refuse(&mut slot.link, Reason::BadRequest);
                     slot.gone = true;
                 }
@@ -104,26 +104,23 @@ impl Clients {
     }
 }
 
-fn read_request(link: &mut Link) -> Result<Option<Identifier>, LinkError> {
+/// A client's request, if one has come, or what came instead.
+fn read_request(link: &mut Link) -> Result<Option<Result<Identifier, EndpointError>>, LinkError> {
     link.flush()?;
     link.fill()?;
-    match link.take_any()? {
-        None => Ok(None),
-        Some((header, payload)) => match (is_message(&header, Code::Request), payload.try_into()) {
-            (true, Ok(request)) => Ok(Some(request)),
-            _ => Err(LinkError::Unexpected {
-                peer: link.peer().to_owned(),
-                found: header,
-                expected: Code::Request,
-            }),
-        },
-    }
+    let Some(frame) = link.frame()? else { return Ok(None) };
+    let request = endpoint::read_request(frame);
+    let length = frame.len();
+    link.consume(length);
+    Ok(Some(request))
 }
 
 /// Tells a client that its request failed, as far as it listens.
 pub(super) fn refuse(link: &mut Link, reason: Reason) {
-    link.queue_message(Code::Failed, &[reason as u8]);
-    let _ = link.flush();
+    if let Ok(length) = endpoint::write_refusal(reason, link.room(HEADER + 1)) {
+        link.queue(length);
+        let _ = link.flush();
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +128,7 @@ mod tests {
     use std::io::Write;
     use std::net::TcpStream;
 
-    use halfnet_core::wire::message;
+    use halfnet_core::wire::message::{self, Code};
 
     use super::*;
 

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use halfnet_core::board::BoardError;
+use halfnet_core::endpoint::{EndpointError, Phase};
 use halfnet_core::error::ModelError;
 use halfnet_core::model::blob::DecodeError;
-use halfnet_core::party::SessionError;
 use halfnet_core::party::half::MaterialError;
 use halfnet_core::plan::Role;
-use halfnet_core::wire::message::MessageError;
 use thiserror::Error;
 
 use crate::party::entropy::EntropyError;
@@ -18,74 +17,6 @@ use crate::party::link::{DriveError, LinkError};
 use crate::party::material::FileError;
 use crate::party::model::WeightError;
 use crate::party::store::StoreError;
-
-/// The byte of a [`halfnet_core::wire::message::Code::Failed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Reason {
-    /// The other party knows no such request.
-    UnknownRequest = 1,
-    /// P1 has no bundle left.
-    NoBundle = 2,
-    /// The parties are not connected, or do not agree.
-    Parties = 3,
-    /// The inference was begun and failed: its counter is spent.
-    Aborted = 4,
-    /// The request came twice, or something else than a request.
-    BadRequest = 5,
-}
-
-impl Reason {
-    /// The reason of a byte.
-    #[must_use]
-    pub const fn of(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::UnknownRequest),
-            2 => Some(Self::NoBundle),
-            3 => Some(Self::Parties),
-            4 => Some(Self::Aborted),
-            5 => Some(Self::BadRequest),
-            _ => None,
-        }
-    }
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::UnknownRequest => {
-                "the other party did not get this request: are both addresses of one pair?"
-            }
-            Self::NoBundle => "no bundle is left: the dealer must deal more",
-            Self::Parties => "the two parties are not connected or do not agree",
-            Self::Aborted => "the inference failed after it had begun; its counter is spent, ask again",
-            Self::BadRequest => "the request was malformed or came twice",
-        }
-    }
-}
-
-/// Where an inference stood when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The parties tell each other that they have burned the counter.
-    Acknowledge,
-    /// The client gets shares of A and sends E.
-    Input,
-    /// The parties walk the plan.
-    Layers,
-    /// The client gets the output.
-    Output,
-}
-
-impl Stage {
-    /// What stands before an error that does not name layer and step itself.
-    const fn prefix(self, source: &ProcessError) -> &'static str {
-        match (source, self) {
-            (ProcessError::Drive(_), _) | (_, Self::Layers) => "",
-            (_, Self::Acknowledge) => "before the first layer, at the acknowledgements: ",
-            (_, Self::Input) => "before the first layer, at the client's input: ",
-            (_, Self::Output) => "behind the last layer, at the client's output: ",
-        }
-    }
-}
 
 /// Who the client is, as the material says, against what this process was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -123,10 +54,10 @@ pub enum ProcessError {
     /// Entropy.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// A connection, outside an inference.
+    /// A connection, before anything is burned.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// An inference.
+    /// A conversation.
     #[error(transparent)]
     Drive(#[from] DriveError),
     /// The model.
@@ -219,25 +150,6 @@ pub enum ProcessError {
     /// The plan's client is another.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// A message of the handshake is malformed.
-    #[error("{peer} sent a malformed message: {source}")]
-    Message {
-        /// Who.
-        peer: String,
-        /// What is wrong.
-        source: MessageError,
-    },
-    /// The parties' files do not belong together.
-    #[error(
-        "the two parties' files do not belong together: their {what} differs. Use party0 and party1 of one dealing"
-    )]
-    Disagreement {
-        /// Pairing, plan or provisioning.
-        what: &'static str,
-    },
-    /// The peer speaks another version.
-    #[error("the peer speaks another protocol version: run the same release on both sides")]
-    Version,
     /// All of P1's bundles are below P0's counter.
     #[error(
         "P0 has burned every counter below {next}, and all bundles here were below it ({dropped} dropped: they were used before, or P1 was restored from a backup). Deal more"
@@ -248,33 +160,11 @@ pub enum ProcessError {
         /// Bundles dropped.
         dropped: usize,
     },
-    /// The peer's acknowledgement is not of this inference.
-    #[error("the peer acknowledged counter {found} where {expected} was agreed{}: it may have been restored from a backup", if found == expected { ", but in another session" } else { "" })]
-    Acknowledge {
-        /// Agreed.
-        expected: u64,
-        /// Acknowledged.
-        found: u64,
-    },
-    /// P0's reply contradicts itself.
-    #[error("the peer's reply makes no sense: {0}")]
-    Reply(&'static str),
-    /// P1's proposal cannot be accepted.
-    #[error("the peer's proposal makes no sense: {0}")]
-    Proposal(&'static str),
-    /// P0 does not know a client's request.
-    #[error("the other party knows no such request: the client must ask both parties")]
-    UnknownRequest,
-    /// A client failed during an inference.
-    #[error("the client: {0}")]
-    ClientLink(LinkError),
     /// After the burn.
-    #[error("inference {counter} ended early and its counter and bundle are spent: {}{source}", stage.prefix(source))]
+    #[error("inference {counter} ended early and its counter and bundle are spent: {source}")]
     Spent {
         /// The counter.
         counter: u64,
-        /// Where it stood.
-        stage: Stage,
         /// Why.
         source: Box<ProcessError>,
     },
@@ -286,20 +176,6 @@ pub enum ProcessError {
         /// Wanted.
         wanted: u64,
     },
-    /// A party told its client that it failed.
-    #[error("{who} refused: {}", reason.map_or("for a reason that this version does not know", |r| r.text()))]
-    Refused {
-        /// Which party.
-        who: String,
-        /// Why.
-        reason: Option<Reason>,
-    },
-    /// The parties told the client different things.
-    #[error("the parties do not agree on this inference: {what} differs. Nothing was sent")]
-    PartiesDiffer {
-        /// What.
-        what: &'static str,
-    },
     /// A mask came a second time.
     #[error(
         "the parties offered a mask that was used before (counter {counter}); a second input under it would show the first. Nothing was sent"
@@ -307,18 +183,6 @@ pub enum ProcessError {
     MaskReused {
         /// The counter.
         counter: u64,
-    },
-    /// A message of the wrong length.
-    #[error("{who} sent {found} bytes of {what} where {expected} are possible")]
-    WrongLength {
-        /// Who.
-        who: String,
-        /// What.
-        what: &'static str,
-        /// Expected.
-        expected: usize,
-        /// Found.
-        found: usize,
     },
     /// A picture of the wrong size.
     #[error("the picture has {found} pixels, the model takes {expected}")]
@@ -352,9 +216,10 @@ pub enum ProcessError {
     Stopped,
 }
 
-impl From<SessionError> for ProcessError {
-    fn from(e: SessionError) -> Self {
-        Self::Drive(DriveError::Session(e))
+/// What ends a conversation between two moves of its frames.
+impl From<EndpointError> for ProcessError {
+    fn from(source: EndpointError) -> Self {
+        Self::Drive(DriveError::Endpoint { phase: Phase::Caller, source })
     }
 }
 
@@ -371,17 +236,34 @@ impl ProcessError {
             _ => false,
         };
         match self {
-            Self::Link(error)
-            | Self::ClientLink(error)
-            | Self::Drive(DriveError::Link { source: error, .. }) => link(error),
+            Self::Link(error) | Self::Drive(DriveError::Link { source: error, .. }) => link(error),
             Self::Spent { source, .. } => source.is_peer_gone(),
             Self::TooFew { .. } => true,
             _ => false,
         }
     }
 
-    /// Marks an error as one that came after the burn.
-    pub(super) fn after_burn(counter: u64, stage: Stage) -> impl FnOnce(Self) -> Self {
-        move |source| Self::Spent { counter, stage, source: Box::new(source) }
+    /// What ended a conversation in which this party has burned the counter `spent`.
+    pub(super) fn ended(spent: Option<u64>) -> impl Fn(DriveError) -> Self {
+        move |error| match (spent, error) {
+            (Some(counter), error) => Self::Spent { counter, source: Box::new(Self::Drive(error)) },
+            (None, DriveError::Link { source, .. }) => Self::Link(source),
+            (None, error) => Self::Drive(error),
+        }
+    }
+
+    /// The event that an endpoint has for its caller is none that this one can deal with: a fault of ours.
+    pub(super) fn out_of_turn() -> Self {
+        EndpointError::Misuse.into()
+    }
+
+    /// What an endpoint ended the conversation with.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<EndpointError> {
+        match self {
+            Self::Drive(DriveError::Endpoint { source, .. }) => Some(*source),
+            Self::Spent { source, .. } => source.endpoint(),
+            _ => None,
+        }
     }
 }

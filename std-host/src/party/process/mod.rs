@@ -11,8 +11,7 @@ mod clients;
 mod config;
 mod deal;
 mod error;
-mod handshake;
-mod inference;
+mod measure;
 mod pixels;
 mod provision;
 mod report;
@@ -20,12 +19,11 @@ mod seed_party;
 mod usage;
 
 pub use bundle_party::run_bundle_party;
-#[cfg(feature = "check")]
-pub(crate) use client::mask;
 pub use client::{ClientConfig, ThirdClient};
 pub use config::{PartyConfig, PeerAddress, check_address};
 pub use deal::{DealReport, DealRequest, MoreRequest, deal, deal_more, repetition_note};
-pub use error::{ClientError, ProcessError, Reason, Stage};
+pub use error::{ClientError, ProcessError};
+pub use halfnet_core::wire::message::Reason;
 pub use pixels::{integers, read_raw};
 pub use provision::{ProvisionReport, ProvisionRequest, provision};
 pub use report::{Event, InferenceStats, PartyStats};

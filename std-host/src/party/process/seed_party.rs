@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use halfnet_core::endpoint::{Acceptor, Endpoint, Event, Lent, NoPicture, Nonces};
+use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{SeedHalf, inference_key};
 use halfnet_core::plan::{Client, Plan, Role};
-use halfnet_core::wire::message::{Agreement, Code, Hello, Identifier};
+use halfnet_core::prg::Key;
+use halfnet_core::wire::message::{Agreement, Identifier, Reason};
 
 use super::clients::{Clients, refuse};
 use super::config::PeerSource;
-use super::handshake::{Acceptor, Answer, Burned};
-use super::inference::{Desk, Outcome};
+use super::measure::Measure;
 use super::pixels::integers;
-use super::report::{Event, PartyStats};
+use super::report::{self, InferenceStats, PartyStats};
 use super::usage::peak_rss_bytes;
-use super::{ClientError, PartyConfig, ProcessError, Reason};
+use super::{ClientError, PartyConfig, ProcessError};
 use crate::party::entropy::Entropy;
-use crate::party::link::{Link, LinkError, Reactor};
+use crate::party::link::{DriveError, End, Link, LinkError, Reactor, advance, drive};
 use crate::party::material::PartyZero;
-use crate::party::model::{HostModel, HostWeights};
+use crate::party::model::{self, HostModel, HostWeights};
 use crate::party::store::Counter;
 
 /// How long a proposal may be ahead of its client's own request.
@@ -34,7 +36,7 @@ struct SeedParty<'a, 'p> {
     plan: &'a Plan<'p>,
     agreement: Agreement,
     counter: Counter,
-    entropy: Entropy,
+    nonces: Nonces,
     model: HostModel,
     weight_bytes: u64,
     arena: Vec<u64>,
@@ -55,7 +57,9 @@ impl<'a, 'p> SeedParty<'a, 'p> {
             plan,
             agreement: material.public.agreement(plan),
             counter: Counter::open(&config.counter(), material.public.pairing)?,
-            entropy: Entropy::from_flag(config.test_seed.as_deref())?.part("halfnet 1 nonces of P0", 0),
+            nonces: Entropy::from_flag(config.test_seed.as_deref())?
+                .part("halfnet 1 nonces of P0", 0)
+                .nonces()?,
             weight_bytes: weights.bytes() as u64,
             model: HostModel::new(Arc::new(weights)),
             arena: vec![0; plan.arena_words(Role::Seed)],
@@ -72,35 +76,109 @@ impl<'a, 'p> SeedParty<'a, 'p> {
         }
     }
 
-    fn answer(&mut self, link: &mut Link, hello: &Hello, known: bool) -> Result<Answer, ProcessError> {
-        let Self { agreement, counter, entropy, .. } = self;
-        Acceptor { link, agreement, counter, entropy }.answer(hello, known)
-    }
-
-    fn read_hello(&mut self, link: &mut Link, payload: &[u8]) -> Result<Hello, ProcessError> {
-        let Self { agreement, counter, entropy, .. } = self;
-        Acceptor { link, agreement, counter, entropy }.read(payload)
-    }
-
-    fn run(
+    /// As the client: refuses what P1 proposes until it can accept, and runs that inference.
+    fn classify(
         &mut self,
         peer: &mut Link,
-        client: Option<&mut Link>,
-        burned: &Burned,
-        input: Option<&[i32]>,
-    ) -> Result<Outcome, ProcessError> {
-        let key = inference_key(&self.material.seed, &self.agreement, &burned.deal, burned.counter);
-        let limits = self.config.limits();
-        let desk = Desk {
-            plan: self.plan,
-            reactor: &mut self.reactor,
-            peer,
-            client,
-            model: &mut self.model,
-            arena: &mut self.arena,
-            limits: &limits,
+        picture: &[i32],
+    ) -> Result<(InferenceStats, Vec<i64>), ProcessError> {
+        let (plan, limits) = (self.plan, self.config.limits());
+        let lent = Lent { plan: plan.clone(), model: model::Lent(&mut self.model), arena: &mut self.arena };
+        let mut endpoint =
+            Acceptor::new(lent, self.agreement, self.counter.next(), &mut self.nonces, picture)?;
+        let mut ends = [End::peer(plan, Role::Seed, peer)];
+        let handshake = drive(&mut endpoint, &mut ends, &mut self.reactor, &limits, None);
+        let (deal, number) = proposed(handshake.map_err(ProcessError::ended(None))?)?;
+        burn(&mut endpoint, &mut self.counter, &self.material.seed, &self.agreement, &deal, number)?;
+        let mut measure = Measure::new(plan);
+        let run = drive(&mut endpoint, &mut ends, &mut self.reactor, &limits, Some(&mut measure.trace));
+        let stats = finished(&endpoint, run, &measure)?;
+        Ok((stats, endpoint.answer().collect()))
+    }
+
+    /// For third clients: refuses what P1 proposes until it can accept, and runs that inference. `None`: told
+    /// to stop before it could.
+    fn serve(
+        &mut self,
+        peer: &mut Link,
+        clients: &mut Clients,
+        shutdown: &AtomicBool,
+    ) -> Result<Option<InferenceStats>, ProcessError> {
+        let (plan, limits, reactor) = (self.plan, self.config.limits(), &mut self.reactor);
+        let lent = Lent { plan: plan.clone(), model: model::Lent(&mut self.model), arena: &mut self.arena };
+        let mut endpoint =
+            Acceptor::new(lent, self.agreement, self.counter.next(), &mut self.nonces, NoPicture)?;
+        let (mut request, mut asked) = (Identifier::default(), None);
+        let (deal, number) = loop {
+            if shutdown.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            clients.poll(reactor)?;
+            let ends = &mut [End::peer(plan, Role::Seed, peer)];
+            match advance(&mut endpoint, ends, None).map_err(ProcessError::ended(None))? {
+                None => reactor.wait(LOOK)?,
+                Some(Event::Request(name)) => {
+                    request = name;
+                    let known = clients.knows(&request);
+                    // P1's client asked both of us; its request may still be on its way here.
+                    if !known && asked.get_or_insert_with(Instant::now).elapsed() < GRACE {
+                        reactor.wait(LOOK)?;
+                        continue;
+                    }
+                    asked = None;
+                    endpoint.answer_request(known)?;
+                }
+                Some(event) => break proposed(event)?,
+            }
         };
-        desk.run(burned, SeedHalf::new(key), input)
+        burn(&mut endpoint, &mut self.counter, &self.material.seed, &self.agreement, &deal, number)?;
+        let mut measure = Measure::new(plan);
+        let Some(client) = clients.take(&request) else { return Err(ProcessError::out_of_turn()) };
+        let ends = &mut [End::peer(plan, Role::Seed, peer), End::client(plan, client)];
+        let run = drive(&mut endpoint, ends, reactor, &limits, Some(&mut measure.trace));
+        let stats = finished(&endpoint, run, &measure);
+        if stats.is_err() {
+            refuse(client, Reason::Aborted);
+        }
+        clients.restrict();
+        stats.map(Some)
+    }
+}
+
+/// Deal and counter of the proposal that can be accepted.
+fn proposed(event: Event) -> Result<(Identifier, u64), ProcessError> {
+    match event {
+        Event::Burn { deal, counter } => Ok((deal, counter)),
+        Event::Refused(error) => Err(error.into()),
+        _ => Err(ProcessError::out_of_turn()),
+    }
+}
+
+/// Burns a proposed counter, durably; until that is done, P1 hears nothing.
+fn burn<I: Input>(
+    endpoint: &mut Acceptor<'_, '_, SeedHalf, model::Lent<'_>, I>,
+    counter: &mut Counter,
+    seed: &Key,
+    agreement: &Agreement,
+    deal: &Identifier,
+    number: u64,
+) -> Result<(), ProcessError> {
+    counter.burn(number)?;
+    let half = SeedHalf::new(inference_key(seed, agreement, deal, number));
+    endpoint.burned(counter.next(), half).map_err(|source| {
+        ProcessError::ended(Some(number))(DriveError::Endpoint { phase: endpoint.phase(), source })
+    })
+}
+
+/// The figures of an inference, if it came to its end.
+fn finished<I: Input>(
+    endpoint: &Acceptor<'_, '_, SeedHalf, model::Lent<'_>, I>,
+    run: Result<Event, DriveError>,
+    measure: &Measure,
+) -> Result<InferenceStats, ProcessError> {
+    match (run.map_err(ProcessError::ended(endpoint.spent()))?, endpoint.account()) {
+        (Event::Done, Some(account)) => Ok(measure.stats(&account)),
+        _ => Err(ProcessError::out_of_turn()),
     }
 }
 
@@ -115,7 +193,7 @@ pub fn infer_as_seed_party(
     config: &PartyConfig,
     pictures: &[Vec<u8>],
     shutdown: &AtomicBool,
-    report: &mut dyn FnMut(Event),
+    report: &mut dyn FnMut(report::Event),
 ) -> Result<Vec<Vec<i64>>, ProcessError> {
     let material = PartyZero::read(&config.material)?;
     let plan = material.public.plan(&config.material)?;
@@ -128,7 +206,7 @@ pub fn infer_as_seed_party(
     }
     let mut party = SeedParty::new(config, &material, &plan)?;
     let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
-    report(Event::Listening { peer: source.address()?, clients: None });
+    report(report::Event::Listening { peer: source.address()?, clients: None });
     let waiting = Instant::now();
     let mut peer = loop {
         match source.next(&mut party.reactor, config.timeout, "P1")? {
@@ -146,19 +224,12 @@ pub fn infer_as_seed_party(
             return Err(ProcessError::Stopped);
         }
         let integers = integers(&plan.header.model, picture)?;
-        let burned = loop {
-            let payload = peer.receive_message(&mut party.reactor, Code::Hello, config.timeout)?;
-            let hello = party.read_hello(&mut peer, &payload)?;
-            if let Answer::Burned(burned) = party.answer(&mut peer, &hello, true)? {
-                break burned;
-            }
-        };
-        let outcome = party.run(&mut peer, None, &burned, Some(&integers))?;
-        report(Event::Inference(outcome.stats));
-        report(Event::Answer { values: outcome.answer.clone() });
-        answers.push(outcome.answer);
+        let (stats, answer) = party.classify(&mut peer, &integers)?;
+        report(report::Event::Inference(stats));
+        report(report::Event::Answer { values: answer.clone() });
+        answers.push(answer);
     }
-    report(Event::Finished(party.stats()));
+    report(report::Event::Finished(party.stats()));
     Ok(answers)
 }
 
@@ -169,7 +240,7 @@ pub fn infer_as_seed_party(
 pub fn run_seed_party(
     config: &PartyConfig,
     shutdown: &AtomicBool,
-    report: &mut dyn FnMut(Event),
+    report: &mut dyn FnMut(report::Event),
 ) -> Result<(), ProcessError> {
     let material = PartyZero::read(&config.material)?;
     let plan = material.public.plan(&config.material)?;
@@ -182,7 +253,7 @@ pub fn run_seed_party(
     let mut party = SeedParty::new(config, &material, &plan)?;
     let mut clients = Clients::listen(&mut party.reactor, address, config.timeout)?;
     let mut source = PeerSource::new(&mut party.reactor, &config.peer)?;
-    report(Event::Listening { peer: source.address()?, clients: Some(clients.address()?) });
+    report(report::Event::Listening { peer: source.address()?, clients: Some(clients.address()?) });
     let mut done = 0;
     while !shutdown.load(Ordering::Relaxed) {
         let Some(mut peer) = source.next(&mut party.reactor, config.timeout, "P1")? else { continue };
@@ -197,13 +268,13 @@ pub fn run_seed_party(
                 source.pause();
             }
             Err(e) if config.keep_going => {
-                report(Event::Failed { reason: e.to_string() });
+                report(report::Event::Failed { reason: e.to_string() });
                 source.pause();
             }
             Err(e) => return Err(e),
         }
     }
-    report(Event::Finished(party.stats()));
+    report(report::Event::Finished(party.stats()));
     Ok(())
 }
 
@@ -215,53 +286,15 @@ fn serve(
     clients: &mut Clients,
     shutdown: &AtomicBool,
     done: &mut u64,
-    report: &mut dyn FnMut(Event),
+    report: &mut dyn FnMut(report::Event),
 ) -> Result<(), ProcessError> {
-    let mut pending: Option<(Hello, Instant)> = None;
     while !shutdown.load(Ordering::Relaxed) {
-        clients.poll(&mut party.reactor)?;
-        peer.flush()?;
-        peer.fill()?;
-        if pending.is_none()
-            && let Some(payload) = peer.take_message(Code::Hello)?
-        {
-            pending = Some((party.read_hello(peer, &payload)?, Instant::now()));
-        }
-        let Some((hello, since)) = pending else {
-            party.reactor.wait(LOOK)?;
-            continue;
-        };
-        // P1's client asked both of us; its request may still be on its way here.
-        let known = clients.knows(&hello.request);
-        if !known && since.elapsed() < GRACE && hello.counter >= party.counter.next() {
-            party.reactor.wait(LOOK)?;
-            continue;
-        }
-        pending = None;
-        let Answer::Burned(burned) = party.answer(peer, &hello, known)? else { continue };
-        run_for_client(party, peer, clients, &burned, report)?;
+        let Some(stats) = party.serve(peer, clients, shutdown)? else { break };
+        report(report::Event::Inference(stats));
         *done += 1;
         if party.config.inferences == Some(*done) {
-            return Ok(());
+            break;
         }
     }
-    Ok(())
-}
-
-fn run_for_client(
-    party: &mut SeedParty<'_, '_>,
-    peer: &mut Link,
-    clients: &mut Clients,
-    burned: &Burned,
-    report: &mut dyn FnMut(Event),
-) -> Result<(), ProcessError> {
-    let request: Identifier = burned.request;
-    let Some(client) = clients.take(&request) else { return Err(ProcessError::UnknownRequest) };
-    let outcome = party.run(peer, Some(client), burned, None);
-    if outcome.is_err() {
-        refuse(client, Reason::Aborted);
-    }
-    clients.restrict();
-    report(Event::Inference(outcome?.stats));
     Ok(())
 }
