@@ -56,7 +56,7 @@ pub fn mask_input(pair: &mut Pair<'_, '_>, plan: &Plan<'_>, pixels: &[i32]) -> R
     pair.1.mask_share(&mut shares[1])?;
     let words = shares.map(|bytes| {
         let mut words = vec![0_u64; pixels.len()];
-        Unpacker::new(&bytes).take(wire.bits, &mut words);
+        Unpacker::new(&bytes).take(wire.bits, &mut words).expect("a whole share");
         words
     });
     let masked: Vec<u64> = pixels

@@ -53,7 +53,7 @@ fn chain(side: u16, layers: u16, mixed: bool) -> Vec<u8> {
             name: "chain",
             data_set: "synthetic",
             input,
-            normalisation: heapless::Vec::from_iter([Normalisation { gain: 1 << 16, offset: 0 }]),
+            normalisation: heapless::Vec::from_iter([Normalisation::IDENTITY]),
             classes: 1,
             class_names: "",
         },

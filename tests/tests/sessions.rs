@@ -4,11 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Files outside core that name core's `Session`, and why they may.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    ("std-host/src/check/rehearsal/lockstep.rs", "a host's parties without their handshake"),
-    ("std-host/src/party/link/drive.rs", "the host's loop over a connection"),
-    ("std-host/src/party/process/inference.rs", "what the host does around a session"),
     ("tests/src/sessions.rs", "calls in any order, with buffers of any length, which no endpoint makes"),
-    ("tests/tests/buffers.rs", "both parties' sessions over sockets that hold less than a frame"),
     ("tests/tests/sessions.rs", "this check"),
 ];
 

@@ -182,7 +182,7 @@ pub struct Watched<'m> {
 impl ModelHalf for Watched<'_> {
     fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
         if let Some(log) = self.log {
-            log.borrow_mut().inputs.push((id, (0..input.len()).map(|i| input.get(i)).collect()));
+            log.borrow_mut().inputs.push((id, (0..input.len()).filter_map(|i| input.get(i)).collect()));
         }
         self.model.prepare(id, geometry, input)
     }
@@ -203,7 +203,11 @@ impl ModelHalf for Watched<'_> {
         self.model.convolve(id, geometry, input, tile.clone(), borrowed)?;
         if let Some(log) = self.log {
             let words = out.as_words();
-            log.borrow_mut().sums.push((id, tile.start, (0..words.len()).map(|i| words.get(i)).collect()));
+            log.borrow_mut().sums.push((
+                id,
+                tile.start,
+                (0..words.len()).filter_map(|i| words.get(i)).collect(),
+            ));
         }
         Ok(())
     }
