@@ -11,6 +11,7 @@
 //! is no accident that goes away when it is run again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use halfnet_core::dealer;
 use halfnet_core::model::Model;
@@ -49,7 +50,14 @@ fn places(plan: &Plan<'_>, run: &Run) -> Vec<(String, Vec<u8>)> {
         let header = Header::decode(head);
         let name = (header.layer, header.step, header.tile);
         places.push((format!("{role:?} sends {name:?}"), payload.to_vec()));
-        let Some(peer) = first.insert(name, payload) else { continue };
+        // The first stays: by turns it is P0's share, which P1 answers.
+        let peer = match first.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(payload);
+                continue;
+            }
+            Entry::Occupied(place) => *place.get(),
+        };
         // Both parties sent: what they opened together.
         let Some(layer) = layers.get(usize::from(header.layer)).filter(|_| header.layer != NO_LAYER) else {
             continue;
@@ -83,7 +91,6 @@ fn places(plan: &Plan<'_>, run: &Run) -> Vec<(String, Vec<u8>)> {
             if options.mode == Mode::Shared && !label {
                 let step = GroupPlan::new(layer, &options, &work, 0).steps()[0];
                 let theirs = first.get(&(id.layer, step.code(), (start / layer.tile as usize) as u16));
-                // The first frame of a position is P0's: P1 answers.
                 add(&mut words, theirs.expect("P0's share"), work.ring_bits);
             }
             places.push((

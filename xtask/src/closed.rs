@@ -10,7 +10,7 @@ const DEFAULTS: [&str; 6] =
     ["unwrap_or(&[])", "unwrap_or(&mut [])", "unwrap_or((&", "unwrap_or(0)", "map_or(0", "unwrap_or_default"];
 
 /// Files that may have so many of them, and why.
-const EXCEPTIONS: [(&str, usize, &str); 10] = [
+const EXCEPTIONS: [(&str, usize, &str); 11] = [
     ("bits.rs", 1, "a bit string ends with zeros: that is what the function gives"),
     ("board.rs", 1, "a picture without a normalisation was refused when the board's material was decoded"),
     (
@@ -21,9 +21,14 @@ const EXCEPTIONS: [(&str, usize, &str); 10] = [
     ("endpoint/inference.rs", 1, "a count of bytes: no frame has none"),
     ("gate/argmax.rs", 1, "the reference on plaintext; no model has no class"),
     ("gate/register_block.rs", 1, "behind the last row of the last plane; a further row is an error"),
-    ("model/mod.rs", 5, "tensors and bitmaps of the model, whose lengths are checked when it is decoded"),
+    (
+        "model/borrowed.rs",
+        5,
+        "tensors and bitmaps of the model, whose lengths are checked when it is decoded",
+    ),
     ("model/validate.rs", 1, "no layer: refused for its number of classes"),
-    ("plan/compile.rs", 4, "public sizes: no use of a wire, no polynomial, no row"),
+    ("plan/compile.rs", 1, "public sizes: no row"),
+    ("plan/wires.rs", 3, "public sizes: no use of a wire, no polynomial"),
     ("ring/mod.rs", 2, "a shift by the word's width or more gives zero: that is what it is"),
 ];
 
@@ -97,8 +102,7 @@ fn the_walk_does_not_branch_on_mode_or_role() {
 #[test]
 fn no_file_of_the_core_asks_to_be_two() {
     for (name, text) in sources(&core()) {
-        let most = if matches!(name.as_str(), "plan/compile.rs" | "plan/mod.rs") { 460 } else { 400 };
         let lines = text.lines().count();
-        assert!(lines <= most, "core/src/{name}: {lines} lines");
+        assert!(lines <= 400, "core/src/{name}: {lines} lines");
     }
 }

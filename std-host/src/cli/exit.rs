@@ -27,8 +27,7 @@ use halfnet_core::party::{ErrorKind, SessionError};
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  success
-  1  the machine failed: a file could not be written, no memory, no kernel;
-     or the program contradicts itself: please report that
+  1  the machine failed: a file could not be written, no memory, no kernel; or the program contradicts itself: please report that
   2  the command line is wrong
   3  bad input: a model, weights, a picture or a data set is missing, damaged or does not fit
   4  the peer: gone, silent, or not following the protocol
