@@ -1,9 +1,9 @@
 //! Two-party private inference, from the ring up, without an operating system.
 //!
-//! Two computers run a trained network on a picture, and neither ever has the picture; nor, in two of three
-//! modes, the network. The network is made of integers, every value on the way is an additive *share* or stands
-//! under a one-time mask, and the answer is exact: what the same integers give in the clear, with every division
-//! rounded at random to one of its two neighbours.
+//! Two computers run a trained network on a picture, which stays with whoever brings it: a third, or one of
+//! the two. In two of three modes neither of them has the network. It is made of integers, every value on the
+//! way is an additive *share* or stands under a one-time mask, and the answer is exact: what the same
+//! integers give in the clear, with every division rounded at random to one of its two neighbours.
 //!
 //! # Who holds and sees what
 //!
@@ -52,6 +52,19 @@
 //!
 //! An element that is a polynomial instead of a ReLU skips the comparison. Which bits travel, and why each is
 //! uniform to who sees it, is in `docs/PROTOCOL.md`; the names below are that page's.
+//!
+//! # What to call
+//!
+//! | who | calls |
+//! |---|---|
+//! | D, once | [`Model::decode`], or a [`Model`] made of borrowed integers and [`Model::validate`]; [`plan::compile::compile`] into a buffer, a larger one if that is [`error::ModelError::TooLarge`]; draws the seed and an [`Agreement`], whose `plan` is [`Plan::hash`] |
+//! | D, for each counter | [`dealer::Secrets::new`], then [`dealer::deal`] with [`dealer::FullWeights`] in a [`party::bundle::PortableModel`] and [`dealer::arena_words`] words of memory: what it writes is P1's bundle |
+//! | both, at first | [`Plan::decode`] of the plan's bytes; lend it, the weights and [`Plan::arena_words`] words as [`Lent`] to [`Acceptor::new`] or [`Proposer::new`] |
+//! | both, in a loop | answer [`Endpoint::event`]; send what [`Endpoint::poll_transmit`] writes into [`endpoint::longest_between_parties`] bytes; while [`Endpoint::can_receive`], [`Endpoint::handle_frame`] |
+//! | P0, at [`Event::Burn`] | [`Acceptor::burned`] with the next counter and a [`party::seed::SeedHalf`] of [`party::seed::inference_key`] |
+//! | P1, at [`Event::Burn`] | [`Proposer::burned`] with a [`party::bundle::BundleHalf`] of the bundle and [`plan::cost::input_section_bytes`] |
+//!
+//! The weights that are lent are in H [`party::seed::NoModel`] to P0, and the model's own to P1.
 //!
 //! # All of it in one thread
 //!

@@ -105,7 +105,8 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
     }
 
     /// Answers [`Event::Burn`]: the counter is burned, durably, and `next` is what the store accepts now. `half`
-    /// is P0's half of this inference, from [`crate::party::seed::inference_key`].
+    /// is P0's half of this inference: a [`crate::party::seed::SeedHalf`] of
+    /// [`crate::party::seed::inference_key`].
     ///
     /// # Errors
     /// Nothing was to be burned, or `next` is not the counter's successor: then nothing is said.
@@ -168,7 +169,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
     }
 
     /// The answer, for P0 as the client, once [`Event::Done`] stands: the label as one number, or the released
-    /// logits, one after another. Empty otherwise.
+    /// logits, one after another, each the model's divided by 2^(b − the bits released). Empty otherwise.
     pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
         self.inference.iter().flat_map(Inference::answer)
     }

@@ -225,8 +225,8 @@ impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
         Ok([zero, rest.get(..length).ok_or(EndpointError::Memory)?])
     }
 
-    /// The answer, once [`Event::Done`] stands: the label as one number, or the released logits in order. Empty
-    /// otherwise.
+    /// The answer, once [`Event::Done`] stands: the label as one number, or the released logits in order, each
+    /// the model's divided by 2^(b − the bits released). Empty otherwise.
     pub fn answer(&self) -> impl Iterator<Item = i64> + '_ {
         let finished = (self.state == State::Finished).then(|| self.outputs().ok()).flatten();
         // They were found whole when the second came.

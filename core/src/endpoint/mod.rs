@@ -193,7 +193,8 @@ pub struct Account {
 pub struct Lent<'p, 'm, M> {
     /// The plan.
     pub plan: Plan<'p>,
-    /// The party's half of the weights.
+    /// The party's half of the weights: P1's a [`crate::party::bundle::PortableModel`], or a faster one; P0's a
+    /// [`crate::party::seed::SeedModel`], in H [`crate::party::seed::NoModel`].
     pub model: M,
     /// [`Plan::arena_words`] words; wiped when the inference ends.
     pub arena: &'m mut [u64],

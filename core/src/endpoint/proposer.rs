@@ -87,7 +87,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Proposer<'p, 'm, H, M> {
         Ok(())
     }
 
-    /// Answers [`Event::Burn`]: the counter's bundle is burned, durably, and `half` reads it.
+    /// Answers [`Event::Burn`]: the counter's bundle is burned, durably, and `half` reads it: a
+    /// [`crate::party::bundle::BundleHalf`] of its bytes and [`crate::plan::cost::input_section_bytes`].
     ///
     /// # Errors
     /// Nothing was to be burned.
