@@ -189,7 +189,7 @@ impl<'a> Picture<'a> {
     /// A picture of the model's input.
     ///
     /// # Shapes
-    /// `pixels`: (channel, row, column) of `header.input`; what is missing reads as 0.
+    /// `pixels`: (channel, row, column) of `header.input`.
     #[must_use]
     pub fn new(header: &'a Header<'_>, pixels: &'a [u8]) -> Self {
         Self { pixels, normalisation: &header.normalisation, plane: header.input.plane().max(1) }
@@ -197,6 +197,10 @@ impl<'a> Picture<'a> {
 }
 
 impl Input for Picture<'_> {
+    fn elements(&self) -> usize {
+        self.pixels.len()
+    }
+
     fn read(&mut self, first: usize, out: &mut [i32]) {
         for (at, slot) in (first..).zip(out) {
             let normalisation = self.normalisation.get(at / self.plane);

@@ -306,6 +306,15 @@ fn what_cannot_run_is_refused_before_anything_is_said() {
     let lent = own.seed_lent(&mut memory);
     let refused = Zero::new(lent, own.agreement(), 0, &mut nonces, &PICTURE[..]).map(drop);
     assert!(matches!(refused, Err(EndpointError::Session(e)) if e.kind == ErrorKind::Memory));
+    let mut memory = own.memory(Role::Seed);
+    for wrong in [3, 5] {
+        let lent = own.seed_lent(&mut memory);
+        let refused = Zero::new(lent, own.agreement(), 0, &mut nonces, &[0; 5][..wrong]).map(drop);
+        assert_eq!(refused, Err(EndpointError::Picture { expected: 4, found: wrong as u32 }));
+        let plan = third.plan();
+        let refused = ThirdClient::new(&plan, [5; 16], &[0; 5][..wrong], &mut [0; 4096]).map(drop);
+        assert_eq!(refused, Err(EndpointError::Picture { expected: 4, found: wrong as u32 }));
+    }
     let plan = own.plan();
     let refused = ThirdClient::new(&plan, [5; 16], &PICTURE[..], &mut [0; 4096]).map(drop);
     assert_eq!(refused, Err(EndpointError::Client));

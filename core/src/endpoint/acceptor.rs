@@ -68,7 +68,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
         picture: I,
     ) -> Result<Self, EndpointError> {
         const { assert!(matches!(H::ROLE, Role::Seed), "P0's half") };
-        inference::check::<H, M, I>(&lent)?;
+        inference::check::<H, M, I>(&lent, &picture)?;
         Ok(Self {
             agreement,
             next,

@@ -6,6 +6,7 @@
 
 use zeroize::Zeroize;
 
+use super::inference::check_picture;
 use super::{Contradiction, Endpoint, EndpointError, Event, Phase, Who, read_message, split, write_message};
 use crate::bits::LANES;
 use crate::packing::{Packer, Unpacker, packed_len};
@@ -103,6 +104,7 @@ impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
         if plan.header.options.client != Client::Third {
             return Err(EndpointError::Client);
         }
+        check_picture(plan, &picture)?;
         if memory.len() < memory_bytes(plan) {
             return Err(EndpointError::Memory);
         }
@@ -281,6 +283,7 @@ impl<I: Input> Endpoint for ThirdClient<'_, '_, I> {
     // A party that has sent its message may leave, or be ahead, while the other's is to come.
     fn can_receive(&self, from: Who) -> bool {
         let owes = index(from).and_then(|r| self.done.get(r)).is_some_and(|done| !done);
+        // In H P0 may be done before E has left for P1: its words wait.
         owes && matches!(self.state, State::Masks | State::Outputs)
     }
 

@@ -155,6 +155,14 @@ pub enum EndpointError {
         /// Why, if this release knows the reason.
         reason: Option<Reason>,
     },
+    /// The caller's: a picture of another size than the plan's input.
+    #[error("the picture has {found} elements, the plan takes {expected}")]
+    Picture {
+        /// Elements of the plan's input.
+        expected: u32,
+        /// Elements of the picture.
+        found: u32,
+    },
     /// The caller's: the memory lent is shorter than the plan states.
     #[error("the memory lent is shorter than the plan states")]
     Memory,

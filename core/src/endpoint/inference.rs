@@ -48,13 +48,29 @@ pub(super) struct Inference<'p, 'm, H, M, I> {
 }
 
 /// Is there anything that `Inference::begin` would refuse? To be asked before the counter is burned.
-pub(super) fn check<H: Half, M: ModelHalf, I: Input>(lent: &Lent<'_, '_, M>) -> Result<(), EndpointError> {
+pub(super) fn check<H: Half, M: ModelHalf, I: Input>(
+    lent: &Lent<'_, '_, M>,
+    picture: &I,
+) -> Result<(), EndpointError> {
     let client = lent.plan.header.options.client;
     let own = H::ROLE == Role::Seed && client == Client::SeedParty;
     if I::IS_CLIENT != own {
         return Err(EndpointError::Client);
     }
+    if own {
+        check_picture(&lent.plan, picture)?;
+    }
     Ok(Session::<H, M>::accepts(&lent.plan, lent.arena.len())?)
+}
+
+/// Has a picture as many elements as the plan takes?
+pub(super) fn check_picture(plan: &Plan<'_>, picture: &impl Input) -> Result<(), EndpointError> {
+    let (expected, found) = (plan.header.input.elements, picture.elements());
+    if found == expected as usize {
+        Ok(())
+    } else {
+        Err(EndpointError::Picture { expected, found: found.try_into().unwrap_or(u32::MAX) })
+    }
 }
 
 impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {

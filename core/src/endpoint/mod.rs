@@ -207,6 +207,10 @@ pub struct NoPicture;
 impl Input for NoPicture {
     const IS_CLIENT: bool = false;
 
+    fn elements(&self) -> usize {
+        0
+    }
+
     fn read(&mut self, _first: usize, _out: &mut [i32]) {}
 }
 

@@ -61,7 +61,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Proposer<'p, 'm, H, M> {
         nonces: &'m mut Nonces,
     ) -> Result<Self, EndpointError> {
         const { assert!(matches!(H::ROLE, Role::Bundle), "P1's half") };
-        inference::check::<H, M, NoPicture>(&lent)?;
+        inference::check::<H, M, NoPicture>(&lent, &NoPicture)?;
         Ok(Self {
             agreement,
             request,
@@ -117,8 +117,8 @@ impl<'p, 'm, H: Half, M: ModelHalf> Proposer<'p, 'm, H, M> {
         if reply.verdict == Verdict::Version {
             return Err(EndpointError::Version);
         }
-        // Whatever else it says counts only from the party that these bundles were dealt for: a stranger must
-        // not have them dropped.
+        // Whatever else it says counts only from a party of these bundles' pairing, plan and provisioning. All
+        // three are public: that it is that party, only an authenticated channel says.
         if let Some(what) = Part::difference(&self.agreement, &reply.agreement) {
             return Err(EndpointError::Disagreement { what });
         }

@@ -229,7 +229,7 @@ pub(crate) fn steps(group: &GroupPlan<'_, '_>) -> heapless::Vec<Step, MAX_STEPS>
     let GroupPlan { layer, options, work, index, relus } = *group;
     let mut steps = heapless::Vec::new();
     let mut push = |step| {
-        // The capacity is for the longest list that a validated plan has.
+        // There is room for the longest list that a validated plan has: `plan/step.rs` asserts it.
         let _ = steps.push(step);
     };
     let last = index + 1 == layer.groups();

@@ -13,11 +13,18 @@ pub trait Input {
     /// Is there a picture? Where not, the party serves third clients, and what a client does is left out.
     const IS_CLIENT: bool = true;
 
-    /// Fills `out` with elements `first ..`; what the picture lacks stays 0.
+    /// How many elements it has; compared with the plan's input before a counter is burned.
+    fn elements(&self) -> usize;
+
+    /// Fills `out` with elements `first ..`, which there are.
     fn read(&mut self, first: usize, out: &mut [i32]);
 }
 
 impl Input for &[i32] {
+    fn elements(&self) -> usize {
+        self.len()
+    }
+
     fn read(&mut self, first: usize, out: &mut [i32]) {
         for (slot, value) in out.iter_mut().zip(self.iter().skip(first)) {
             *slot = *value;
@@ -27,6 +34,10 @@ impl Input for &[i32] {
 
 impl<I: Input> Input for &mut I {
     const IS_CLIENT: bool = I::IS_CLIENT;
+
+    fn elements(&self) -> usize {
+        (**self).elements()
+    }
 
     fn read(&mut self, first: usize, out: &mut [i32]) {
         (**self).read(first, out);

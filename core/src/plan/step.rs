@@ -5,6 +5,8 @@
 pub const MAX_STEPS: usize = 80;
 /// Levels of a tournament, at most: 1,024 classes.
 pub const MAX_TOURNAMENT: usize = 10;
+// The longest list of steps is a tournament's, and the output.
+const _: () = assert!(MAX_TOURNAMENT * (crate::gate::comparison::MAX_LEVELS + 2) + 2 <= MAX_STEPS);
 
 /// One step of the exchange. The name of a frame is (layer, step, tile).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

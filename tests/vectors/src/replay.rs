@@ -17,6 +17,10 @@ use crate::{Mismatch, Replay, Scratch, compare, equal};
 struct Picture<'a>(&'a [u8]);
 
 impl Input for Picture<'_> {
+    fn elements(&self) -> usize {
+        self.0.len()
+    }
+
     fn read(&mut self, first: usize, out: &mut [i32]) {
         for (slot, &byte) in out.iter_mut().zip(self.0.get(first..).unwrap_or(&[])) {
             *slot = i32::from(byte as i8);

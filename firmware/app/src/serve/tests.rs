@@ -61,6 +61,10 @@ impl NorFlash for Flash<'_> {
 struct Integers<'i>(&'i [u8]);
 
 impl Input for Integers<'_> {
+    fn elements(&self) -> usize {
+        self.0.len()
+    }
+
     fn read(&mut self, first: usize, out: &mut [i32]) {
         for (slot, &byte) in out.iter_mut().zip(&self.0[first..]) {
             *slot = i32::from(byte as i8);

@@ -99,9 +99,12 @@ pub fn advance(
         let mut unsent = None;
         for end in &mut *ends {
             moved |= send(endpoint, end, trace.as_deref_mut())?;
+            let was_full = end.link.waiting() >= WAITING;
             if let Err(source) = end.link.flush() {
                 unsent.get_or_insert(failed(endpoint, end.who, source));
             }
+            // There is room again: no socket would wake a sleeper for what the endpoint still has.
+            moved |= was_full && end.link.waiting() < WAITING;
         }
         match endpoint.event() {
             // Told as far as it listens.
@@ -117,6 +120,10 @@ pub fn advance(
             None => {}
         }
         if let Some(error) = unsent {
+            // Who left may have said why.
+            for end in ends {
+                receive(endpoint, end, trace.as_deref_mut())?;
+            }
             return Err(error);
         }
         if limited.replace(endpoint.phase()) != Some(endpoint.phase()) {

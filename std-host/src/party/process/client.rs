@@ -44,6 +44,8 @@ pub struct ThirdClient<'p> {
     /// Hash of the E sent under each mask, by deal and counter.
     masked: HashMap<(Identifier, u64), [u8; 32]>,
     counter: u64,
+    /// An inference ended early: what the parties still say of it may be on its way.
+    ended: bool,
 }
 
 impl core::fmt::Debug for ThirdClient<'_> {
@@ -85,6 +87,7 @@ impl<'p> ThirdClient<'p> {
             memory: vec![0; memory_bytes(plan)],
             masked: HashMap::new(),
             counter: 0,
+            ended: false,
         })
     }
 
@@ -94,15 +97,20 @@ impl<'p> ThirdClient<'p> {
     /// `picture`: the model's input, bytes in (channel, row, column) order.
     ///
     /// # Errors
-    /// The picture has another size, a party refused, left or contradicted the other.
+    /// The picture has another size, a party refused, left or contradicted the other. After any error but the
+    /// first, connect anew.
     pub fn infer(&mut self, picture: &[u8]) -> Result<Vec<i64>, ProcessError> {
-        let Self { plan, links, reactor, entropy, limits, memory, masked, counter } = self;
+        let Self { plan, links, reactor, entropy, limits, memory, masked, counter, ended } = self;
+        if *ended {
+            return Err(ProcessError::ClientEnded);
+        }
         let shape = plan.header.model.input;
         if picture.len() != shape.elements() {
             return Err(ProcessError::Picture { expected: shape.elements(), found: picture.len() });
         }
         let integers = integers(&plan.header.model, picture)?;
         let request: Identifier = *entropy.bytes()?;
+        *ended = true;
         let mut endpoint = endpoint::ThirdClient::new(plan, request, &integers[..], memory)?;
         let [zero, one] = links;
         let mut ends = [End::of_client(plan, Role::Seed, zero), End::of_client(plan, Role::Bundle, one)];
@@ -117,7 +125,10 @@ impl<'p> ThirdClient<'p> {
                     }
                     endpoint.send_masked()?;
                 }
-                Event::Done => return Ok(endpoint.answer().collect()),
+                Event::Done => {
+                    *ended = false;
+                    return Ok(endpoint.answer().collect());
+                }
                 _ => return Err(ProcessError::out_of_turn()),
             }
         }

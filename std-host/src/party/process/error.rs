@@ -176,6 +176,11 @@ pub enum ProcessError {
         /// Wanted.
         wanted: u64,
     },
+    /// A client is used after an inference of its ended early.
+    #[error(
+        "an earlier question of this client ended early, and what the parties still say of it would be taken for the next answer: connect again"
+    )]
+    ClientEnded,
     /// A mask came a second time.
     #[error(
         "the parties offered a mask that was used before (counter {counter}); a second input under it would show the first. Nothing was sent"
