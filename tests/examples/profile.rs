@@ -14,12 +14,12 @@ use halfnet_core::model::{
     Activation, Bitmap, Header, Integers, Layer, Linear, Model, Polynomial, Step, Term,
 };
 use halfnet_core::party::bundle::BundleHalf;
-use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{LinearTerm, MaterialError, ModelHalf};
 use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{self, SeedHalf};
 use halfnet_core::plan::{Client, Mode, Options, Plan, Release, Role, compile, cost};
 use halfnet_core::prg::Key;
-use halfnet_core::ring::{Words, WordsMut};
+use halfnet_core::ring::WordsMut;
 use halfnet_core::shape::{Convolution, Join, Pool, Shape};
 use halfnet_tests::network::{Random, integers};
 use halfnet_tests::pair::{self, DEAL, Parties, REQUEST, agreement};
@@ -28,17 +28,10 @@ use halfnet_tests::pair::{self, DEAL, Parties, REQUEST, agreement};
 struct Nothing;
 
 impl ModelHalf for Nothing {
-    fn prepare(&mut self, _: TermId, _: &Convolution, _: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(&mut self, _term: LinearTerm<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
-    fn convolve(
-        &mut self,
-        _: TermId,
-        _: &Convolution,
-        _: Words<'_>,
-        _: Range<usize>,
-        _: WordsMut<'_>,
-    ) -> Result<(), MaterialError> {
+    fn convolve(&mut self, _: LinearTerm<'_>, _: Range<usize>, _: WordsMut<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
     fn quadratic(&mut self, _: u16, _: u16) -> Result<u64, MaterialError> {

@@ -27,7 +27,7 @@ use halfnet_core::gate::truncation::{self, Coins, Opening};
 use halfnet_core::model::{Activation, Bitmap, Header, Layer, Linear, Model, Normalisation, Step, Term};
 use halfnet_core::opening::Mask;
 use halfnet_core::packing::Unpacker;
-use halfnet_core::party::half::{Half, ModelHalf, Position, TermId};
+use halfnet_core::party::half::{Half, LinearTerm, ModelHalf, Position, TermId};
 use halfnet_core::party::seed::{SeedHalf, inference_key};
 use halfnet_core::plan::{
     Client, LinearPlan, Mode, Options, Plan, Release, Role, Section, Step as Frame, compile,
@@ -336,9 +336,8 @@ fn share_of_p0(deal: &Deal, counter: u64, run: &Run) -> Vec<u64> {
         panic!("the layer is a convolution")
     };
     let id = TermId { layer: 0, term: 0 };
-    deal.seed_model()
-        .convolve(id, &geometry, Words::U16(&masked), 0..FEATURES, WordsMut::U16(&mut shares))
-        .expect("weight shares");
+    let term = LinearTerm { id, geometry: &geometry, input: Words::U16(&masked) };
+    deal.seed_model().convolve(term, 0..FEATURES, WordsMut::U16(&mut shares)).expect("weight shares");
     shares.into_iter().map(u64::from).collect()
 }
 

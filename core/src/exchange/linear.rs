@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::opening::Turn;
 use super::party::{Group, Party, draw};
 use crate::gate::linear;
-use crate::party::half::{Half, MaterialError, ModelHalf, TermId};
+use crate::party::half::{Half, LinearTerm, MaterialError, ModelHalf, TermId};
 use crate::party::memory::{part_mut, region, window_as_mut};
 use crate::plan::{LayerPlan, LinearPlan, Release, Section, StepPlan};
 use crate::ring::{Word, WordsMut};
@@ -27,7 +27,7 @@ pub fn prepare(
             LinearPlan::JoinScaled { geometry } => linear::join_convolution(&geometry),
             LinearPlan::JoinShift { .. } => continue,
         };
-        weights.prepare(id, &geometry, region(wires, &term.source)?)?;
+        weights.prepare(LinearTerm { id, geometry: &geometry, input: region(wires, &term.source)? })?;
     }
     Ok(())
 }
@@ -54,7 +54,8 @@ pub fn add_terms<W: Word>(
         let input = region(wires, &term.source)?;
         match &term.linear {
             LinearPlan::Convolution(geometry) => {
-                weights.convolve(id, geometry, input, range.clone(), WordsMut::new(sums))?;
+                let term = LinearTerm { id, geometry, input };
+                weights.convolve(term, range.clone(), WordsMut::new(sums))?;
             }
             LinearPlan::JoinShift { geometry, shift } => {
                 if public {
@@ -70,7 +71,8 @@ pub fn add_terms<W: Word>(
                     usize::from(geometry.channel_offset) * geometry.output.plane() + tile.start - range.start;
                 let sums = part_mut(sums, first..first + tile.len())?;
                 let geometry = linear::join_convolution(geometry);
-                weights.convolve(id, &geometry, input, tile, WordsMut::new(sums))?;
+                let term = LinearTerm { id, geometry: &geometry, input };
+                weights.convolve(term, tile, WordsMut::new(sums))?;
             }
         }
     }

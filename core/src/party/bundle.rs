@@ -2,14 +2,13 @@
 
 use core::ops::Range;
 
-use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use super::half::{Half, LinearTerm, MaterialError, ModelHalf, Position, TermId};
 use crate::error::Internal;
 use crate::gate::linear;
 use crate::model::Integers;
 use crate::packing::{Unpacker, packed_len};
 use crate::plan::{Role, Section};
-use crate::ring::{Word, Words, WordsMut};
-use crate::shape::Convolution;
+use crate::ring::{Word, WordsMut};
 use crate::with_words;
 
 /// Bytes of a bundle, at any offset of its body.
@@ -132,23 +131,17 @@ pub trait Tensors {
 pub struct PortableModel<T>(pub T);
 
 impl<T: Tensors> ModelHalf for PortableModel<T> {
-    fn prepare(
-        &mut self,
-        _id: TermId,
-        _geometry: &Convolution,
-        _input: Words<'_>,
-    ) -> Result<(), MaterialError> {
+    fn prepare(&mut self, _term: LinearTerm<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
+        let LinearTerm { id, geometry, input } = term;
         let weights =
             self.0.tensor(id).filter(|t| t.len() == geometry.weights()).ok_or(MaterialError::Weights)?;
         let (plane, fan_in) = (geometry.output().plane().max(1), geometry.fan_in());

@@ -116,24 +116,40 @@ pub struct TermId {
     pub term: u8,
 }
 
+/// A term and its input, which is complete.
+#[derive(Clone, Copy)]
+pub struct LinearTerm<'t> {
+    /// Which term it is.
+    pub id: TermId,
+    /// What it does.
+    pub geometry: &'t Convolution,
+    /// The wire that it reads, as the party has it.
+    pub input: Words<'t>,
+}
+
+/// Without the wire: it is a share, or masked.
+impl core::fmt::Debug for LinearTerm<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("LinearTerm").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// A party's half of the model: its shares of weights (all of them, or none, in H) and how it multiplies by
 /// them.
 pub trait ModelHalf {
-    /// Comes once before the tiles of a term, when its input is complete.
+    /// Comes once before the tiles of a term.
     ///
     /// # Errors
     /// The material failed.
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError>;
+    fn prepare(&mut self, term: LinearTerm<'_>) -> Result<(), MaterialError>;
 
-    /// out += input ⊗ \[Y\] for output elements `tile`, modulo the word of `out`.
+    /// out += input ⊗ \[Y\] for output elements `tile` of a term, modulo the word of `out`.
     ///
     /// # Errors
     /// The material failed.
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError>;

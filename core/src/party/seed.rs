@@ -4,12 +4,11 @@ use core::ops::Range;
 
 use zeroize::Zeroize;
 
-use super::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use super::half::{Half, LinearTerm, MaterialError, ModelHalf, Position};
 use crate::gate::linear;
 use crate::plan::{Role, Section};
 use crate::prg::{Key, Keystream, Stream};
 use crate::ring::{Word, Words, WordsMut};
-use crate::shape::Convolution;
 use crate::wire::message::{Agreement, Identifier};
 use crate::{wire::frame::NO_LAYER, with_words};
 
@@ -150,23 +149,17 @@ fn words_like<'c, W: Word>(_like: &[W], channel: &'c mut [u64]) -> &'c mut [W] {
 }
 
 impl ModelHalf for SeedModel<'_> {
-    fn prepare(
-        &mut self,
-        _id: TermId,
-        _geometry: &Convolution,
-        _input: Words<'_>,
-    ) -> Result<(), MaterialError> {
+    fn prepare(&mut self, _term: LinearTerm<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
+        let LinearTerm { id, geometry, input } = term;
         let mut stream = Stream::new(&self.key, tensor_kind(id.layer, id.term));
         let (plane, fan_in) = (geometry.output().plane().max(1), geometry.fan_in());
         with_words!(WordsMut, out, out => {
@@ -193,23 +186,11 @@ impl ModelHalf for SeedModel<'_> {
 pub struct NoModel;
 
 impl ModelHalf for NoModel {
-    fn prepare(
-        &mut self,
-        _id: TermId,
-        _geometry: &Convolution,
-        _input: Words<'_>,
-    ) -> Result<(), MaterialError> {
+    fn prepare(&mut self, _term: LinearTerm<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
 
-    fn convolve(
-        &mut self,
-        _: TermId,
-        _: &Convolution,
-        _: Words<'_>,
-        _: Range<usize>,
-        _: WordsMut<'_>,
-    ) -> Result<(), MaterialError> {
+    fn convolve(&mut self, _: LinearTerm<'_>, _: Range<usize>, _: WordsMut<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
 

@@ -3,11 +3,10 @@
 
 use core::ops::Range;
 
-use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{LinearTerm, MaterialError, ModelHalf};
 use halfnet_core::party::seed::{quadratic_share, tensor_kind};
 use halfnet_core::prg::{Key, Keystream};
-use halfnet_core::ring::{Words, WordsMut};
-use halfnet_core::shape::Convolution;
+use halfnet_core::ring::WordsMut;
 use halfnet_core::with_words;
 use zeroize::Zeroize;
 
@@ -55,24 +54,18 @@ impl Weights for Tensor {
 }
 
 impl ModelHalf for BoardModel<'_> {
-    fn prepare(
-        &mut self,
-        _id: TermId,
-        _geometry: &Convolution,
-        _input: Words<'_>,
-    ) -> Result<(), MaterialError> {
+    fn prepare(&mut self, _term: LinearTerm<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
         let Some(SharedModel { key, memory }) = &mut self.0 else { return Ok(()) };
+        let LinearTerm { id, geometry, input } = term;
         let mut weights = Tensor(Generator::open(key, tensor_kind(id.layer, id.term)));
         kernel::convolve(geometry, input, &mut weights, tile, out, memory)
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use halfnet_core::dealer::tensors;
 use halfnet_core::gate::linear::join_convolution;
 use halfnet_core::model::{Integers, MAX_TERMS, Model};
-use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{LinearTerm, MaterialError, ModelHalf, TermId};
 use halfnet_core::party::seed::{QUADRATIC, model_key, tensor_kind};
 use halfnet_core::plan::{LinearPlan, Mode, Plan, StepPlan};
 use halfnet_core::prg::{Exhausted, Key, Stream};
@@ -276,19 +276,17 @@ impl HostModel {
 pub struct Lent<'m>(pub &'m mut HostModel);
 
 impl ModelHalf for Lent<'_> {
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
-        self.0.prepare(id, geometry, input)
+    fn prepare(&mut self, term: LinearTerm<'_>) -> Result<(), MaterialError> {
+        self.0.prepare(term)
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
-        self.0.convolve(id, geometry, input, tile, out)
+        self.0.convolve(term, tile, out)
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
@@ -314,8 +312,9 @@ fn widen<'s, W: Word>(scratch: &'s mut Vec<u64>, input: Words<'_>) -> Words<'s> 
 }
 
 impl ModelHalf for HostModel {
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(&mut self, term: LinearTerm<'_>) -> Result<(), MaterialError> {
         let Self { weights, inputs, widened } = self;
+        let LinearTerm { id, geometry, input } = term;
         let (word, _) = weights.term(id).ok_or(MaterialError::Weights)?;
         let input =
             if input.kind() == *word { input } else { with_kind!(*word, W => widen::<W>(widened, input)) };
@@ -325,14 +324,12 @@ impl ModelHalf for HostModel {
 
     fn convolve(
         &mut self,
-        id: TermId,
-        _geometry: &Convolution,
-        _input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
-        let (_, packed) = self.weights.term(id).ok_or(MaterialError::Weights)?;
-        let input = self.inputs.get(usize::from(id.term)).ok_or(MaterialError::Weights)?;
+        let (_, packed) = self.weights.term(term.id).ok_or(MaterialError::Weights)?;
+        let input = self.inputs.get(usize::from(term.id.term)).ok_or(MaterialError::Weights)?;
         self.weights.kernel.convolve(packed, input, tile, out).map_err(|_| MaterialError::Weights)
     }
 

@@ -8,13 +8,12 @@ use halfnet_core::dealer::{self, FullWeights, Secrets, Sink};
 use halfnet_core::endpoint::{Acceptor, EndpointError, Lent, Nonces, Proposer};
 use halfnet_core::model::{Integers, Model};
 use halfnet_core::party::bundle::{BundleHalf, PortableModel, Tensors};
-use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{LinearTerm, MaterialError, ModelHalf, TermId};
 use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{self, NoModel, SeedHalf, SeedModel};
 use halfnet_core::plan::{Client, Mode, Options, Plan, compile, cost};
 use halfnet_core::prg::Key;
-use halfnet_core::ring::{WordKind, Words, WordsMut};
-use halfnet_core::shape::Convolution;
+use halfnet_core::ring::{WordKind, WordsMut};
 use halfnet_core::wire::message::{Agreement, Identifier};
 
 /// Everything that dealing makes.
@@ -136,22 +135,20 @@ pub struct OwnedSeedModel {
 }
 
 impl ModelHalf for OwnedSeedModel {
-    fn prepare(&mut self, _: TermId, _: &Convolution, _: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(&mut self, _term: LinearTerm<'_>) -> Result<(), MaterialError> {
         Ok(())
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
         if self.held {
-            return NoModel.convolve(id, geometry, input, tile, out);
+            return NoModel.convolve(term, tile, out);
         }
-        SeedModel::new(self.key.clone(), &mut self.channel).convolve(id, geometry, input, tile, out)
+        SeedModel::new(self.key.clone(), &mut self.channel).convolve(term, tile, out)
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {
@@ -180,18 +177,17 @@ pub struct Watched<'m> {
 }
 
 impl ModelHalf for Watched<'_> {
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
+    fn prepare(&mut self, term: LinearTerm<'_>) -> Result<(), MaterialError> {
         if let Some(log) = self.log {
-            log.borrow_mut().inputs.push((id, (0..input.len()).filter_map(|i| input.get(i)).collect()));
+            let words = (0..term.input.len()).filter_map(|i| term.input.get(i));
+            log.borrow_mut().inputs.push((term.id, words.collect()));
         }
-        self.model.prepare(id, geometry, input)
+        self.model.prepare(term)
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         mut out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
@@ -200,11 +196,11 @@ impl ModelHalf for Watched<'_> {
             WordsMut::U32(words) => WordsMut::U32(words),
             WordsMut::U64(words) => WordsMut::U64(words),
         };
-        self.model.convolve(id, geometry, input, tile.clone(), borrowed)?;
+        self.model.convolve(term, tile.clone(), borrowed)?;
         if let Some(log) = self.log {
             let words = out.as_words();
             log.borrow_mut().sums.push((
-                id,
+                term.id,
                 tile.start,
                 (0..words.len()).filter_map(|i| words.get(i)).collect(),
             ));

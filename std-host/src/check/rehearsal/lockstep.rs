@@ -9,13 +9,12 @@ use halfnet_core::endpoint::{
     client, longest_between_parties, longest_from_client, longest_to_client,
 };
 use halfnet_core::party::bundle::BundleHalf;
-use halfnet_core::party::half::{MaterialError, ModelHalf, TermId};
+use halfnet_core::party::half::{LinearTerm, MaterialError, ModelHalf};
 use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{SeedHalf, inference_key};
 use halfnet_core::plan::cost::input_section_bytes;
 use halfnet_core::plan::{Client, Plan, Role};
-use halfnet_core::ring::{Words, WordsMut};
-use halfnet_core::shape::Convolution;
+use halfnet_core::ring::WordsMut;
 use halfnet_core::wire::message::Identifier;
 
 use super::{Frame, Rehearsal, Run, Sender, Wire};
@@ -36,26 +35,25 @@ struct Watched<'w> {
 }
 
 impl ModelHalf for Watched<'_> {
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
-        let term =
+    fn prepare(&mut self, term: LinearTerm<'_>) -> Result<(), MaterialError> {
+        let LinearTerm { id, input, .. } = term;
+        let reads =
             self.layers.get(usize::from(id.layer)).and_then(|layer| layer.terms.get(usize::from(id.term)));
-        if let Some(term) = term
-            && let Some(slot) = self.masked.borrow_mut().get_mut(term.source)
+        if let Some(reads) = reads
+            && let Some(slot) = self.masked.borrow_mut().get_mut(reads.source)
         {
             slot.get_or_insert_with(|| (0..input.len()).filter_map(|i| input.get(i)).collect());
         }
-        self.model.prepare(id, geometry, input)
+        self.model.prepare(term)
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
-        self.model.convolve(id, geometry, input, tile, out)
+        self.model.convolve(term, tile, out)
     }
 
     fn quadratic(&mut self, layer: u16, channel: u16) -> Result<u64, MaterialError> {

@@ -21,12 +21,11 @@ use core::ops::Range;
 use cortex_m_rt::entry;
 use halfnet_core::board::Board;
 use halfnet_core::endpoint::{Acceptor, Endpoint, EndpointError, Event, Lent, Who, write_message};
-use halfnet_core::party::half::{Half, MaterialError, ModelHalf, Position, TermId};
+use halfnet_core::party::half::{Half, LinearTerm, MaterialError, ModelHalf, Position};
 use halfnet_core::party::input::Input;
 use halfnet_core::party::seed::{inference_key, model_key};
 use halfnet_core::plan::{Mode, Role, Section};
-use halfnet_core::ring::{Word, Words, WordsMut};
-use halfnet_core::shape::Convolution;
+use halfnet_core::ring::{Word, WordsMut};
 use halfnet_core::wire::frame::{HEADER, Header, NO_LAYER};
 use halfnet_core::wire::message::{Acknowledge, Code, Hello, Reply, header};
 use halfnet_firmware::half::{BoardHalf, board_half};
@@ -153,20 +152,18 @@ impl Half for CountedHalf<'_> {
 struct CountedModel<'m, 'l>(BoardModel<'m>, &'l RefCell<Ledger>);
 
 impl ModelHalf for CountedModel<'_, '_> {
-    fn prepare(&mut self, id: TermId, geometry: &Convolution, input: Words<'_>) -> Result<(), MaterialError> {
-        self.0.prepare(id, geometry, input)
+    fn prepare(&mut self, term: LinearTerm<'_>) -> Result<(), MaterialError> {
+        self.0.prepare(term)
     }
 
     fn convolve(
         &mut self,
-        id: TermId,
-        geometry: &Convolution,
-        input: Words<'_>,
+        term: LinearTerm<'_>,
         tile: Range<usize>,
         out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
         let before = self.1.borrow_mut().switch(Phase::Linear);
-        let done = self.0.convolve(id, geometry, input, tile, out);
+        let done = self.0.convolve(term, tile, out);
         self.1.borrow_mut().switch(before);
         done
     }
