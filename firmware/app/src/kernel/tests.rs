@@ -26,8 +26,7 @@ impl Numbered {
 
 impl Weights for Numbered {
     fn fill(&mut self, first: usize, mut out: WordsMut<'_>) -> Result<(), MaterialError> {
-        (0..out.len()).for_each(|index| out.set(index, self.value(first + index)));
-        Ok(())
+        (0..out.len()).try_for_each(|index| Ok(out.set(index, self.value(first + index))?))
     }
 }
 
