@@ -154,7 +154,7 @@ impl Halfnet<'_> {
                         t["agree_with_reference"],
                         t["images"]
                     ),
-                    "CrypTen cuts shares one by one: ±1, and garbled with a probability of about v / 2^63",
+                    "CrypTen cuts shares one by one: ±1, and a value v is garbled with a probability of about abs(v) / 2^63",
                     "`simulate`, `demo`",
                 ]));
             }

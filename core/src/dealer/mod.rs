@@ -51,8 +51,9 @@ pub(crate) const NO_MASK: opening::Mask = opening::Mask { added: 0, high: 0, coi
 
 /// Makes the bundle of one inference.
 ///
-/// `model` is the whole model, `weights` multiplies by its full weights, `arena` holds [`arena_words`] words
-/// and is wiped at the end.
+/// `model` is the whole model; `weights` multiplies by its full weights, as
+/// [`PortableModel`](crate::party::bundle::PortableModel)`(`[`FullWeights`]`(&model))` does, or something faster;
+/// `arena` holds [`arena_words`] words and is wiped at the end.
 ///
 /// # Errors
 /// The plan is not of this model, the arena is too short, or sink or streams failed.

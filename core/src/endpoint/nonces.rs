@@ -18,7 +18,7 @@ pub struct Nonces {
 impl Nonces {
     /// Nonces under a key that nothing else has ever drawn from for this purpose.
     ///
-    /// `purpose`: a context string of BLAKE3's key derivation.
+    /// `purpose`: a context string of BLAKE3's key derivation; any text that names the program and the use.
     #[must_use]
     pub const fn new(key: Key, purpose: &'static str) -> Self {
         Self { key, purpose, drawn: 0 }

@@ -48,7 +48,8 @@ impl<S> core::fmt::Debug for BundleHalf<S> {
 }
 
 impl<S: BundleSource> BundleHalf<S> {
-    /// The half of one inference; the input's section, of `input_bytes`, comes first.
+    /// The half of one inference. The input's section comes first: `input_bytes` is
+    /// [`crate::plan::cost::input_section_bytes`], 0 where P0 is the client.
     #[must_use]
     pub fn new(source: S, input_bytes: u64) -> Self {
         let mut sections = heapless::Vec::new();

@@ -25,8 +25,8 @@ pub const MAX_WEIGHTS: u64 = 1 << 28;
 /// Makes a plan; returns its length in `out`.
 ///
 /// # Errors
-/// The options forbid each other, the release asks for too much, the memory budgets are too small, or `out`
-/// is (a [`ModelError::TooLarge`]).
+/// The options forbid each other, the release asks for too much, or the memory budgets are too small. Where `out`
+/// is too short this is [`ModelError::TooLarge`]: try a larger one.
 pub fn compile(model: &Model<'_>, options: &Options, out: &mut [u8]) -> Result<usize, ModelError> {
     check_options(options)?;
     // Logits lie in −2^(b−3) .. 2^(b−3), which n = 1 would not hold: its range ends at 0.

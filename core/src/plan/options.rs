@@ -44,7 +44,7 @@ pub enum Client {
 pub enum Release {
     /// The index of the largest logit, ties to the lower.
     Label,
-    /// Every logit, cut to so many bits.
+    /// Every logit, cut to so many bits: each the model's, divided by 2^(b − bits).
     Logits {
         /// At most min(16, b − 2) of the last layer.
         bits: u8,

@@ -108,11 +108,11 @@ pub type Identifier = [u8; 16];
 /// What both parties of one pairing must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// Drawn when the two party files were made.
+    /// 16 random bytes, drawn when the two party files were made.
     pub pairing: Identifier,
-    /// Hash of the plan: mode, client, release, tiles, every width.
+    /// [`crate::plan::Plan::hash`]: mode, client, release, tiles, every width.
     pub plan: [u8; 32],
-    /// Drawn when the weights were split.
+    /// 16 random bytes, drawn when the weights were split.
     pub provisioning: Identifier,
 }
 

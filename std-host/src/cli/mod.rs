@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use exit::Failure;
 use output::Output;
 
-/// Two-party private inference: two computers classify a picture together, and neither of them ever has it.
+/// Two-party private inference: two computers classify a picture together, and it stays with whoever brings it.
 #[derive(Debug, Parser)]
 #[command(name = "halfnet", version, after_help = exit::HELP)]
 struct Arguments {
