@@ -99,6 +99,15 @@ pub(crate) const ALL: &[Step] = &[
         ..Step::PLAIN
     },
     Step {
+        name: "secrets",
+        what: "no branch and no index of a party's depends on a secret, as valgrind sees it",
+        needs: &[Need::Program { name: "valgrind", packages: &["valgrind"] }],
+        commands: || {
+            vec![cargo(&["run", "--quiet", "--package", "halfnet-tests", "--example", "constant_time"])]
+        },
+        ..Step::PLAIN
+    },
+    Step {
         name: "doctest",
         what: "the examples in the documentation",
         commands: || vec![cargo(&["test", "--workspace", "--doc", "--no-fail-fast"])],
