@@ -1,7 +1,7 @@
 //! The command line: raw arguments, then a resolved configuration, then a run.
 //!
 //! One file a command. Standard output carries the result alone (a table, or one JSON object with `--json`);
-//! progress, warnings and errors go to standard error. [`exit`] is the one place that decides exit codes.
+//! progress, warnings and errors go to standard error. `exit` is the one place that decides exit codes.
 
 mod advice;
 mod args;

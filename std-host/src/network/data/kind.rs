@@ -15,7 +15,7 @@ pub enum DataSetKind {
     Cifar10,
     /// CIFAR-100: 32×32 RGB, 100 (fine) classes.
     Cifar100,
-    /// Free Spoken Digit Dataset: 32×32 log-mel spectrograms of ten digits, see [`log_mel`].
+    /// Free Spoken Digit Dataset: 32×32 log-mel spectrograms of ten digits, see `log_mel`.
     Fsdd,
     /// Tiny-ImageNet: 64×64 RGB, 200 classes.
     TinyImagenet,

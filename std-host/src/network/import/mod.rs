@@ -1,10 +1,10 @@
 //! From a trained float network to the integer model.
 //!
-//! [`calibrate`] measures ranges on training pictures; [`scales`] gives each channel of each wire a real
-//! value a unit; [`quantise`] goes through the layers in order and rounds each one's weights ([`rounding`])
+//! `calibrate` measures ranges on training pictures; `scales` gives each channel of each wire a real
+//! value a unit; `quantise` goes through the layers in order and rounds each one's weights (`rounding`)
 //! so that its output error on training pictures, with the inputs that the integer layers before it really
-//! give, is smallest; [`widths`] says what a choice of widths costs and searches for the narrowest that keeps
-//! the answers, from wider ones where there is none (polynomials square what rounding leaves); [`mod@write`]
+//! give, is smallest; `widths` says what a choice of widths costs and searches for the narrowest that keeps
+//! the answers, from wider ones where there is none (polynomials square what rounding leaves); `write`
 //! packs the result. The figures of merit are in the [`Report`].
 
 mod calibrate;
