@@ -140,7 +140,7 @@ impl Tables<'_> {
                 .unwrap_or(Words::U16(&[]));
             let part = view_mut(self.expected, kind, at..at + positions.len());
             at += positions.len();
-            convolve_words(&geometry, input, own, channel, positions, part);
+            done(convolve_words(&geometry, input, own, channel, positions, part));
         }
         let wanted = kernel::memory_words(&geometry, kind);
         let fan_in_words = (fan_in * kind.bytes()).div_ceil(8);
