@@ -185,14 +185,14 @@ impl<C: CounterStore, L: Link> Desk<'_, '_, C, L> {
     /// Moves what can move now; says whether anything did.
     fn step(&mut self, acceptor: &mut Conversation<'_, '_, impl Input>) -> Result<bool, Fault> {
         let Self { link, frames, .. } = self;
-        let mut moved = false;
         if let Some(room) = frames.room()
             && let Some(length) = acceptor.poll_transmit(Who::Bundle, room)?
         {
+            // It leaves next: a peer that is told why it is refused may have left already.
             frames.queue(length);
-            moved = true;
+            return Ok(true);
         }
-        moved |= frames.poll(*link)?;
+        let mut moved = frames.poll(*link)?;
         if acceptor.can_receive(Who::Bundle) {
             if let Some(frame) = frames.frame()? {
                 acceptor.handle_frame(Who::Bundle, frame)?;
