@@ -99,7 +99,9 @@ pub fn refuses(deal: &Deal, burned: u64) -> bool {
     !if deal.plan().header.options.client == Client::Third {
         asked(&mut deal.zero(burned + 1, &mut arena, &mut nonces, NoPicture).expect("an arena as stated"))
     } else {
-        asked(&mut deal.zero(burned + 1, &mut arena, &mut nonces, &[][..]).expect("an arena as stated"))
+        let picture = vec![0; deal.plan().header.input.elements as usize];
+        let zero = deal.zero(burned + 1, &mut arena, &mut nonces, &picture[..]);
+        asked(&mut zero.expect("an arena as stated"))
     }
 }
 
