@@ -2,14 +2,13 @@
 
 use super::inference::{self, Burned, Inference};
 use super::{
-    Account, Contradiction, Endpoint, EndpointError, Event, Lent, Nonces, Part, Phase, Who, read_message,
-    write_message,
+    Account, Contradiction, Endpoint, EndpointError, Event, Lent, Nonces, Part, Phase, Who, longest_before,
+    read_message, write_message,
 };
 use crate::party::half::{Half, ModelHalf};
 use crate::party::input::Input;
 use crate::plan::{Role, Step};
-use crate::wire::frame::HEADER;
-use crate::wire::message::{self, Acknowledge, Agreement, Code, Hello, MessageError, Reply, Verdict};
+use crate::wire::message::{Acknowledge, Agreement, Code, Hello, MessageError, Reply, Verdict};
 
 /// Where the handshake stands.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +79,6 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
         })
     }
 
-    fn serves_clients() -> bool {
-        !I::IS_CLIENT
-    }
-
     /// Answers [`Event::Request`]: does a third client wait under this name? If not, P1 is told so and may
     /// propose again.
     ///
@@ -120,7 +115,6 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
         let acknowledge = Acknowledge { counter: hello.counter, session: reply.session(&hello) };
         let burned = Burned { acknowledge, deal: hello.deal, request: hello.request };
         self.inference = Some(Inference::begin(lent, half, picture, burned)?);
-        self.next = next;
         self.state = State::Accepting(reply);
         Ok(())
     }
@@ -150,7 +144,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Acceptor<'p, 'm, H, M, I> {
         if hello.counter < self.next {
             return Ok(State::Refusing(self.reply(Verdict::OldCounter), None));
         }
-        if Self::serves_clients() {
+        if !I::IS_CLIENT {
             return Ok(State::Request(hello));
         }
         Ok(State::Burning(hello, self.reply(Verdict::Accepted)))
@@ -229,11 +223,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Endpoint for Acceptor<'p, 'm, H, M
     }
 
     fn longest_frame(&self, from: Who) -> usize {
-        match (&self.inference, from) {
-            (Some(inference), _) => inference.longest_frame(from),
-            (None, Who::Client) => HEADER + message::REQUEST,
-            (None, _) => HEADER + message::LONGEST,
-        }
+        self.inference.as_ref().map_or_else(|| longest_before(from), |i| i.longest_frame(from))
     }
 
     fn handle_frame(&mut self, from: Who, frame: &[u8]) -> Result<(), EndpointError> {

@@ -8,18 +8,17 @@ use zeroize::Zeroize;
 
 use super::inference::check_picture;
 use super::{Contradiction, Endpoint, EndpointError, Event, Phase, Who, read_message, split, write_message};
-use crate::bits::LANES;
-use crate::packing::{Packer, Unpacker, packed_len};
+use crate::exchange::input;
+use crate::packing::packed_len;
 use crate::party::input::Input;
 use crate::party::session::{combine_outputs, output_shape};
 use crate::plan::{Client, Mode, Plan, Role, Step};
-use crate::ring::low_mask;
 use crate::wire::message::{self, Code, Identifier, MaskHeader, Reason};
 
 /// Bytes of E, or of a share of A, packed.
 #[must_use]
 pub fn packed_input(plan: &Plan<'_>) -> usize {
-    packed_len(plan.header.input.elements as usize, plan.header.input.bits)
+    input::whole(&plan.header)
 }
 
 /// Bytes of a party's words of the output, packed.
@@ -198,7 +197,8 @@ impl<'p, 'm, I: Input> ThirdClient<'p, 'm, I> {
         if let Some(contradiction) = contradiction {
             return Err(EndpointError::Contradiction(contradiction));
         }
-        mask(self.plan, &mut self.picture, share, memory)?;
+        input::mask(&self.plan.header, &mut self.picture, share, memory)
+            .map_err(|_| EndpointError::Memory)?;
         self.hash = *blake3::hash(memory).as_bytes();
         self.state = State::Masked;
         Ok(())
@@ -302,37 +302,4 @@ impl<I: Input> Endpoint for ThirdClient<'_, '_, I> {
     fn at(&self) -> Option<(u16, Step)> {
         None
     }
-}
-
-/// E = X − A_0 − A_1 in the input wire's ring, packed: `memory` holds one share of A and then E.
-fn mask(
-    plan: &Plan<'_>,
-    picture: &mut impl Input,
-    share: &[u8],
-    memory: &mut [u8],
-) -> Result<(), EndpointError> {
-    let (elements, bits) = (plan.header.input.elements as usize, plan.header.input.bits);
-    // Elements of a chunk are whole bytes.
-    let chunks =
-        memory.chunks_mut(packed_len(LANES, bits).max(1)).zip(share.chunks(packed_len(LANES, bits).max(1)));
-    for (first, (masked, share)) in (0..elements).step_by(LANES).zip(chunks) {
-        let count = (elements - first).min(LANES);
-        let (mut pixels, mut one, mut other) = ([0_i32; LANES], [0_u64; LANES], [0_u64; LANES]);
-        let (Some(pixels), Some(one), Some(other)) =
-            (pixels.get_mut(..count), one.get_mut(..count), other.get_mut(..count))
-        else {
-            return Err(EndpointError::Memory);
-        };
-        picture.read(first, pixels);
-        let short = |_| EndpointError::Memory;
-        Unpacker::new(masked).take(bits, one).map_err(short)?;
-        Unpacker::new(share).take(bits, other).map_err(short)?;
-        for ((value, other), pixel) in one.iter_mut().zip(other).zip(pixels) {
-            *value = (i64::from(*pixel) as u64).wrapping_sub(*value).wrapping_sub(*other) & low_mask(bits);
-        }
-        let mut packer = Packer::new(masked);
-        packer.extend(one, bits);
-        packer.fill().map_err(short)?;
-    }
-    Ok(())
 }

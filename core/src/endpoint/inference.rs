@@ -1,11 +1,11 @@
 //! What follows the burn, the same for both parties: acknowledgements, what passes with a third client, and the
 //! session between.
 
+use super::client::{packed_input, packed_output};
 use super::{Account, EndpointError, Event, Lent, NoPicture, Phase, Who, read_message, write_message};
-use crate::packing::packed_len;
 use crate::party::half::{Half, ModelHalf};
 use crate::party::input::Input;
-use crate::party::session::{Parts, Session, output_shape};
+use crate::party::session::{Parts, Session};
 use crate::plan::{Client, Mode, Plan, Role, Step};
 use crate::wire::frame::HEADER;
 use crate::wire::message::{self, Acknowledge, Code, Identifier, MASK, MaskHeader};
@@ -137,8 +137,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
     pub(super) fn longest_frame(&self, from: Who) -> usize {
         match (from, self.stage) {
             (Who::Client, Stage::Mask | Stage::Masked) => super::longest_from_client(self.plan()),
-            (Who::Client, _) => HEADER + message::REQUEST,
-            (_, Stage::Acknowledge { .. }) => HEADER + message::LONGEST,
+            (Who::Client, _) | (_, Stage::Acknowledge { .. }) => super::longest_before(from),
             _ => super::longest_between_parties(self.plan(), H::ROLE.peer()),
         }
     }
@@ -198,8 +197,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
                 Ok(length)
             }
             Stage::Output if Self::is_client(to) => {
-                let (words, bits) = output_shape(self.plan());
-                let end = HEADER + packed_len(words, bits);
+                let end = HEADER + packed_output(self.plan());
                 let payload = out.get_mut(HEADER..end).ok_or(EndpointError::Memory)?;
                 let written = self.session.output_share(payload)?;
                 write_header(Code::Output, written, out)?;
@@ -218,9 +216,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
         let (head, share) =
             out.get_mut(HEADER..).and_then(|p| p.split_at_mut_checked(MASK)).ok_or(EndpointError::Memory)?;
         head.copy_from_slice(&header);
-        let input = self.session.plan().header.input;
-        let share =
-            share.get_mut(..packed_len(input.elements as usize, input.bits)).ok_or(EndpointError::Memory)?;
+        let share = share.get_mut(..packed_input(self.plan())).ok_or(EndpointError::Memory)?;
         let length = MASK + self.session.mask_share(share)?;
         write_header(Code::Mask, length, out)?;
         Ok(HEADER + length)
@@ -247,8 +243,7 @@ impl<'p, 'm, H: Half, M: ModelHalf, I: Input> Inference<'p, 'm, H, M, I> {
             }
             Stage::Masked if Self::is_client(from) => {
                 let masked = read_message(from, Code::Masked, frame)?;
-                let input = self.plan().header.input;
-                let expected = packed_len(input.elements as usize, input.bits);
+                let expected = packed_input(self.plan());
                 if masked.len() != expected {
                     let (expected, found) = (expected as u32, masked.len() as u32);
                     return Err(EndpointError::Length { from, expected, found });

@@ -232,6 +232,11 @@ pub fn longest_from_client(plan: &Plan<'_>) -> usize {
     HEADER + client::packed_input(plan).max(message::REQUEST)
 }
 
+/// Bytes of the longest frame that may come before the counter is burned on both sides, header included.
+const fn longest_before(from: Who) -> usize {
+    HEADER + if matches!(from, Who::Client) { message::REQUEST } else { message::LONGEST }
+}
+
 /// Writes a message as a frame; gives its length.
 ///
 /// # Errors

@@ -3,14 +3,11 @@
 use super::inference::{self, Burned, Inference, OfBundleParty};
 use super::{
     Account, Contradiction, Endpoint, EndpointError, Event, Lent, NoPicture, Nonces, Part, Phase, Who,
-    read_message, write_message,
+    longest_before, read_message, write_message,
 };
 use crate::party::half::{Half, ModelHalf};
 use crate::plan::{Role, Step};
-use crate::wire::frame::HEADER;
-use crate::wire::message::{
-    self, Acknowledge, Agreement, Code, Hello, Identifier, MessageError, Reply, Verdict,
-};
+use crate::wire::message::{Acknowledge, Agreement, Code, Hello, Identifier, MessageError, Reply, Verdict};
 
 /// Where the handshake stands.
 #[derive(Clone, Copy, Debug)]
@@ -114,27 +111,22 @@ impl<'p, 'm, H: Half, M: ModelHalf> Proposer<'p, 'm, H, M> {
             Err(MessageError::Version) => return Err(EndpointError::Version),
             Err(source) => return Err(EndpointError::Malformed { from, source }),
         };
-        if reply.verdict == Verdict::Version {
-            return Err(EndpointError::Version);
-        }
-        // Whatever else it says counts only from a party of these bundles' pairing, plan and provisioning. All
-        // three are public: that it is that party, only an authenticated channel says.
-        if let Some(what) = Part::difference(&self.agreement, &reply.agreement) {
-            return Err(EndpointError::Disagreement { what });
-        }
-        match reply.verdict {
-            Verdict::Version => Err(EndpointError::Version),
-            Verdict::UnknownRequest => Err(EndpointError::UnknownRequest),
-            Verdict::Idle => Err(EndpointError::Contradiction(Contradiction::Idle)),
-            Verdict::Disagreement => Err(EndpointError::Contradiction(Contradiction::Disagreement)),
-            Verdict::OldCounter if reply.next <= hello.counter => {
+        match (reply.verdict, Part::difference(&self.agreement, &reply.agreement)) {
+            (Verdict::Version, _) => Err(EndpointError::Version),
+            // Whatever else it says counts only from a party of these bundles' pairing, plan and provisioning. All
+            // three are public: that it is that party, only an authenticated channel says.
+            (_, Some(what)) => Err(EndpointError::Disagreement { what }),
+            (Verdict::UnknownRequest, None) => Err(EndpointError::UnknownRequest),
+            (Verdict::Idle, None) => Err(EndpointError::Contradiction(Contradiction::Idle)),
+            (Verdict::Disagreement, None) => Err(EndpointError::Contradiction(Contradiction::Disagreement)),
+            (Verdict::OldCounter, None) if reply.next <= hello.counter => {
                 Err(EndpointError::Contradiction(Contradiction::OldCounter))
             }
-            Verdict::OldCounter => Ok(State::Choosing { below: Some(reply.next) }),
-            Verdict::Accepted if reply.next > hello.counter => {
+            (Verdict::OldCounter, None) => Ok(State::Choosing { below: Some(reply.next) }),
+            (Verdict::Accepted, None) if reply.next > hello.counter => {
                 Err(EndpointError::Contradiction(Contradiction::Accepted))
             }
-            Verdict::Accepted => Ok(State::Burning(*hello, reply.session(hello))),
+            (Verdict::Accepted, None) => Ok(State::Burning(*hello, reply.session(hello))),
         }
     }
 
@@ -192,11 +184,7 @@ impl<'p, 'm, H: Half, M: ModelHalf> Endpoint for Proposer<'p, 'm, H, M> {
     }
 
     fn longest_frame(&self, from: Who) -> usize {
-        match (&self.inference, from) {
-            (Some(inference), _) => inference.longest_frame(from),
-            (None, Who::Client) => HEADER + message::REQUEST,
-            (None, _) => HEADER + message::LONGEST,
-        }
+        self.inference.as_ref().map_or_else(|| longest_before(from), |i| i.longest_frame(from))
     }
 
     fn handle_frame(&mut self, from: Who, frame: &[u8]) -> Result<(), EndpointError> {

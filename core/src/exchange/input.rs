@@ -12,6 +12,7 @@ use super::chunked_bytes;
 use super::party::{Party, draw};
 use crate::bits::LANES;
 use crate::dealer::{Dealing, Sink};
+use crate::error::Internal;
 use crate::packing::{Packer, Unpacker, packed_len};
 use crate::party::ErrorKind;
 use crate::party::half::{Half, MaterialError, ModelHalf, Position};
@@ -44,6 +45,44 @@ pub(crate) fn section_bytes(header: &PlanHeader<'_>) -> u64 {
         Client::Third => chunked_bytes(header.input.elements as usize, 1, header.input.bits),
         Client::SeedParty => 0,
     }
+}
+
+/// E = X − A of up to 64 elements, in place of A.
+fn subtract(bits: u8, pixels: &[i32], masks: &mut [u64]) {
+    for (slot, &pixel) in masks.iter_mut().zip(pixels) {
+        *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(bits);
+    }
+}
+
+/// A third client's E = X − A_0 − A_1, packed: `memory` holds one party's share of A, `share` the other's, and
+/// then `memory` E.
+pub(crate) fn mask(
+    header: &PlanHeader<'_>,
+    input: &mut impl Input,
+    share: &[u8],
+    memory: &mut [u8],
+) -> Result<(), Internal> {
+    let (elements, bits) = (header.input.elements as usize, header.input.bits);
+    // Elements of a chunk are whole bytes.
+    let chunk = packed_len(LANES, bits).max(1);
+    let chunks = memory.chunks_mut(chunk).zip(share.chunks(chunk));
+    for (first, (masked, share)) in (0..elements).step_by(LANES).zip(chunks) {
+        let count = (elements - first).min(LANES);
+        let (mut pixels, mut masks, mut others) = ([0_i32; LANES], [0_u64; LANES], [0_u64; LANES]);
+        let (pixels, masks) = (part_mut(&mut pixels, ..count)?, part_mut(&mut masks, ..count)?);
+        let others = part_mut(&mut others, ..count)?;
+        input.read(first, pixels);
+        Unpacker::new(masked).take(bits, masks)?;
+        Unpacker::new(share).take(bits, others)?;
+        for (mask, other) in masks.iter_mut().zip(others) {
+            *mask = mask.wrapping_add(*other);
+        }
+        subtract(bits, pixels, masks);
+        let mut packer = Packer::new(masked);
+        packer.extend(masks, bits);
+        packer.fill()?;
+    }
+    Ok(())
 }
 
 impl<H: Half, M: ModelHalf> Party<'_, H, M> {
@@ -111,9 +150,7 @@ impl<H: Half, M: ModelHalf> Party<'_, H, M> {
             input.read(first, pixels);
             let mut position = Position { words: first as u64, bytes: 0 };
             draw(&mut self.half, Section::Sum, &mut position, wire.bits, masked)?;
-            for (slot, &pixel) in masked.iter_mut().zip(&*pixels) {
-                *slot = (i64::from(pixel) as u64).wrapping_sub(*slot) & low_mask(wire.bits);
-            }
+            subtract(wire.bits, pixels, masked);
             packer.extend(masked, wire.bits);
             if !self.is_blind() {
                 let mut kept = region_mut(self.wires, &wire)?;

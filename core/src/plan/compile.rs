@@ -5,8 +5,8 @@ use super::{
     Client, LayerPlan, Mode, Options, Plan, PlanHeader, Region, Release, Role, StepPlan, check_options, cost,
 };
 use crate::error::ModelError;
+use crate::exchange::input;
 use crate::model::{Model, Step};
-use crate::packing::packed_len;
 use crate::ring::WIDEST;
 use crate::shape::Shape;
 use crate::wire::frame::MAX_PAYLOAD;
@@ -116,7 +116,7 @@ fn input_tile(elements: usize, wires: &Wires, options: &Options) -> usize {
 
 /// A third client's E and its shares of A are a frame each.
 fn check_client_frames(header: &PlanHeader<'_>) -> Result<(), ModelError> {
-    let frame = MASK + packed_len(header.input.elements as usize, header.input.bits);
+    let frame = MASK + input::whole(header);
     if header.options.client == Client::Third && frame > MAX_PAYLOAD {
         Err(ModelError::TooLarge)
     } else {

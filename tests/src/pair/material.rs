@@ -191,12 +191,7 @@ impl ModelHalf for Watched<'_> {
         tile: Range<usize>,
         mut out: WordsMut<'_>,
     ) -> Result<(), MaterialError> {
-        let borrowed = match &mut out {
-            WordsMut::U16(words) => WordsMut::U16(words),
-            WordsMut::U32(words) => WordsMut::U32(words),
-            WordsMut::U64(words) => WordsMut::U64(words),
-        };
-        self.model.convolve(term, tile.clone(), borrowed)?;
+        self.model.convolve(term, tile.clone(), out.reborrow())?;
         if let Some(log) = self.log {
             let words = out.as_words();
             log.borrow_mut().sums.push((

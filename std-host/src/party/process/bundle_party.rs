@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use halfnet_core::endpoint::{self, Endpoint, EndpointError, Event, Lent, Nonces, Who};
 use halfnet_core::party::bundle::BundleHalf;
@@ -17,15 +16,12 @@ use super::config::PeerSource;
 use super::measure::Measure;
 use super::report::{self, PartyStats};
 use super::usage::peak_rss_bytes;
-use super::{ClientError, PartyConfig, ProcessError};
+use super::{ClientError, LOOK, PartyConfig, ProcessError};
 use crate::party::entropy::Entropy;
 use crate::party::link::{DriveError, End, Limits, Link, Reactor, drive};
 use crate::party::material::PartyOne;
 use crate::party::model::{self, HostModel, HostWeights};
 use crate::party::store::{BundleStore, StoreError, Windows};
-
-/// Between looks at the flag that stops the process.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// P1 at work.
 struct BundleParty<'a, 'p> {

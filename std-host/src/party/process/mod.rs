@@ -31,8 +31,12 @@ pub use seed_party::{infer_as_seed_party, run_seed_party};
 pub use usage::{peak_rss_bytes, thread_seconds};
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use halfnet_core::plan::Role;
+
+/// Between looks at the flag that stops a party.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs a party until `shutdown` is set, the wanted number of inferences is done, or something fails.
 ///

@@ -17,7 +17,7 @@ use super::measure::Measure;
 use super::pixels::integers;
 use super::report::{self, InferenceStats, PartyStats};
 use super::usage::peak_rss_bytes;
-use super::{ClientError, PartyConfig, ProcessError};
+use super::{ClientError, LOOK, PartyConfig, ProcessError};
 use crate::party::entropy::Entropy;
 use crate::party::link::{DriveError, End, Link, LinkError, Reactor, advance, drive};
 use crate::party::material::PartyZero;
@@ -26,8 +26,6 @@ use crate::party::store::Counter;
 
 /// How long a proposal may be ahead of its client's own request.
 const GRACE: Duration = Duration::from_secs(2);
-/// Between looks at the flag that stops the process.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// P0 at work.
 struct SeedParty<'a, 'p> {

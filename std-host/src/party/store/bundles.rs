@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use halfnet_core::dealer::bundle_bytes;
+use halfnet_core::endpoint::Part;
 use halfnet_core::model::blob::Kind;
 use halfnet_core::plan::Plan;
 use halfnet_core::wire::message::{Agreement, Identifier};
@@ -39,8 +40,8 @@ pub enum StoreError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// Pairing, plan or provisioning.
-        what: &'static str,
+        /// The first part that differs.
+        what: Part,
     },
     /// The file's name and its content disagree.
     #[error("bundle {} holds counter {found}: it was renamed, and a counter must never be used twice. Remove it", path.display())]
@@ -233,13 +234,7 @@ impl BundleStore {
         let header = BundleHeader::decode(&bytes);
         // A flipped bit of the header is damage, not another pairing.
         file.verify()?;
-        let (ours, its) = (&self.agreement, &header.agreement);
-        let differs = [
-            (ours.pairing != its.pairing, "pairing"),
-            (ours.provisioning != its.provisioning, "provisioning of weights"),
-            (ours.plan != its.plan, "plan"),
-        ];
-        if let Some((_, what)) = differs.into_iter().find(|(differs, _)| *differs) {
+        if let Some(what) = Part::difference(&self.agreement, &header.agreement) {
             return Err(StoreError::Foreign { path: path.clone(), what });
         }
         if header.counter != counter {
